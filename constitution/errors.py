@@ -1,0 +1,35 @@
+"""The one exception of this package."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SHOWN = 60  # characters of a bad value that an error shows
+
+
+def shown(value: Any) -> str:
+    """Return the `repr` of `value`, cut to `SHOWN` characters: one printable line."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+
+
+class ConstitutionError(ValueError):
+    """A constitution, or a question put to one, is wrong: value, rule, fix, and where.
+
+    `where` is "file:line" ("" when no file is involved). `str()` is one line,
+    "where: value: rule; fix". `exit_code` is what the command line ends with.
+    """
+
+    exit_code = 2
+
+    def __init__(self, value: Any, rule: str, fix: str, where: str = "") -> None:
+        super().__init__(value, rule, fix, where)
+        self.value, self.rule, self.fix, self.where = value, rule, fix, where
+
+    @property
+    def message(self) -> str:
+        """The line without its `where`: "value: rule; fix"."""
+        return f"{shown(self.value)}: {self.rule}; {self.fix}"
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}" if self.where else self.message

@@ -1,0 +1,149 @@
+"""From a principle and a response to chat messages: critique, revision and comparison requests.
+
+Every critique request of a constitution begins with the same messages (`few_shot_critique`), every
+revision request likewise (`few_shot_revision`), so that an engine can keep their key/value cache.
+No text of a principle stands in these prefixes: editing a principle changes its own requests only.
+
+The chain is that of Bai et al. 2022 (https://arxiv.org/abs/2212.08073, sec. 3.1): response,
+critique request, critique, revision request, revision. Departures: (1) a step is one user message
+of labelled blocks, not a longer dialogue, so that models without a system role or with strict turns
+take it; (2) the critique request comes first, and in a revision request the conversation comes
+last. Small models then write a new answer, where in the paper's order they tend to write another
+critique or to copy the response (tried with SmolLM2-135M-Instruct).
+
+A message is {"role": "system" | "user" | "assistant", "content": str}; all functions are pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from constitution.errors import ConstitutionError
+from constitution.schema import Constitution, Principle
+
+Message = dict[str, str]
+
+COMPARISON_ANSWERS = ("A", "B")  # what a judge may answer: first or second response
+NEW_RESPONSE = "Write only the new response to this conversation."
+SPEAKERS = {"system": "System", "user": "User", "assistant": "Assistant"}
+
+
+def few_shot_critique(constitution: Constitution) -> list[Message]:
+    """Return the worked critiques, user and assistant in turn: 2 messages for each example."""
+    messages = []
+    for e in constitution.examples:
+        request = _critique_request([_message("user", e.prompt)], e.response, e.critique_request)
+        messages += [_message("user", request), _message("assistant", e.critique)]
+    return messages
+
+
+def few_shot_revision(constitution: Constitution) -> list[Message]:
+    """Return the worked revisions, user and assistant in turn: 2 messages for each example."""
+    messages = []
+    for e in constitution.examples:
+        request = _revision_request(
+            [_message("user", e.prompt)],
+            e.response,
+            e.critique_request,
+            e.critique,
+            e.revision_request,
+        )
+        messages += [_message("user", request), _message("assistant", e.revision)]
+    return messages
+
+
+def critique_messages(
+    constitution: Constitution,
+    principle: Principle,
+    conversation: Sequence[Message],
+    response: str,
+) -> list[Message]:
+    """Return the request to criticise `response`: `few_shot_critique` and one user message.
+
+    `conversation` ends with the user's message that `response` answers. Raises ConstitutionError if
+    it does not.
+    """
+    request = _critique_request(conversation, response, principle.critique)
+    return [*few_shot_critique(constitution), _message("user", request)]
+
+
+def revision_messages(
+    constitution: Constitution,
+    principle: Principle,
+    conversation: Sequence[Message],
+    response: str,
+    critique: str,
+) -> list[Message]:
+    """Return the request to revise `response`: `few_shot_revision` and one user message.
+
+    The message holds the critique request, `critique`, the revision request and the conversation.
+    Raises ConstitutionError if `conversation` does not end with a user's message.
+    """
+    request = _revision_request(
+        conversation, response, principle.critique, critique, principle.revision
+    )
+    return [*few_shot_revision(constitution), _message("user", request)]
+
+
+def comparison_messages(
+    principle: Principle, conversation: Sequence[Message], first: str, second: str
+) -> list[Message]:
+    """Return the request to compare two responses; `first` is A, `second` is B.
+
+    The answer is one of `COMPARISON_ANSWERS`. A judge prefers a place as well as a response: ask in
+    both orders and average.
+    """
+    blocks = [
+        f"Conversation:\n{transcript(conversation)}",
+        f"Response A:\n{first.strip()}",
+        f"Response B:\n{second.strip()}",
+        f"Question: {principle.comparison}",
+        "Answer with one letter only, A or B.",
+    ]
+    return [_message("user", "\n\n".join(blocks))]
+
+
+def transcript(conversation: Sequence[Message]) -> str:
+    """Return the conversation as text, a blank line between turns: "User: ...", "Assistant: ...".
+
+    Raises ConstitutionError if it does not end with a user's message or a role is unknown.
+    """
+    roles = [message["role"] for message in conversation]
+    for role in roles:
+        if role not in SPEAKERS:
+            raise ConstitutionError(role, "is no role", f"use one of: {', '.join(SPEAKERS)}")
+    if roles[-1:] != ["user"]:
+        rule = "a conversation ends with the user's message"
+        raise ConstitutionError(roles[-1:], rule, "cut it after the last user message")
+    return "\n\n".join(f"{SPEAKERS[m['role']]}: {m['content'].strip()}" for m in conversation)
+
+
+def _critique_request(conversation: Sequence[Message], response: str, request: str) -> str:
+    blocks = [
+        f"Critique request: {request}",
+        f"Conversation:\n{transcript(conversation)}",
+        f"Response:\n{response.strip()}",
+        "Write only the critique, in one to three sentences.",
+    ]
+    return "\n\n".join(blocks)
+
+
+def _revision_request(
+    conversation: Sequence[Message],
+    response: str,
+    critique_request: str,
+    critique: str,
+    revision_request: str,
+) -> str:
+    blocks = [
+        f"Critique request: {critique_request}",
+        f"Old response:\n{response.strip()}",
+        f"Critique: {critique.strip()}",
+        f"Revision request: {revision_request}\n{NEW_RESPONSE}",
+        transcript(conversation),
+    ]
+    return "\n\n".join(blocks)
+
+
+def _message(role: str, content: str) -> Message:
+    return {"role": role, "content": content}

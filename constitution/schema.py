@@ -1,0 +1,65 @@
+"""What a constitution is, once read: plain frozen values without behaviour beyond look-up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from constitution.errors import ConstitutionError
+
+
+@dataclass(frozen=True)
+class Principle:
+    """One rule. Only the three texts reach a model; `slug` and `weight` decide where it is used."""
+
+    slug: str  # kebab-case name, at most 64 characters; the identity of the principle
+    title: str  # for people
+    critique: str  # critique request
+    revision: str  # revision request
+    comparison: str  # question with which a judge compares two responses
+    tags: tuple[str, ...] = ()  # for people and reports, such as "honest"
+    weight: float = 1.0  # relative share of the rows, 0.000001 to 1000000
+    enabled: bool = True  # a disabled principle is assigned to no row
+    applies_to: tuple[str, ...] = ()  # prompt categories; () = all
+    line: int = field(default=0, compare=False)  # 1-based line in the file; 0 = not from a file
+
+
+@dataclass(frozen=True)
+class Example:
+    """One worked critique and revision, shown before every request. It carries its own requests.
+
+    `principle` names the principle it illustrates. It is a note: no rendered text contains it, so
+    that editing a principle changes the requests of that principle only.
+    """
+
+    principle: str
+    prompt: str
+    response: str
+    critique_request: str
+    critique: str
+    revision_request: str
+    revision: str
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True)
+class Constitution:
+    """An ordered set of principles (slugs are unique) and its worked examples."""
+
+    name: str
+    principles: tuple[Principle, ...]
+    examples: tuple[Example, ...] = ()
+    version: str = ""  # a note for people; identity comes from the content
+
+    @property
+    def enabled(self) -> tuple[Principle, ...]:
+        """The principles that may be assigned, in file order."""
+        return tuple(p for p in self.principles if p.enabled)
+
+    def principle(self, slug: str) -> Principle:
+        """Return the principle named `slug`; raise ConstitutionError if there is none."""
+        for principle in self.principles:
+            if principle.slug == slug:
+                return principle
+        known = ", ".join(p.slug for p in self.principles)
+        rule = f"no principle of constitution {self.name!r} has this slug"
+        raise ConstitutionError(slug, rule, f"use one of: {known}")

@@ -1,0 +1,141 @@
+"""The method, one call an arrow. `align` is the whole; the other flows are its parts.
+
+prompts -> drafts -> (critique -> revision) x rounds -> pairs -+-> SFT -+-> DPO -+
+                                                               |        +-> PPO -+-> evaluation
+                                                               +-> RM --+        |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.runtime import flow_run
+from pydantic import Field
+
+from flows.data import build_rows, existing_rows, generate
+from flows.measure import evaluate_checkpoints, exclusions_of
+from flows.measure import report as write_report
+from flows.recipe import STAGES, STEPS, Step, at_most, load
+from flows.session import Session, open_session
+from flows.training import existing_stage, train_stage
+from tasks.generation.snapshots import Rows
+
+RecipeName = Annotated[str, Field(description="A recipe's name (demo, smoke, ...) or a .yaml file")]
+Overrides = Annotated[
+    dict[str, Any], Field(description='Single values by key path, as {"prompts.limit": 64}')
+]
+Until = Annotated[Step | None, Field(description="Stop after this step; empty for all")]
+
+
+@flow(name="align", flow_run_name="align {recipe}")
+def align(
+    recipe: RecipeName = "demo", overrides: Overrides | None = None, until: Until = None
+) -> dict[str, Any]:
+    """The whole method: generate what is missing, train what that reaches, measure, report."""
+    with _session(recipe, overrides, until) as session:
+        walked = generate(session, until)
+        if not at_most("pairs", until):
+            return _result(session)
+        rows = build_rows(session, walked)
+        checkpoints = _stages(session, rows, until, train_stage)
+        evaluation = None
+        if at_most("evaluate", until):
+            evaluation = evaluate_checkpoints(session, checkpoints)
+        return _result(
+            session, rows, checkpoints, write_report(session, rows, checkpoints, evaluation)
+        )
+
+
+@flow(name="refresh", flow_run_name="refresh {recipe}")
+def refresh(recipe: RecipeName = "demo", overrides: Overrides | None = None) -> dict[str, Any]:
+    """The data side: drafts, critiques, revisions, pairs. Trains nothing."""
+    with _session(recipe, overrides, "pairs") as session:
+        rows = build_rows(session, generate(session))
+        return _result(session, rows, {}, write_report(session, rows, {}, None))
+
+
+@flow(name="train", flow_run_name="train {recipe}")
+def train(
+    recipe: RecipeName = "demo", overrides: Overrides | None = None, until: Until = "ppo"
+) -> dict[str, Any]:
+    """SFT, reward model, DPO and PPO on rows that are there."""
+    with _session(recipe, overrides, until) as session:
+        rows = existing_rows(session)
+        checkpoints = _stages(session, rows, until, train_stage)
+        return _result(session, rows, checkpoints, write_report(session, rows, checkpoints, None))
+
+
+@flow(name="evaluate", flow_run_name="evaluate {recipe}")
+def evaluate(recipe: RecipeName = "demo", overrides: Overrides | None = None) -> dict[str, Any]:
+    """Measure checkpoints that are there on the held-out prompts."""
+    with _session(recipe, overrides, "evaluate") as session:
+        rows = existing_rows(session)
+        checkpoints = _stages(session, rows, None, existing_stage)
+        evaluation = evaluate_checkpoints(session, checkpoints)
+        return _result(
+            session, rows, checkpoints, write_report(session, rows, checkpoints, evaluation)
+        )
+
+
+@contextmanager
+def _session(
+    recipe: str, overrides: dict[str, Any] | None, until: Step | None
+) -> Iterator[Session]:
+    run_id = flow_run.get_id()
+    with open_session(load(recipe, overrides), until, str(run_id) if run_id else None) as session:
+        yield session
+
+
+def _stages(
+    session: Session,
+    rows: Rows,
+    until: Step | None,
+    make: Callable[[Session, Step, Rows, dict[str, str]], str],
+) -> dict[str, str]:
+    """SFT and reward model first; then DPO from SFT, and PPO from SFT under the reward model."""
+    checkpoints: dict[str, str] = {}
+    for stage in STAGES:
+        if at_most(stage, until):
+            checkpoints[stage] = make(session, stage, rows, checkpoints)
+    return checkpoints
+
+
+def _result(
+    session: Session,
+    rows: Rows | None = None,
+    checkpoints: dict[str, str] | None = None,
+    report: Path | None = None,
+) -> dict[str, Any]:
+    """The run in short (the contract of `solon run --json`), also published as Prefect
+    artifacts."""
+    steps = [asdict(session.steps[name]) for name in STEPS if name in session.steps]
+    exclusions = exclusions_of(session, rows) if rows else []
+    _publish(steps, report)
+    return {
+        "run_id": session.run_id,
+        "recipe": session.recipe.name,
+        "workspace": str(session.workspace.root),
+        "steps": steps,
+        "exclusions": [{"step": s, "reason": r, "rows": n} for s, r, n in exclusions],
+        "snapshots": {
+            "sft": rows.sft.dataset_id if rows else None,
+            "preferences": rows.preferences.dataset_id if rows else None,
+        },
+        "checkpoints": {stage: (checkpoints or {}).get(stage) for stage in STAGES},
+        "report": str(report) if report else None,
+    }
+
+
+def _publish(steps: list[dict[str, Any]], report: Path | None) -> None:
+    """Show the run's table and report in the UI. Text from models in it is escaped already."""
+    create_table_artifact(
+        table=steps, key="steps", description="What was reused, generated, trained"
+    )
+    if report:
+        create_markdown_artifact(report.read_text(encoding="utf-8"), key="report")

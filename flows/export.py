@@ -1,0 +1,132 @@
+"""Write a snapshot for other tools, with a card that says where its rows come from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.errors import InputError
+from storage.ids import kind_of
+from storage.ledger import Ledger, Row
+from storage.lineage import find
+from tasks.evaluation.escape import markdown_cell
+
+FORMATS = ("trl", "hh", "parquet", "hf")
+SPLITS = {False: "train", True: "test"}
+SPEAKERS = {"user": "Human", "assistant": "Assistant"}
+
+MEMBERS = {
+    "preferences": "SELECT p.pair_id AS id, m.messages, p.chosen, p.rejected, p.preference,"
+    " r.is_held_out FROM dataset_rows r JOIN pairs p ON p.pair_id = r.row_id"
+    " JOIN prompts m USING (prompt_id) WHERE r.dataset_id = ? ORDER BY id",
+    "sft": "SELECT e.example_id AS id, m.messages, e.response, r.is_held_out FROM dataset_rows r"
+    " JOIN examples e ON e.example_id = r.row_id JOIN prompts m USING (prompt_id)"
+    " WHERE r.dataset_id = ? ORDER BY id",
+}
+PRINCIPLES = """
+    SELECT p.slug, p.principle_id, count(DISTINCT r.row_id) AS rows
+    FROM dataset_rows r JOIN revisions v ON r.row_id IN (v.pair_id, v.example_id)
+    JOIN principles p USING (principle_id)
+    WHERE r.dataset_id = ? GROUP BY ALL ORDER BY rows DESC, slug
+"""
+
+
+def export_snapshot(ledger: Ledger, name: str, format: str, out: Path) -> dict[str, Any]:
+    """Write the snapshot `name` to the folder `out`, which is new or empty.
+
+    trl: JSONL with prompt, chosen, rejected (or completion) as messages. hh: transcripts. parquet:
+    one file a split. hf: Parquet and a card in the layout of a dataset repository.
+    Raises InputError for an unknown snapshot or format, or a folder that has something in it.
+    """
+    if format not in FORMATS:
+        raise InputError(format, "no format has this name", f"use {', '.join(FORMATS)}", "--format")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(str(out), "the folder must be new or empty", "name another", "--out")
+    dataset_id = find(ledger, name)[0]
+    if kind_of(dataset_id) != "dataset":
+        raise InputError(name, "this is no snapshot", "use latest/preferences-rows", "SNAPSHOT")
+    found = ledger.query("SELECT * FROM datasets WHERE dataset_id = ?", [dataset_id])[0]
+    if found["kind"] not in MEMBERS or (format == "hh" and found["kind"] == "sft"):
+        rule = f"a snapshot of {found['kind']} has no {format} form"
+        raise InputError(name, rule, "use latest/preferences-rows or latest/sft-rows", "SNAPSHOT")
+    rows = ledger.query(MEMBERS[found["kind"]], [dataset_id])
+    out.mkdir(parents=True, exist_ok=True)
+    for is_held_out, split in SPLITS.items():
+        _write(out, split, format, [row for row in rows if row["is_held_out"] is is_held_out])
+    (out / "README.md").write_text(_card(ledger, found, format), encoding="utf-8")
+    held_out = sum(row["is_held_out"] for row in rows)
+    return {"id": dataset_id, "rows": len(rows), "held_out": held_out, "out": str(out.absolute())}
+
+
+def _write(out: Path, split: str, format: str, rows: list[Row]) -> None:
+    if format in ("parquet", "hf"):
+        folder = out / "data" if format == "hf" else out
+        folder.mkdir(exist_ok=True)
+        if rows:
+            pq.write_table(
+                pa.Table.from_pylist([_as_messages(r) for r in rows]), folder / f"{split}.parquet"
+            )
+        return
+    shape = _as_messages if format == "trl" else _as_transcripts
+    with (out / f"{split}.jsonl").open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(shape(row), ensure_ascii=False) + "\n")
+
+
+def _as_messages(row: Row) -> dict[str, Any]:
+    """The conversational form of TRL: prompt, and chosen and rejected or completion."""
+    names = {"response": "completion", "chosen": "chosen", "rejected": "rejected"}
+    answers = {
+        names[name]: [{"role": "assistant", "content": row[name]}] for name in names if name in row
+    }
+    preference = {"preference": row["preference"]} if "preference" in row else {}
+    return {"id": row["id"], "prompt": json.loads(row["messages"]), **answers, **preference}
+
+
+def _as_transcripts(row: Row) -> dict[str, str]:
+    """The form of hh-rlhf: two transcripts that differ in the last reply."""
+    messages = json.loads(row["messages"])
+    before = "".join(
+        f"\n\n{SPEAKERS.get(m['role'], m['role'].title())}: {m['content']}" for m in messages
+    )
+    return {name: f"{before}\n\nAssistant: {row[name]}" for name in ("chosen", "rejected")}
+
+
+def _card(ledger: Ledger, found: Row, format: str) -> str:
+    """README.md of the export: what it is and which principles, model and run made it."""
+    run = ledger.query(
+        "SELECT r.recipe, r.git_commit, c.name, c.constitution_id FROM runs r"
+        " LEFT JOIN constitutions c USING (constitution_id) WHERE r.run_id = ?",
+        [found["run_id"]],
+    )
+    models = ledger.query(
+        "SELECT DISTINCT m.reference, m.model_id FROM dataset_rows d"
+        " JOIN revisions v ON d.row_id IN (v.pair_id, v.example_id)"
+        " JOIN completions c ON c.completion_id = v.revision_completion_id"
+        " JOIN models m USING (model_id) WHERE d.dataset_id = ?",
+        [found["dataset_id"]],
+    )
+    lines = [*_front_matter(format), f"# {found['kind']} {found['dataset_id']}", ""]
+    lines += [f"{found['row_count']} rows to train on, {found['held_out_count']} held out.", ""]
+    lines += [f"- recipe: {markdown_cell(str(r['recipe']))}, code {r['git_commit']}" for r in run]
+    lines += [
+        f"- constitution: {markdown_cell(str(r['name']))} `{r['constitution_id']}`" for r in run
+    ]
+    lines += [f"- model: {markdown_cell(m['reference'])} `{m['model_id']}`" for m in models]
+    lines += ["", "| principle | version | rows |", "|---|---|---|"]
+    counts = ledger.query(PRINCIPLES, [found["dataset_id"]])
+    lines += [f"| {row['slug']} | `{row['principle_id']}` | {row['rows']} |" for row in counts]
+    lines += ["", "The texts are a model's: they may be wrong, and revisions may be no better."]
+    return "\n".join(lines) + "\n"
+
+
+def _front_matter(format: str) -> Iterable[str]:
+    if format != "hf":
+        return []
+    splits = [f"  - split: {name}\n    path: data/{name}.parquet" for name in SPLITS.values()]
+    return ["---", "configs:", "- config_name: default", "  data_files:", *splits, "---", ""]

@@ -1,0 +1,132 @@
+"""Read and check everything a run is made of, before anything is written or spent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from constitution.assign import assign
+from constitution.load import load as load_constitution
+from constitution.load import resolve
+from constitution.schema import Constitution
+from flows.recipe import Recipe, Step
+from storage.errors import InputError
+from storage.ids import content_id
+from storage.ledger import Ledger
+from storage.workspace import Workspace
+from tasks import models
+from tasks.generation.assemble import Exclusion
+from tasks.generation.calls import Sampling, category_of
+from tasks.generation.record import Snapshot, constitution_id
+from tasks.generation.snapshots import prompt_snapshot
+from tasks.generation.walk import Method
+from tasks.prompts import Prompt, is_held_out, read_prompts
+from tasks.training import keys
+
+UNKNOWN_MODEL = "mdl_not-yet-downloaded"
+SCRIPTED_MODEL = content_id("model", "scripted")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The recipe with all it points to. `model.model_id` is None for a hub model not yet here."""
+
+    recipe: Recipe
+    constitution: Constitution
+    constitution_path: Path
+    prompts: tuple[Prompt, ...]
+    exclusions: tuple[Exclusion, ...]
+    model: models.ModelInfo
+
+    @property
+    def constitution_id(self) -> str:
+        return constitution_id(self.constitution)
+
+    @property
+    def base_model_id(self) -> str:
+        """The model that is trained on: a checkpoint reference's base, else the model itself."""
+        return self.model.base_model_id or self.model.model_id or UNKNOWN_MODEL
+
+    @property
+    def method(self) -> Method:
+        """What the data side of this run is."""
+        generation = self.recipe.generation
+        scripted = generation.engine == "scripted"
+        return Method(
+            self.constitution,
+            SCRIPTED_MODEL if scripted else self.model.model_id or UNKNOWN_MODEL,
+            generation.rounds,
+            self._sampling(generation.max_new_tokens.draft),
+            self._sampling(generation.max_new_tokens.critique),
+            self._sampling(generation.max_new_tokens.revision),
+            generation.system,
+        )
+
+    def _sampling(self, max_new_tokens: int) -> Sampling:
+        generation = self.recipe.generation
+        return Sampling(
+            generation.temperature, generation.top_p, max_new_tokens, generation.max_prompt_tokens
+        )
+
+    @cached_property
+    def prompt_snapshot(self) -> Snapshot:
+        return prompt_snapshot(self.prompts, self.recipe.prompts.held_out_percent)
+
+    @property
+    def evaluation_prompts(self) -> Sequence[Prompt]:
+        """The held-out prompts that are answered: the first by id, as many as the recipe says."""
+        percent = self.recipe.prompts.held_out_percent
+        held_out = [p for p in self.prompts if is_held_out(p.prompt_id, percent)]
+        return sorted(held_out, key=lambda p: p.prompt_id)[: self.recipe.evaluation.prompts]
+
+    def components(
+        self, stage: Step, dataset_id: str, parents: dict[str, str]
+    ) -> dict[str, object]:
+        """The parts of a stage's key (see tasks.training.keys)."""
+        recipe = self.recipe
+        settings = recipe.evaluation.model_dump() if stage == "evaluate" else getattr(recipe, stage)
+        return keys.components(
+            stage,
+            {k: v for k, v in settings.items() if k not in ("prompts", "samples")},
+            dataset_id=dataset_id,
+            base_model_id=self.base_model_id,
+            parents=parents,
+            seed=recipe.seed,
+            precision=recipe.quantization,
+        )
+
+
+def read_inputs(recipe: Recipe, workspace: Workspace, ledger: Ledger) -> Inputs:
+    """Load constitution and prompts and identify the model. Raises InputError or
+    ConstitutionError."""
+    path = resolve(recipe.constitution)
+    constitution = load_constitution(path)
+    info = models.identify(
+        recipe.model, workspace, lambda name: find_checkpoint(ledger, workspace, name)
+    )
+    batch = read_prompts(recipe.prompts.path, recipe.prompts.limit, recipe.prompts.max_chars)
+    for category in {category_of(prompt) for prompt in batch.prompts}:
+        assign(constitution, "", 0, category)  # raises where no principle may be assigned
+    unused = tuple(
+        Exclusion(f"{found.source}:{found.line}", "prompts", found.reason, found.detail)
+        for found in batch.exclusions
+    )
+    return Inputs(recipe, constitution, path, tuple(batch.prompts), unused, info)
+
+
+def find_checkpoint(ledger: Ledger, workspace: Workspace, name: str) -> tuple[str, Path, str]:
+    """(checkpoint id, its adapter's folder, its base's reference) of a checkpoint id or ref."""
+    found = ledger.query(
+        "SELECT c.checkpoint_id, c.path, m.reference FROM checkpoints c"
+        " JOIN models m ON m.model_id = c.base_model_id"
+        " WHERE c.checkpoint_id = coalesce((SELECT target_id FROM refs WHERE name = ?), ?)",
+        [name, name],
+    )
+    if not found:
+        raise InputError(
+            name, "no checkpoint has this id or ref", "see solon why latest/ppo", "model"
+        )
+    row = found[0]
+    return row["checkpoint_id"], workspace.root / row["path"] / "adapter", row["reference"]

@@ -1,0 +1,41 @@
+"""The keys of a recipe's stages: which snapshot and which checkpoints each one reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flows.inputs import Inputs
+from flows.recipe import Step
+from storage.ids import dataset_id
+from tasks.generation.snapshots import Rows
+
+
+def stage_components(
+    inputs: Inputs, stage: Step, rows: Rows, checkpoints: dict[str, str]
+) -> dict[str, Any]:
+    """The key's parts of a stage, given the rows and the checkpoints before it (by stage)."""
+    snapshots = {
+        "sft": rows.sft,
+        "reward": rows.preferences,
+        "dpo": rows.preferences,
+        "ppo": inputs.prompt_snapshot,
+    }
+    return inputs.components(
+        stage, snapshots[stage].dataset_id, parents_of(inputs, stage, checkpoints)
+    )
+
+
+def parents_of(inputs: Inputs, stage: Step, checkpoints: dict[str, str]) -> dict[str, str]:
+    """The checkpoints a stage reads, by role."""
+    roles = {
+        "sft": (),
+        "reward": ("sft",) if inputs.recipe.reward["start"] == "sft" else (),
+        "dpo": ("sft",),
+        "ppo": ("sft", "reward"),
+    }
+    return {role: checkpoints[role] for role in roles[stage]}
+
+
+def evaluation_components(inputs: Inputs, checkpoints: dict[str, str]) -> dict[str, Any]:
+    answered = dataset_id("prompts", [prompt.prompt_id for prompt in inputs.evaluation_prompts])
+    return inputs.components("evaluate", answered, checkpoints)

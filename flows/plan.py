@@ -1,0 +1,201 @@
+"""The plan: what a run would reuse, generate and train, and what it would cost. Writes nothing.
+
+Exact for every row whose inputs are known. Behind a row that must be generated the inputs are not
+known: those are counted as [min, max], where min assumes that every output comes back equal to one
+the ledger has, and max that none does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from flows.causes import causes
+from flows.history import History
+from flows.inputs import Inputs
+from flows.keys import evaluation_components, stage_components
+from flows.recipe import STAGES, Step, at_most
+from storage.artifacts import artifact_path, is_whole
+from storage.ledger import Ledger
+from storage.workspace import Workspace
+from tasks.generation.calls import Answer, Call, principle_id
+from tasks.generation.memo import look_up
+from tasks.generation.snapshots import Rows, assemble
+from tasks.generation.walk import Level, walk
+from tasks.training.keys import changes, checkpoint_id
+
+Range = tuple[int, int]
+
+
+@dataclass
+class StepPlan:
+    """One step of the plan. Ranges are [min, max]; `rounds` details the steps that have rounds."""
+
+    step: str
+    reused: int = 0
+    to_generate: Range = (0, 0)
+    to_train: Range = (0, 0)
+    excluded: int = 0
+    id: str | None = None
+    rounds: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class Plan:
+    """The steps in order, why each is a miss, and the cost.
+
+    `to_record`: rows whose text is known and whose provenance is not in the ledger yet.
+    """
+
+    steps: dict[str, StepPlan] = field(default_factory=dict)
+    why: list[dict[str, Any]] = field(default_factory=list)
+    cost: dict[str, Any] = field(default_factory=dict)
+    to_record: int = 0
+    sft_rows_id: str | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to generate, to train, or to write down."""
+        return not self.to_record and all(
+            s.to_generate[1] == 0 and s.to_train[1] == 0 for s in self.steps.values()
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "steps": [
+                {
+                    "step": s.step,
+                    "reused": s.reused,
+                    "to_generate": list(s.to_generate),
+                    "to_train": list(s.to_train),
+                    "excluded": s.excluded,
+                    "id": s.id,
+                    **({"rounds": s.rounds} if s.rounds else {}),
+                }
+                for s in self.steps.values()
+            ],
+            "why": self.why,
+            "cost": self.cost,
+        }
+
+
+class Planner:
+    """Walks the method with the ledger's answers only."""
+
+    def __init__(self, inputs: Inputs, workspace: Workspace, ledger: Ledger) -> None:
+        self.inputs, self.workspace, self.ledger = inputs, workspace, ledger
+        self.plan = Plan()
+        self.history = History(ledger)
+        self.slugs = {principle_id(p): p.slug for p in inputs.constitution.principles}
+
+    def make(self, until: Step | None = None) -> Plan:
+        rows = self._data(until)
+        if at_most("sft", until):
+            self._training(rows, until)
+        self.plan.cost = self.history.cost(self.plan.steps, self.inputs)
+        return self.plan
+
+    def _data(self, until: Step | None) -> Rows | None:
+        """Plan the data side; the rows it would give, or None where some are not yet known."""
+        for step in ("drafts", "critiques", "revisions"):
+            if at_most(step, until):
+                self.plan.steps[step] = StepPlan(step)
+        walked = walk(self.inputs.method, self.inputs.prompts, self._answer)
+        if not at_most("pairs", until):
+            return None
+        pairs = self.plan.steps["pairs"] = StepPlan("pairs")
+        if walked.waiting:
+            return None
+        recipe = self.inputs.recipe
+        rows = assemble(
+            walked, recipe.prompts.held_out_percent, recipe.snapshots.sft_rounds == "last"
+        )
+        pairs.id, pairs.excluded = rows.preferences.dataset_id, len(rows.exclusions)
+        distinct = {pair.pair_id for pair in rows.pairs.values()}
+        known = self.history.known("pairs", "pair_id", distinct)
+        pairs.reused, new = known, len(distinct) - known
+        pairs.to_generate = (new, new)
+        steps = {step.revision_id for step in walked.steps}
+        snapshots = {rows.sft.dataset_id, rows.preferences.dataset_id}
+        self.plan.to_record = (
+            len(steps)
+            - self.history.known("revisions", "revision_id", steps)
+            + len(snapshots)
+            - self.history.known("datasets", "dataset_id", snapshots)
+        )
+        self.plan.sft_rows_id = rows.sft.dataset_id
+        return rows
+
+    def _answer(self, level: Level) -> dict[str, Answer]:
+        """Answer what the ledger can; count the rest."""
+        if level.step not in self.plan.steps:
+            return {}
+        found = look_up(self.ledger, level.calls)
+        missing = list(
+            {c.completion_id: c for c in level.calls if c.completion_id not in found}.values()
+        )
+        certain = self.history.certainly_new(level, self.inputs.method)
+        more: Range = (len(missing) + certain, len(missing) + len(level.waiting))
+        step = self.plan.steps[level.step]
+        step.reused += len(found)
+        step.to_generate = (step.to_generate[0] + more[0], step.to_generate[1] + more[1])
+        if level.round is not None:
+            step.rounds.append(
+                {"round": level.round, "reused": len(found), "to_generate": list(more)}
+            )
+        self.plan.why += self._why(missing)
+        return found
+
+    def _why(self, missing: Sequence[Call]) -> list[dict[str, Any]]:
+        found = causes(self.ledger, missing, self.slugs)
+        for cause in found:
+            upstream = cause["component"] == "upstream" and self.plan.why
+            cause["root"] = self.plan.why[0]["component"] if upstream else cause["component"]
+        return found
+
+    def _training(self, rows: Rows | None, until: Step | None) -> None:
+        """Plan the stages: exact where the snapshots are known, else [0 or 1, 1]."""
+        known: dict[str, str] = {}
+        for stage in STAGES:
+            if at_most(stage, until):
+                step = self.plan.steps[stage] = StepPlan(stage)
+                if rows is None:
+                    step.to_train = (0 if self.history.latest_components(stage) else 1, 1)
+                else:
+                    known[stage] = step.id = self._stage(stage, rows, known, step)
+        if at_most("evaluate", until):
+            self._evaluation(known)
+
+    def _stage(self, stage: Step, rows: Rows, known: dict[str, str], step: StepPlan) -> str:
+        parts = stage_components(self.inputs, stage, rows, known)
+        found = checkpoint_id(parts)
+        if is_whole(artifact_path(self.workspace, found)) and self.history.has(found):
+            step.reused = 1
+            return found
+        step.to_train = (1, 1)
+        before = self.history.latest_components(stage)
+        for name, was, now in changes(before, parts) if before else []:
+            self._add_why(stage, name, was, now)
+        if self.history.has(found):
+            self._add_why(stage, "artifact", found, "missing")
+        elif before is None:
+            self._add_why(stage, "checkpoint", "(none)", "new")
+        return found
+
+    def _add_why(self, step: str, component: str, was: object, now: object) -> None:
+        root = self.plan.why[0]["component"] if self.plan.why else component
+        if not component.startswith(("dataset", "parents")):
+            root = component
+        self.plan.why.append(
+            {"step": step, "component": component, "was": was, "is": now, "rows": 1, "root": root}
+        )
+
+    def _evaluation(self, known: dict[str, str]) -> None:
+        step = self.plan.steps["evaluate"] = StepPlan("evaluate")
+        if len(known) < len(STAGES):
+            step.to_train = (0 if self.history.latest_components("evaluate") else 1, 1)
+            return
+        step.id = checkpoint_id(evaluation_components(self.inputs, known))
+        is_there = self.history.has(step.id) and is_whole(artifact_path(self.workspace, step.id))
+        step.reused, step.to_train = (1, (0, 0)) if is_there else (0, (1, 1))

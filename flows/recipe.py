@@ -1,0 +1,219 @@
+"""Recipes: what a run is made of. YAML files under `flows/recipes/`, validated, unknown keys
+refused.
+
+A recipe never enters a task: tasks take plain arguments. Single values are overridden with
+`--set key.path=value` and by the fields of a flow's form in the UI.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.resources
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from storage.errors import InputError, SolonError
+from tasks.training.ppo.config import config_from_settings
+from tasks.training.settings import DpoSettings, RewardSettings, SftSettings, parse_settings
+
+RECIPES = importlib.resources.files("flows") / "recipes"
+MAX_BYTES = 1 << 20
+
+Step = Literal[
+    "drafts", "critiques", "revisions", "pairs", "sft", "reward", "dpo", "ppo", "evaluate"
+]
+STEPS: tuple[Step, ...] = (
+    *("drafts", "critiques", "revisions", "pairs"),
+    *("sft", "reward", "dpo", "ppo", "evaluate"),
+)
+STAGES: tuple[Step, ...] = ("sft", "reward", "dpo", "ppo")
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PromptSettings(Part):
+    """Which prompts."""
+
+    path: str = Field("default", description="File, folder or hub:<set>; `default` is our own file")
+    limit: Positive | None = Field(None, description="Usable prompts to take, in file order")
+    max_chars: Positive = Field(20_000, description="Longer prompts are excluded, in characters")
+    held_out_percent: int = Field(20, ge=1, le=90, description="Share kept from training")
+
+
+class TokenLimits(Part):
+    """Longest answer of each step, in tokens."""
+
+    draft: Positive = 256
+    critique: Positive = 128
+    revision: Positive = 256
+
+
+class GenerationSettings(Part):
+    """How drafts, critiques and revisions are sampled (Bai et al. 2022: T = 1, four rounds)."""
+
+    engine: Literal["transformers", "scripted"] = Field(
+        "transformers", description="`scripted` answers by rule, to try the data path with no model"
+    )
+    rounds: int = Field(1, ge=1, le=16, description="Critique and revision steps a prompt")
+    system: str = Field("", description="System message before every draft; empty for none")
+    temperature: float = Field(1.0, ge=0, le=10, description="0 is greedy")
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_new_tokens: TokenLimits = TokenLimits()
+    max_prompt_tokens: Positive = Field(2048, description="Longer requests are excluded")
+    batch_tokens: Positive = Field(16_384, description="Tokens in a batch: memory and speed only")
+    batch_rows: Positive = Field(64, description="Rows in a batch: memory and speed only")
+    chunk_rows: int = Field(256, ge=8, le=4096, description="Rows in one Prefect task")
+
+
+class SnapshotSettings(Part):
+    """Which revisions become rows."""
+
+    sft_rounds: Literal["all", "last"] = "all"
+
+
+class EvaluationSettings(Part):
+    """How checkpoints are measured on the held-out prompts."""
+
+    prompts: Positive = Field(64, description="Held-out prompts at most")
+    max_new_tokens: Positive = 128
+    temperature: float = Field(0.0, ge=0, le=10)
+    batch_size: Positive = 16
+    samples: int = Field(6, ge=0, description="Prompts shown side by side in the report")
+
+
+class Recipe(Part):
+    """One whole run."""
+
+    name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
+    description: str = ""
+    seed: int = Field(0, ge=0, lt=2**31)
+    constitution: str = Field("default", description="A name in constitution/ or a file's path")
+    model: str = Field(min_length=1, description="Model reference")
+    quantization: Literal["nf4", "none"] = "nf4"
+    threads: int = Field(0, ge=0, description="CPU threads of the worker; 0 for all")
+    prompts: PromptSettings = PromptSettings()
+    generation: GenerationSettings = GenerationSettings()
+    snapshots: SnapshotSettings = SnapshotSettings()
+    sft: dict[str, Any] = {}
+    reward: dict[str, Any] = {}
+    dpo: dict[str, Any] = {}
+    ppo: dict[str, Any] = {}
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+    @field_validator("sft")
+    @classmethod
+    def _fill_sft(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return dataclasses.asdict(parse_settings(SftSettings, value))
+
+    @field_validator("reward")
+    @classmethod
+    def _fill_reward(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return dataclasses.asdict(parse_settings(RewardSettings, value))
+
+    @field_validator("dpo")
+    @classmethod
+    def _fill_dpo(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return dataclasses.asdict(parse_settings(DpoSettings, value))
+
+    @field_validator("ppo")
+    @classmethod
+    def _fill_ppo(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return dataclasses.asdict(config_from_settings(value))
+
+
+def names() -> list[str]:
+    """The recipes that ship, sorted."""
+    return sorted(f.name[:-5] for f in RECIPES.iterdir() if f.name.endswith(".yaml"))
+
+
+def load(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """The recipe of that name, or of that file, with single values overridden by key path.
+
+    Raises InputError for an unknown recipe, key or a value of the wrong type.
+    """
+    content, where = _read(name)
+    for path, value in (overrides or {}).items():
+        _override(content, path, value)
+    return build(content, where)
+
+
+def build(content: Mapping[str, Any], where: str = "recipe") -> Recipe:
+    """Validate a recipe's content: one line for the first thing that is wrong."""
+    filled: dict[str, Any] = {stage: {} for stage in STAGES} | dict(content)
+    try:
+        return Recipe.model_validate(filled)
+    except ValidationError as error:
+        raise _first_problem(error, where) from None
+
+
+def _read(name: str) -> tuple[dict[str, Any], str]:
+    path = Path(name)
+    if name in names():
+        text = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8")
+    elif path.suffix in (".yaml", ".yml") and path.is_file() and path.stat().st_size <= MAX_BYTES:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    else:
+        known = ", ".join(names())
+        raise InputError(name, "no recipe has this name", f"use {known}, or a .yaml file", "recipe")
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(str(error), "the recipe must be YAML", "mend the file", name) from None
+    if not isinstance(content, dict):
+        raise InputError(name, "a recipe is a mapping of keys", "see flows/recipes/demo.yaml")
+    return content, name
+
+
+def parse_overrides(values: list[str]) -> dict[str, Any]:
+    """`key.path=value` strings as a mapping; values are read as YAML scalars or lists.
+
+    Raises InputError for a string without `=` or an empty key.
+    """
+    found: dict[str, Any] = {}
+    for text in values:
+        path, sign, value = text.partition("=")
+        if not sign or not path.strip():
+            raise InputError(text, "an override is key.path=value", "as prompts.limit=64", "--set")
+        try:
+            found[path.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            found[path.strip()] = value
+    return found
+
+
+def _override(content: dict[str, Any], path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    place = content
+    for key in parents:
+        child = place.setdefault(key, {})
+        if not isinstance(child, dict):
+            raise InputError(path, f"{key} has no keys under it", "see the recipe", "--set")
+        place = child
+    place[last] = value
+
+
+def _first_problem(error: ValidationError, where: str) -> SolonError:
+    """The first finding of pydantic as one of ours, with the key's whole path."""
+    problem = error.errors()[0]
+    path = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return InputError(path, "no recipe has this key", "see flows/recipes/demo.yaml", where)
+    if problem["type"] == "missing":
+        return InputError(path, "the recipe must have this key", "add it", where)
+    cause = problem.get("ctx", {}).get("error")
+    rule = str(cause) if cause else problem["msg"].lower()
+    value = f"{path}={problem['input']!r}" if not cause else path
+    return InputError(value, rule, "change it in the recipe or with --set", where)
+
+
+def at_most(step: Step, until: Step | None) -> bool:
+    """Whether a run that ends after `until` takes `step`."""
+    return until is None or STEPS.index(step) <= STEPS.index(until)

@@ -1,0 +1,171 @@
+"""The Prefect server of a workspace: on loopback, with a login, and dead when its parent is.
+
+A run needs no server that someone started: it starts one for itself on a free port, over the same
+database, so that the run appears in the workspace's UI later. `PREFECT_API_URL` in the environment
+names a server to use instead.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from storage.errors import SolonError
+from storage.workspace import Workspace
+from tasks.worker import die_with_parent
+
+HOST = "127.0.0.1"
+START_WAIT_S = 120.0
+DRAIN_WAIT_S = 10.0
+LEASES = "prefect.server.concurrency.lease_storage.filesystem"
+# Loops a server needs only while it schedules; a run's own server goes without them.
+SCHEDULING = ("SCHEDULER", "LATE_RUNS", "CANCELLATION_CLEANUP", "PAUSE_EXPIRATIONS", "FOREMAN")
+
+
+def login(workspace: Workspace) -> str:
+    """The workspace's `user:password`; drawn once and kept where only the user can read it."""
+    path = workspace.prefect / "login"
+    if not path.exists():
+        workspace.prefect.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        os.write(descriptor, f"solon:{secrets.token_urlsafe(18)}".encode())
+        os.close(descriptor)
+    return path.read_text().strip()
+
+
+def environment(workspace: Workspace, port: int, is_scheduling: bool) -> dict[str, str]:
+    """What server and clients of this workspace are told. Set before prefect is imported."""
+    url, secret = f"http://{HOST}:{port}", login(workspace)
+    settings = {
+        "DO_NOT_TRACK": "1",
+        "PREFECT_HOME": str(workspace.prefect),
+        "PREFECT_API_URL": f"{url}/api",
+        "PREFECT_API_AUTH_STRING": secret,
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_API_AUTH_STRING": secret,
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": url,
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES,
+        "PREFECT_SERVER_UI_API_URL": f"{url}/api",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    }
+    if not is_scheduling:
+        settings |= {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in SCHEDULING}
+    return settings
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(workspace: Workspace, port: int | None = None) -> Iterator[str]:
+    """A server for the time of the block; yields the address of its API.
+
+    Without `port`: the server that `PREFECT_API_URL` names where it is set, else one of its own.
+    """
+    given = os.environ.get("PREFECT_API_URL")
+    if given and port is None:
+        ensure_limit()
+        yield given
+        return
+    chosen = port or free_port()
+    settings = environment(workspace, chosen, is_scheduling=port is not None)
+    os.environ.update(settings)
+    process = _start(workspace, chosen)
+    try:
+        _wait_until_healthy(process, chosen, workspace.prefect / "server.log")
+        ensure_limit()
+        yield settings["PREFECT_API_URL"]
+    finally:
+        _send_what_is_left()
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if port is None:
+            del os.environ["PREFECT_API_URL"]
+
+
+def _start(workspace: Workspace, port: int) -> subprocess.Popen[bytes]:
+    with (workspace.prefect / "server.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "flows.server", str(os.getpid()), str(port)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=workspace.prefect,
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
+        )
+
+
+def _wait_until_healthy(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + START_WAIT_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(f"http://{HOST}:{port}/api/health", timeout=2):
+                return
+        except (OSError, urllib.error.URLError):
+            time.sleep(0.1)
+    raise SolonError(f"the Prefect server did not start on port {port}: see {log}")
+
+
+def _send_what_is_left() -> None:
+    """Let Prefect's background senders finish while there is a server to send to."""
+    if "prefect" not in sys.modules:
+        return
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for sender in (APILogWorker, EventsWorker):
+        sender.drain_all(timeout=DRAIN_WAIT_S)
+
+
+def ensure_limit() -> None:
+    """Create the limit of one job on the device, where the server does not have it yet."""
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    from flows.slot import LIMIT
+
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_global_concurrency_limit_by_name(LIMIT)
+        except ObjectNotFound:
+            client.upsert_global_concurrency_limit_by_name(LIMIT, 1)
+
+
+def main(parent: str, port: str) -> None:
+    """Become the server: this process is replaced and still dies with its parent."""
+    die_with_parent(int(parent))
+    command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
+    options = [
+        "--host",
+        HOST,
+        "--port",
+        port,
+        "--log-level",
+        "warning",
+        "--timeout-keep-alive",
+        "10",
+    ]
+    os.execv(sys.executable, [*command, *options])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3])

@@ -1,0 +1,262 @@
+"""What the steps of one run share: inputs, ledger, the engine while it is needed, and what was
+done."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import os
+import platform
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from flows import progress
+from flows.inputs import Inputs, find_checkpoint, read_inputs
+from flows.recipe import Recipe, Step
+from storage.code import ROOT
+from storage.errors import InputError
+from storage.ledger import Ledger, insert, now
+from storage.workspace import Workspace
+from tasks import models
+from tasks.generation.engine import Engine, WorkerEngine
+from tasks.generation.record import (
+    record_constitution,
+    record_exclusions,
+    record_model,
+    record_prompts,
+)
+from tasks.generation.scripted import ScriptedEngine
+
+
+@dataclasses.dataclass
+class StepResult:
+    """What a run did in one step: the row of `solon run --json`."""
+
+    step: str
+    reused: int = 0
+    generated: int = 0
+    excluded: int = 0
+    trained: int = 0
+    id: str | None = None
+    duration_s: float = 0.0
+
+
+class Session:
+    """One run. Steps read inputs from it and leave their results in `steps`."""
+
+    def __init__(self, inputs: Inputs, workspace: Workspace, ledger: Ledger, run_id: str) -> None:
+        self.inputs, self.workspace, self.ledger, self.run_id = inputs, workspace, ledger, run_id
+        self.steps: dict[str, StepResult] = {}
+        self._decisions = itertools.count()
+        self._engine: Engine | None = None
+        self._model: models.PreparedModel | None = None
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.inputs.recipe
+
+    @property
+    def model(self) -> models.PreparedModel:
+        """The model on disk; converted or downloaded at first use."""
+        if self._model is None:
+            self._model = models.prepare(
+                self.recipe.model,
+                self.workspace,
+                on_event=_hear,
+                find_checkpoint=partial(find_checkpoint, self.ledger, self.workspace),
+            )
+        return self._model
+
+    @property
+    def engine(self) -> Engine:
+        """The engine, started at first use and kept until `close_engine`."""
+        if self._engine is None:
+            self._engine = self._start_engine()
+        return self._engine
+
+    def _start_engine(self) -> Engine:
+        generation = self.recipe.generation
+        if generation.engine == "scripted":
+            return ScriptedEngine(batch_rows=generation.batch_rows)
+        check_context(Path(self.model.path), self.recipe)
+        return WorkerEngine(
+            Path(self.model.path),
+            self.log("generate"),
+            adapter=self.model.adapter,
+            batch_tokens=generation.batch_tokens,
+            batch_rows=generation.batch_rows,
+            threads=self.recipe.threads,
+            on_event=_hear,
+        )
+
+    def close_engine(self) -> None:
+        """End the generation worker, so that its memory is free for training."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+    def log(self, name: str) -> Path:
+        return self.workspace.logs / self.run_id / f"{name}.log"
+
+    def result(self, step: str) -> StepResult:
+        return self.steps.setdefault(step, StepResult(step))
+
+    def decide(
+        self, step: str, subject_id: str, verdict: str, rows: int = 1, why: list[Any] | None = None
+    ) -> None:
+        """Record a decision, once for every component that changed."""
+        values = [
+            {
+                "run_id": self.run_id,
+                "number": next(self._decisions),
+                "step": step,
+                "subject_id": subject_id,
+                "verdict": verdict,
+                "row_count": rows,
+                "component": component,
+                "was": None if was is None else str(was),
+                "is_now": None if is_now is None else str(is_now),
+                "created_at": now(),
+            }
+            for component, was, is_now in (why or [(None, None, None)])
+        ]
+        with self.ledger.transaction() as con:
+            insert(con, "decisions", values)
+
+
+def _hear(event: dict[str, Any]) -> None:
+    """Pass on what a worker says; `progress` events without a step of ours are its conversions."""
+    if event["event"] == "log":
+        progress.current().say(event["message"])
+
+
+def check_context(model: Path, recipe: Recipe) -> None:
+    """Raise InputError where the longest request and answer together do not fit the model's
+    context."""
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    context = config.get("max_position_embeddings")
+    limits = recipe.generation.max_new_tokens
+    worst = recipe.generation.max_prompt_tokens + max(
+        limits.draft, limits.critique, limits.revision
+    )
+    if context and worst > context:
+        raise InputError(
+            worst,
+            f"max_prompt_tokens plus the longest answer must fit the context of {context} tokens",
+            "lower generation.max_prompt_tokens",
+            "generation",
+        )
+
+
+@contextmanager
+def open_session(recipe: Recipe, until: Step | None, flow_run_id: str | None) -> Iterator[Session]:
+    """Check the inputs, then open a run in the ledger and close it as it ends, however it ends."""
+    workspace = Workspace.open()
+    run_id = f"run_{uuid.uuid4().hex}"
+    ledger = Ledger(workspace.ledger, holder=run_id)
+    inputs = read_inputs(recipe, workspace, ledger)
+    workspace.create()
+    if inputs.model.model_id is None:
+        models.prepare(recipe.model, workspace, on_event=_hear)
+        inputs = read_inputs(recipe, workspace, ledger)
+    _record_inputs(ledger, inputs, run_id, until, flow_run_id)
+    session = Session(inputs, workspace, ledger, run_id)
+    try:
+        yield session
+    except BaseException as error:
+        _end(ledger, run_id, "failed", " ".join(str(error).split())[:500] or type(error).__name__)
+        raise
+    else:
+        _end(ledger, run_id, "completed", None)
+    finally:
+        session.close_engine()
+
+
+def _record_inputs(
+    ledger: Ledger, inputs: Inputs, run_id: str, until: Step | None, flow_run_id: str | None
+) -> None:
+    recipe = inputs.recipe
+    constitution_id = record_constitution(
+        ledger, inputs.constitution, inputs.constitution_path.name
+    )
+    run = {
+        "run_id": run_id,
+        "constitution_id": constitution_id,
+        "flow_run_id": flow_run_id,
+        "recipe": recipe.name,
+        "settings": recipe.model_dump_json(),
+        "until": until,
+        "git_commit": git_commit(),
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "state": "running",
+        "message": None,
+        "started_at": now(),
+        "ended_at": None,
+    }
+    with ledger.transaction() as con:
+        insert(con, "runs", [run])
+    record_models(ledger, inputs)
+    record_prompts(ledger, inputs.prompts)
+    record_exclusions(ledger, run_id, inputs.exclusions)
+
+
+def record_models(ledger: Ledger, inputs: Inputs) -> None:
+    """Keep the base that is trained and, where it is another one, the model that generates."""
+    model, generator = inputs.model, inputs.method.model_id
+    if model.base_model_id is None:
+        record_model(ledger, inputs.base_model_id, model.kind, inputs.recipe.model)
+    if generator != inputs.base_model_id:
+        scripted = inputs.recipe.generation.engine == "scripted"
+        kind = "scripted" if scripted else model.kind
+        reference = "scripted" if scripted else inputs.recipe.model
+        record_model(ledger, generator, kind, reference, model.base_model_id)
+
+
+def _end(ledger: Ledger, run_id: str, state: str, message: str | None) -> None:
+    with ledger.transaction() as con:
+        con.execute(
+            "UPDATE runs SET state = ?, message = ?, ended_at = ? WHERE run_id = ?",
+            [state, message, now(), run_id],
+        )
+
+
+def git_commit() -> str | None:
+    """The code's commit, `-dirty` where tracked files have changes; None outside a checkout."""
+    try:
+        found = subprocess.run(
+            [
+                "git",
+                "-C",
+                str(ROOT),
+                "describe",
+                "--always",
+                "--dirty",
+                "--abbrev=40",
+                "--exclude=*",
+            ],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None
+
+
+@contextmanager
+def timed(result: StepResult) -> Iterator[None]:
+    """Add the block's seconds to a step's duration."""
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        result.duration_s = round(result.duration_s + time.monotonic() - started, 3)

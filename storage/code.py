@@ -1,0 +1,96 @@
+"""The fingerprint of code: what a module would do, not how its file looks.
+
+It is the hash of the syntax trees, without comments and docstrings, of a module and of every module
+of this project that it imports, directly or not. Editing a comment changes nothing; editing a
+helper changes whatever uses it.
+"""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from storage.ids import canonical_json, digest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("constitution", "flows", "storage", "tasks")
+LIBRARIES = ("torch", "transformers", "trl", "peft", "bitsandbytes")
+
+
+@cache
+def fingerprint(module: str, root: Path = ROOT) -> str:
+    """32 hexadecimal digits for `module` (dotted) and everything of ours it imports."""
+    return digest(canonical_json(modules(module, root)))
+
+
+@cache
+def modules(module: str, root: Path = ROOT) -> dict[str, str]:
+    """Digest of every module in the closure of `module`, by dotted name."""
+    found: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        path = _file_of(name, root)
+        if name in found or path is None:
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        found[name] = digest(ast.dump(_without_docstrings(tree)).encode())
+        waiting += _imports(tree, name, path.name == "__init__.py")
+    return found
+
+
+def _file_of(name: str, root: Path) -> Path | None:
+    if name.split(".", 1)[0] not in PACKAGES:
+        return None
+    base = root.joinpath(*name.split("."))
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+def _imports(tree: ast.AST, name: str, is_package: bool) -> list[str]:
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            parts = name.split(".") if is_package else name.split(".")[:-1]
+            above = parts[: len(parts) - node.level + 1] if node.level else []
+            source = ".".join([*above, *([node.module] if node.module else [])])
+            names += [source, *(f"{source}.{alias.name}" for alias in node.names)]
+    return names
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and len(body) > 1 and _is_docstring(body[0]):
+            del body[0]
+        elif isinstance(body, list) and len(body) == 1 and _is_docstring(body[0]):
+            body[0] = ast.Pass()
+    return tree
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that training depends on, read without importing them.
+
+    The build's tag (`+cpu`) is left out: the same checkpoint is asked for on any machine.
+    """
+    found = {}
+    for library in LIBRARIES:
+        try:
+            found[library] = version(library).split("+")[0]
+        except PackageNotFoundError:
+            found[library] = "absent"
+    return found

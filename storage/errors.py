@@ -1,0 +1,34 @@
+"""The one family of exceptions. Each says the value, the rule and the fix, on one line."""
+
+from __future__ import annotations
+
+
+class SolonError(Exception):
+    """A run cannot go on. The command line prints it as one line and ends with `exit_code`."""
+
+    exit_code = 1
+
+
+class InputError(SolonError):
+    """A value someone gave breaks a rule. Nothing has been written when it is raised.
+
+    `where` is a place a reader can go to (`file:line`, a setting's key path); it may be empty.
+    """
+
+    exit_code = 2
+
+    def __init__(self, value: object, rule: str, fix: str, where: str = "") -> None:
+        self.value, self.rule, self.fix, self.where = value, rule, fix, where
+        shown = value if isinstance(value, str) else repr(value)
+        shown = " ".join(shown.split()) or "(empty)"
+        if len(shown) > 120:
+            shown = shown[:117] + "..."
+        super().__init__(f"{where + ': ' if where else ''}{shown}: {rule}; {fix}")
+
+
+class LedgerBusy(SolonError):
+    """Another process held the ledger's lock for longer than the wait budget."""
+
+
+class ArtifactBroken(SolonError):
+    """An artifact's files do not match its manifest."""

@@ -1,0 +1,63 @@
+"""Everything is named by its content.
+
+`content_id(kind, value)` is a short prefix that says what the thing is, then BLAKE2b-128 (RFC 7693)
+of the value's canonical JSON. Two processes, machines or versions of Python give the same id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+PREFIXES = {
+    "run": "run",
+    "constitution": "con",
+    "principle": "prn",
+    "model": "mdl",
+    "prompt": "prm",
+    "completion": "cmp",
+    "revision": "rev",
+    "example": "exm",
+    "comparison": "cpr",
+    "verdict": "vrd",
+    "pair": "par",
+    "dataset": "dst",
+    "checkpoint": "ckp",
+    "evaluation": "evl",
+    "few_shot": "few",
+}
+KINDS = {prefix: kind for kind, prefix in PREFIXES.items()}
+
+
+def canonical_json(value: Any) -> bytes:
+    """UTF-8 JSON with sorted keys and no spaces. NaN and infinities are refused (ValueError)."""
+    return json.dumps(
+        value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False
+    ).encode("utf-8", "surrogatepass")
+
+
+def digest(data: bytes) -> str:
+    """BLAKE2b-128 of bytes, 32 hexadecimal digits."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def content_id(kind: str, value: Any) -> str:
+    """The id of `value` as a `kind`: three letters, an underscore, 32 hexadecimal digits."""
+    return f"{PREFIXES[kind]}_{digest(canonical_json(value))}"
+
+
+def kind_of(row_id: str) -> str | None:
+    """What an id names, by its prefix; None where it is no id of ours."""
+    return KINDS.get(row_id.split("_", 1)[0]) if "_" in row_id else None
+
+
+def seed_of(row_id: str) -> int:
+    """The first 64 bits of an id's digest: the seed of every draw that belongs to that row."""
+    return int(row_id.rpartition("_")[2][:16], 16)
+
+
+def dataset_id(kind: str, row_ids: Iterable[str]) -> str:
+    """The id of a set of rows: order does not matter, and a row counts once."""
+    return content_id("dataset", [kind, sorted(set(row_ids))])

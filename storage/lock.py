@@ -1,0 +1,56 @@
+"""A lock between processes that the kernel frees when its holder dies, however it dies."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from storage.errors import LedgerBusy
+
+POLL_S = 0.02
+
+
+@contextmanager
+def file_lock(path: Path, wait_s: float = 60.0, holder: str = "") -> Iterator[None]:
+    """Hold the exclusive `flock` on `path`; wait at most `wait_s` seconds for it.
+
+    The holder writes its pid and `holder` into the file, so that whoever waits in vain can name it.
+    Raises LedgerBusy after the wait.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _acquire(descriptor, path, wait_s)
+        note = json.dumps({"pid": os.getpid(), "holder": holder}).encode()
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, note, 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(descriptor: int, path: Path, wait_s: float) -> None:
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise LedgerBusy(
+                    f"{path}: locked for {wait_s:g} s by {_holder(descriptor)};"
+                    " wait for it or end it"
+                ) from None
+            time.sleep(POLL_S)
+
+
+def _holder(descriptor: int) -> str:
+    try:
+        note = json.loads(os.pread(descriptor, 4096, 0))
+        return f"process {note['pid']}" + (f" ({note['holder']})" if note.get("holder") else "")
+    except (ValueError, KeyError):
+        return "another process"

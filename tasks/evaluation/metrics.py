@@ -1,0 +1,134 @@
+"""Measures of answers and their uncertainty: pure functions over rows of answers.jsonl.
+
+| metric | of one answer | range |
+|---|---|---|
+| reward | the reward checkpoint's score | any |
+| reward_minus_sft | reward minus sft's reward on the same prompt | any |
+| kl | log p_policy - log p_sft, summed over tokens (nats); the mean estimates the KL | any |
+| tokens | generated tokens | >= 0 |
+| distinct_1, distinct_2 | different words (pairs of words) per word (pair) | (0, 1] |
+| repetition | share of 4-word sequences that occurred before in the answer | [0, 1) |
+| refusal_rate | declines (see refusal.py) | 0 or 1 |
+| eos_rate | ended by itself | 0 or 1 |
+
+Every value is a mean over answers. Words are split at white space, so the three word measures say
+little about scripts without spaces. Answers too short to have an n-gram, and prompts too long to be
+answered, do not count: `n` says how many did.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tasks.evaluation.refusal import is_refusal
+
+Answer = Mapping[str, Any]
+RESAMPLES = 2000
+REFERENCE = "sft"
+_CHUNK = 4_000_000  # drawn indices in memory at once
+
+
+def distinct(text: str, n: int) -> float | None:
+    """Different n-grams of words / n-grams (Li et al. 2016, arXiv 1510.03055); None without one."""
+    grams = _grams(text, n)
+    return len(set(grams)) / len(grams) if grams else None
+
+
+def repetition(text: str) -> float | None:
+    """Share of 4-grams of words that are repeats of an earlier one; None below four words."""
+    share = distinct(text, 4)
+    return None if share is None else 1.0 - share
+
+
+def _grams(text: str, n: int) -> list[tuple[str, ...]]:
+    words = text.casefold().split()
+    return list(zip(*(words[start:] for start in range(n)), strict=False))
+
+
+PER_ANSWER: dict[str, Callable[[Answer], float | None]] = {
+    "reward": lambda answer: answer["reward"],
+    "kl": lambda answer: answer["kl"],
+    "tokens": lambda answer: answer["tokens"],
+    "distinct_1": lambda answer: distinct(answer["text"], 1),
+    "distinct_2": lambda answer: distinct(answer["text"], 2),
+    "repetition": lambda answer: repetition(answer["text"]),
+    "refusal_rate": lambda answer: float(is_refusal(answer["text"])),
+    "eos_rate": lambda answer: float(answer["finish_reason"] == "stop"),
+}
+RATES = ("refusal_rate", "eos_rate")
+
+
+def summarise(
+    answers: Iterable[Answer], seed: int = 0, resamples: int = RESAMPLES
+) -> list[dict[str, Any]]:
+    """{"policy", "metric", "value", "low", "high", "n"} per policy and metric, in order of answers.
+
+    low, high: 95 % interval, a percentile bootstrap over answers, and Wilson's for the two rates
+    (a bootstrap of 0 out of n has no width). Both None where n < 2. A metric without any value is
+    left out; reward_minus_sft is paired by prompt and there for every policy but sft.
+    """
+    by_policy: dict[str, list[Answer]] = {}
+    for answer in answers:
+        if answer["finish_reason"] != "too_long":
+            by_policy.setdefault(answer["policy"], []).append(answer)
+    rows = []
+    for policy, own in by_policy.items():
+        columns: dict[str, Sequence[float | None]] = {
+            metric: [measure(answer) for answer in own] for metric, measure in PER_ANSWER.items()
+        }
+        if policy != REFERENCE:
+            columns["reward_minus_sft"] = paired_differences(own, by_policy.get(REFERENCE, []))
+        for metric, column in columns.items():
+            values = [value for value in column if value is not None and math.isfinite(value)]
+            if values:
+                low, high = _interval(metric, values, seed, resamples)
+                mean = math.fsum(values) / len(values)
+                numbers = {"value": mean, "low": low, "high": high, "n": len(values)}
+                rows.append({"policy": policy, "metric": metric, **numbers})
+    return rows
+
+
+def paired_differences(own: Sequence[Answer], reference: Sequence[Answer]) -> list[float]:
+    """Reward minus the reference's reward on the same prompt, where both have one."""
+    base = {answer["prompt_id"]: answer["reward"] for answer in reference}
+    return [
+        answer["reward"] - base[answer["prompt_id"]]
+        for answer in own
+        if answer["reward"] is not None and base.get(answer["prompt_id"]) is not None
+    ]
+
+
+def _interval(
+    metric: str, values: Sequence[float], seed: int, resamples: int
+) -> tuple[float | None, float | None]:
+    if len(values) < 2:
+        return None, None
+    if metric in RATES:
+        return wilson(sum(values), len(values))
+    return bootstrap(values, seed, resamples)
+
+
+def bootstrap(
+    values: Sequence[float], seed: int = 0, resamples: int = RESAMPLES
+) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of the mean; the same seed gives the same interval."""
+    data, generator = np.asarray(values, dtype=np.float64), np.random.default_rng(seed)
+    rows = max(1, _CHUNK // len(data))
+    means = [
+        data[generator.integers(len(data), size=(min(rows, resamples - start), len(data)))].mean(1)
+        for start in range(0, resamples, rows)
+    ]
+    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def wilson(successes: float, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """95 % score interval of a proportion (Wilson 1927, doi 10.2307/2276774)."""
+    share, spread = successes / n, z * z / n
+    centre = (share + spread / 2) / (1 + spread)
+    half = z * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
+    return max(0.0, centre - half), min(1.0, centre + half)

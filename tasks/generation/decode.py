@@ -1,0 +1,116 @@
+"""The decode loop: one batch of tokenised prompts in, their tokens out.
+
+Written here rather than left to transformers' `generate` for three gains: prompts can start from a
+shared prefix's cache, a finished row leaves the batch at once, and each row has its own settings
+and draw.
+
+Layout of the B rows: [prefix, P positions][padding][rest of the prompt], S positions after the
+prefix, attention mask 1…1 0…0 1…1, positions counted over the ones. Every row ends at the same
+column, from which it grows to the right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from tasks.generation.prefix import Prefix, is_plain, new_cache
+from tasks.generation.sampling import Draws, choose
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A tokenised request. `index` is its place in the call, `tokens` the whole prompt's ids."""
+
+    index: int
+    tokens: list[int]
+    temperature: float
+    top_p: float
+    seed: int
+    stop: tuple[str, ...]
+
+
+@dataclass
+class Rows:
+    """The rows still being written: next ids [B, T], mask [B, columns so far], positions [B, T]."""
+
+    alive: list[int]
+    ids: Tensor
+    mask: Tensor
+    positions: Tensor
+    draws: Draws
+
+    def advance(self, chosen: Tensor, keep: list[int]) -> None:
+        """Go one token on with the rows in `keep` (indices into the current rows)."""
+        rows = torch.tensor(keep, device=chosen.device)
+        self.alive = [self.alive[row] for row in keep]
+        self.ids = chosen[rows, None]
+        mask = self.mask[rows]
+        self.mask = torch.cat([mask, mask.new_ones((len(keep), 1))], dim=1)
+        self.positions = self.positions[rows, -1:] + 1
+        self.draws = self.draws.rows(rows)
+
+
+def lay_out(prompts: Sequence[Prompt], prefix_length: int, device: torch.device) -> Rows:
+    """Pad what follows the prefix on its left, to the longest; the pad id, 0, is masked out."""
+    rest = [prompt.tokens[prefix_length:] for prompt in prompts]
+    width = max(len(tokens) for tokens in rest)
+    ids = torch.tensor([[0] * (width - len(tokens)) + tokens for tokens in rest], device=device)
+    mask = torch.tensor(
+        [[1] * prefix_length + [0] * (width - len(tokens)) + [1] * len(tokens) for tokens in rest],
+        device=device,
+    )
+    positions = (mask.cumsum(-1) - 1)[:, prefix_length:].clamp(min=0)
+    draws = Draws.of(
+        [prompt.temperature for prompt in prompts],
+        [prompt.top_p for prompt in prompts],
+        [prompt.seed for prompt in prompts],
+        str(device),
+    )
+    return Rows(list(range(len(prompts))), ids, mask, positions, draws)
+
+
+@torch.inference_mode()
+def decode(
+    model: PreTrainedModel,
+    prompts: Sequence[Prompt],
+    max_new_tokens: int,
+    finished: Callable[[Prompt, list[int]], bool],
+    prefix: Prefix | None = None,
+) -> list[list[int]]:
+    """New tokens of each prompt, in order: at least 1, at most `max_new_tokens`.
+
+    `prefix` must be the start of every prompt. `finished(prompt, tokens)` is asked after every
+    token; the token it says yes to is the last one, and is included.
+    """
+    rows = lay_out(prompts, len(prefix.tokens) if prefix else 0, model.device)
+    room = rows.ids.shape[1] + max_new_tokens
+    cache = prefix.cache(len(prompts), room) if prefix else new_cache(model, room)
+    can_drop = is_plain(cache)
+    written: list[list[int]] = [[] for _ in prompts]
+    done = [False] * len(prompts)
+    for step in range(max_new_tokens):
+        logits = model(
+            input_ids=rows.ids,
+            attention_mask=rows.mask,
+            position_ids=rows.positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1]
+        chosen = choose(logits, rows.draws, step)
+        for row, token in zip(rows.alive, chosen.tolist(), strict=True):
+            if not done[row]:
+                written[row].append(token)
+                done[row] = finished(prompts[row], written[row])
+        if all(done):
+            break
+        keep = [n for n, row in enumerate(rows.alive) if not (can_drop and done[row])]
+        if len(keep) < len(rows.alive):
+            cache.batch_select_indices(torch.tensor(keep, device=model.device))
+        rows.advance(chosen, keep)
+    return written

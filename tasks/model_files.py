@@ -1,0 +1,127 @@
+"""Model folders on disk: their digests, their manifest, and how one appears whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from storage.errors import InputError
+from storage.ids import content_id
+from storage.workspace import Workspace
+
+MANIFEST = "MODEL.json"
+WEIGHTS = "*.safetensors"
+SETTINGS = ("*.json", "*.jinja", "tokenizer.model", "*.txt")
+
+
+def publish(aside: Path, folder: Path) -> None:
+    """Rename `aside` to `folder`; a torn folder there is replaced, another process's whole one
+    stays."""
+    if folder.exists() and read_manifest(folder) is None:
+        torn = aside.with_name(aside.name + "-torn")
+        folder.rename(torn)
+        shutil.rmtree(torn, ignore_errors=True)
+    try:
+        aside.rename(folder)
+    except OSError:
+        if read_manifest(folder) is None:
+            raise
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a model folder of ours; None if it is missing or a file is not as it says."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        sizes: dict[str, int] = manifest["files"]
+        whole = all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError, KeyError):
+        return None
+    return manifest if whole else None
+
+
+def write_manifest(folder: Path, fields: dict[str, str]) -> None:
+    """Sync every file, then write the manifest with their sizes."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    for path in files:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    sizes = {str(path.relative_to(folder)): path.stat().st_size for path in files}
+    with (folder / MANIFEST).open("w", encoding="utf-8") as file:
+        json.dump({**fields, "files": sizes}, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+class Digests:
+    """BLAKE2b-128 of files, remembered by path, size and time of change in models/digests.json."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._path = workspace.models / "digests.json"
+        self._new: dict[str, list[Any]] = {}
+        self._known = self._read()
+
+    def of(self, path: Path) -> str:
+        """32 hexadecimal digits."""
+        status = path.stat()
+        stamp = [status.st_size, status.st_mtime_ns]
+        entry = self._known.get(str(path))
+        if entry is None or entry[:2] != stamp:
+            with path.open("rb") as file:
+                made = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
+            entry = [*stamp, made.hexdigest()]
+            self._known[str(path)] = self._new[str(path)] = entry
+        return str(entry[2])
+
+    def save(self) -> None:
+        """Keep what was hashed since; another process's entries are kept too."""
+        if not self._new:
+            return
+        text = json.dumps({**self._read(), **self._new}, indent=1)
+        aside = self._path.with_name(f"digests-{uuid.uuid4().hex}.tmp")
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(self._path)
+
+    def _read(self) -> dict[str, list[Any]]:
+        try:
+            return dict(json.loads(self._path.read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            return {}
+
+
+def folder_id(folder: Path, digests: Digests) -> str:
+    """The id of a folder's weights, tokenizer and settings; InputError if it holds no
+    safetensors."""
+    if not folder.is_dir():
+        raise InputError(str(folder), "there is no such folder", "check the path")
+    if not any(folder.glob(WEIGHTS)):
+        pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt"))
+        rule = (
+            "only pickled weights, which are never loaded" if pickled else "no safetensors weights"
+        )
+        raise InputError(
+            str(folder), rule, "save the model with save_pretrained (model.safetensors)"
+        )
+    if not (folder / "config.json").is_file():
+        raise InputError(str(folder), "no config.json", "give a folder written by save_pretrained")
+    return content_id("model", ["folder", _digests_of(folder, (WEIGHTS, *SETTINGS), digests)])
+
+
+def adapter_id(folder: Path, base_id: str, digests: Digests) -> str:
+    """The id of an adapter: its files plus its base's id."""
+    if not (folder / "adapter_config.json").is_file():
+        raise InputError(
+            str(folder), "no adapter_config.json", "run `solon verify`, or train it again"
+        )
+    return content_id("model", ["adapter", _digests_of(folder, ("*",), digests), base_id])
+
+
+def _digests_of(folder: Path, patterns: Iterable[str], digests: Digests) -> dict[str, str]:
+    """File name to digest, of the files right in `folder` that match; our manifest is no part."""
+    paths = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
+    return {path.name: digests.of(path) for path in sorted(paths) if path.name != MANIFEST}

@@ -1,0 +1,226 @@
+"""Model references: what a name means, what its content is, and how it becomes a folder of weights.
+
+    owner/name, owner/name@revision    a model on the hub
+    ./folder, ~/folder, /folder        a folder of safetensors
+    package:module/file.gguf           weights that an installed Python package carries
+    checkpoint:ID, checkpoint:REF      a trained adapter on its base
+    random:tiny                        a tiny random Llama, for trials and tests
+
+`identify` never converts, downloads or writes, so that a plan can use it; `prepare` does what is
+missing. A model's id is the digest of what its weights and tokenizer come from: for a package the
+GGUF file and the version of the conversion, so it is known before the conversion. Imports neither
+torch nor transformers.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from storage.errors import InputError
+from storage.ids import content_id
+from storage.workspace import Workspace
+from tasks.model_files import Digests, adapter_id, folder_id, publish, read_manifest, write_manifest
+from tasks.process import Event, run_job
+
+Kind = Literal["hub", "folder", "package", "checkpoint", "random"]
+FindCheckpoint = Callable[[str], tuple[str, Path, str]]
+"""id or ref -> (checkpoint id, adapter folder, base reference); InputError if unknown."""
+
+CONVERSION = 1
+"""Counts up when `tasks.convert` would write other weights from the same source."""
+
+FOUR_KINDS = "use owner/name[@revision], ./folder, package:module/file.gguf or checkpoint:ID"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A parsed reference. `value` is the repository, path, module, checkpoint or recipe it names;
+    `detail` is a hub model's revision or a package's file, else empty."""
+
+    kind: Kind
+    text: str
+    value: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a reference stands for. `model_id` is None while it cannot be known (not downloaded)."""
+
+    model_id: str | None
+    kind: Kind
+    name: str
+    base_model_id: str | None = None
+
+
+@dataclass(frozen=True)
+class PreparedModel:
+    """A model ready to load: a folder of safetensors, and a checkpoint's LoRA adapter on top."""
+
+    model_id: str
+    path: Path
+    adapter: Path | None
+    name: str
+
+
+def _quiet(_event: Event) -> None:
+    """The listener that listens to nothing."""
+
+
+def _no_checkpoints(ref: str) -> tuple[str, Path, str]:
+    raise InputError(
+        f"checkpoint:{ref}", "there is no ledger to look it up in", "use another reference"
+    )
+
+
+def parse(reference: str) -> Reference:
+    """Read a reference; InputError if it is of no kind. Whether it exists is looked at later."""
+    text = reference.strip()
+    prefix, _, rest = text.partition(":")
+    if prefix == "package":
+        return _parse_package(text, rest)
+    if prefix == "checkpoint" and re.fullmatch(r"[\w.@/-]+", rest):
+        return Reference("checkpoint", text, rest)
+    if prefix == "random" and rest == "tiny":
+        return Reference("random", text, rest)
+    if text.startswith((".", "~", "/")) or (text and Path(text).exists()):
+        return Reference("folder", text, str(Path(text).expanduser().absolute()))
+    if match := re.fullmatch(r"([\w-][\w.-]*/[\w-][\w.-]*)(?:@([\w./-]+))?", text):
+        return Reference("hub", text, match[1], match[2] or "main")
+    raise InputError(reference, "not a model reference", FOUR_KINDS)
+
+
+def _parse_package(text: str, rest: str) -> Reference:
+    module, _, file = rest.partition("/")
+    if not re.fullmatch(r"[A-Za-z_]\w*", module) or not file.endswith(".gguf"):
+        raise InputError(text, "not a model in a package", "use package:module/file.gguf")
+    if "\\" in file or any(part in ("", ".", "..") for part in file.split("/")):
+        raise InputError(
+            text, "the file must lie inside the package", "use package:module/file.gguf"
+        )
+    return Reference("package", text, module, file)
+
+
+def identify(
+    reference: str | Reference,
+    workspace: Workspace,
+    find_checkpoint: FindCheckpoint = _no_checkpoints,
+) -> ModelInfo:
+    """What a reference stands for, without converting, downloading or writing anything.
+
+    InputError if it names nothing. Hashes weights that `prepare` has not hashed yet (about 1 GB/s).
+    """
+    found = reference if isinstance(reference, Reference) else parse(reference)
+    digests = Digests(workspace)
+    if found.kind == "package":
+        return ModelInfo(_package_id(found, digests), "package", found.text)
+    if found.kind == "random":
+        return ModelInfo(
+            content_id("model", ["random", found.value, CONVERSION]), "random", found.text
+        )
+    if found.kind == "folder":
+        return ModelInfo(folder_id(Path(found.value), digests), "folder", Path(found.value).name)
+    if found.kind == "hub":
+        manifest = read_manifest(_hub_folder(found, workspace))
+        return ModelInfo(manifest["model_id"] if manifest else None, "hub", _hub_name(found))
+    checkpoint_id, adapter, base_reference = find_checkpoint(found.value)
+    base = identify(base_reference, workspace, find_checkpoint)
+    model_id = adapter_id(adapter, base.model_id, digests) if base.model_id else None
+    return ModelInfo(model_id, "checkpoint", f"{base.name} + {checkpoint_id}", base.model_id)
+
+
+def prepare(
+    reference: str | Reference,
+    workspace: Workspace,
+    on_event: Callable[[Event], None] = _quiet,
+    find_checkpoint: FindCheckpoint = _no_checkpoints,
+) -> PreparedModel:
+    """Make a reference loadable: convert or download what is missing, once.
+
+    InputError if it names nothing or the hub is out of reach; WorkerError if the conversion fails.
+    """
+    found = reference if isinstance(reference, Reference) else parse(reference)
+    workspace.create()
+    digests = Digests(workspace)
+    if found.kind == "checkpoint":
+        checkpoint_id, adapter, base_reference = find_checkpoint(found.value)
+        base = prepare(base_reference, workspace, on_event, find_checkpoint)
+        model_id = adapter_id(adapter, base.model_id, digests)
+        prepared = PreparedModel(model_id, base.path, adapter, f"{base.name} + {checkpoint_id}")
+    elif found.kind == "folder":
+        model_id = folder_id(Path(found.value), digests)
+        prepared = PreparedModel(model_id, Path(found.value), None, Path(found.value).name)
+    elif found.kind == "hub":
+        source = {"kind": "hub", "repo": found.value, "revision": found.detail}
+        folder = _hub_folder(found, workspace)
+        prepared = _build(source, folder, None, _hub_name(found), workspace, on_event)
+    else:
+        model_id = identify(found, workspace).model_id or ""
+        source = {"kind": "random"}
+        if found.kind == "package":
+            digests.of(_package_file(found))
+            source = {"kind": "gguf", "path": str(_package_file(found))}
+        folder = workspace.models / model_id
+        prepared = _build(source, folder, model_id, found.text, workspace, on_event)
+    digests.save()
+    return prepared
+
+
+def _build(
+    source: dict[str, str],
+    folder: Path,
+    model_id: str | None,
+    name: str,
+    workspace: Workspace,
+    on_event: Callable[[Event], None],
+) -> PreparedModel:
+    """The model in `folder`, made by a worker unless it is there: written aside, then renamed."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        aside = workspace.tmp / f"model-{uuid.uuid4().hex}"
+        aside.mkdir(parents=True)
+        try:
+            spec = {"job": "convert", "source": source, "out": str(aside), "seed": 0, "threads": 0}
+            spec["online"] = source["kind"] == "hub"
+            run_job(spec, workspace.logs / "convert.log", on_event)
+            shutil.rmtree(aside / ".cache", ignore_errors=True)  # the hub client's bookkeeping
+            model_id = model_id or folder_id(aside, Digests(workspace))
+            write_manifest(aside, {"model_id": model_id, "name": name})
+            publish(aside, folder)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        manifest = read_manifest(folder)
+    if manifest is None:
+        raise InputError(str(folder), "the folder is not a whole model", "delete it and run again")
+    return PreparedModel(manifest["model_id"], folder, None, name)
+
+
+def _package_file(reference: Reference) -> Path:
+    """The GGUF file inside the installed package, without importing the package."""
+    spec = importlib.util.find_spec(reference.value)
+    roots = list(spec.submodule_search_locations or []) if spec else []
+    for root in roots:
+        path = Path(root, *reference.detail.split("/"))
+        if path.is_file():
+            return path
+    rule = "the package has no such file" if roots else "the package is not installed"
+    raise InputError(reference.text, rule, f"install the package that carries {reference.detail}")
+
+
+def _package_id(reference: Reference, digests: Digests) -> str:
+    return content_id("model", ["gguf", digests.of(_package_file(reference)), CONVERSION])
+
+
+def _hub_folder(reference: Reference, workspace: Workspace) -> Path:
+    return workspace.models / f"hub--{reference.value}--{reference.detail}".replace("/", "--")
+
+
+def _hub_name(reference: Reference) -> str:
+    return f"{reference.value}@{reference.detail}"

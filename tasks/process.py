@@ -1,0 +1,222 @@
+"""The parent's side of a worker process: start it, hear it, end it. Never imports torch.
+
+The child is forked, listened to and waited for by one thread of its own. Linux ties "die with your
+parent" to the *thread* that forked, so a child forked by a short-lived thread (a Prefect task's,
+say) would die with that task; the supervising thread lives exactly as long as its child. When the
+parent process ends for any reason, `kill -9` included, the thread ends and the kernel kills the
+child.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from storage.errors import InputError, SolonError
+
+ROOT = Path(__file__).resolve().parents[1]
+TERMINATE_WAIT_S = 20.0
+TAIL_LINES = 4
+
+Event = dict[str, Any]
+
+
+class WorkerError(SolonError):
+    """A worker process failed or died; the message quotes the end of its log."""
+
+
+def _quiet(_event: Event) -> None:
+    """The listener that listens to nothing."""
+
+
+class Worker:
+    """One child process running one job. A context manager: leaving it ends the child.
+
+    `result` is the job's result once `events` is exhausted. Not for use from two threads at a time,
+    though any thread may use it.
+    """
+
+    def __init__(self, spec: dict[str, Any], log_path: Path) -> None:
+        self.job = str(spec.get("job"))
+        self.log_path = log_path
+        self.result: dict[str, Any] | None = None
+        self._spec = spec
+        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._process: subprocess.Popen[str] | None = None
+        self._started = threading.Event()
+        self._failure: OSError | None = None
+        self._log_start = 0
+        self._thread = threading.Thread(
+            target=self._supervise, name=f"worker-{self.job}", daemon=True
+        )
+
+    def __enter__(self) -> Worker:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def start(self) -> Worker:
+        """Start the child; its SPEC is kept beside the log as `<log>.spec.json`."""
+        self.log_path.parent.mkdir(parents=True, exist_ok=True)
+        self._spec_path.write_text(json.dumps(self._spec), encoding="utf-8")
+        self._log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
+        try:
+            self._thread.start()
+            self._started.wait()
+        except BaseException:
+            self.close()
+            raise
+        if self._failure is not None:
+            raise WorkerError(f"worker {self.job} could not be started: {self._failure}")
+        return self
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid if self._process else 0
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Write one JSON line to the child's standard input; WorkerError when it is gone."""
+        if self._process is None or self._process.stdin is None:
+            raise WorkerError(f"worker {self.job} is not running")
+        try:
+            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.flush()
+        except (BrokenPipeError, ValueError) as error:
+            for _ in self.events():  # an `error` event says more than a broken pipe
+                pass
+            raise self._death() from error
+
+    def events(self) -> Iterator[Event]:
+        """Events in order until the child has ended well; `result` and `error` are not among them.
+
+        Raises InputError for bad input found by the job, WorkerError when it failed or died.
+        """
+        while (event := self._events.get()) is not None:
+            if event["event"] == "result":
+                self.result = event["result"]
+            elif event["event"] == "error":
+                self._events.put(None)
+                raise self._error(event)
+            else:
+                yield event
+        self._events.put(None)  # the end stays readable
+        if self.result is None:
+            raise self._death()
+
+    def close(self) -> None:
+        """End the child: its input is closed, then SIGTERM, 20 s later SIGKILL. Safe to repeat."""
+        process = self._process
+        if process is None:
+            return
+        try:
+            if process.stdin is not None:
+                with contextlib.suppress(OSError):
+                    process.stdin.close()
+            if process.poll() is None:
+                process.terminate()
+            process.wait(TERMINATE_WAIT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        finally:
+            if process.poll() is None:  # also when interrupted above
+                process.kill()
+            process.wait()
+            self._thread.join()
+
+    @property
+    def _spec_path(self) -> Path:
+        return self.log_path.with_name(self.log_path.name + ".spec.json")
+
+    def _supervise(self) -> None:
+        """Fork the child, queue its events, wait for its end: the supervising thread's life."""
+        read_end, write_end = os.pipe()
+        try:
+            self._process = self._fork(write_end)
+        except OSError as error:
+            self._failure = error
+        finally:
+            os.close(write_end)
+            self._started.set()
+        with os.fdopen(read_end, encoding="utf-8") as lines:
+            for line in lines:
+                if line.endswith("\n"):  # a killed child may leave half a line
+                    self._events.put(json.loads(line))
+        if self._process is not None:
+            self._process.wait()
+        self._events.put(None)
+
+    def _fork(self, event_fd: int) -> subprocess.Popen[str]:
+        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        ours = {
+            "SOLON_EVENT_FD": str(event_fd),
+            "SOLON_PARENT_PID": str(os.getpid()),
+            "PYTHONPATH": path,
+        }
+        with self.log_path.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-P", "-m", "tasks.worker", str(self._spec_path)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                pass_fds=(event_fd,),
+                env={**os.environ, **ours},
+                encoding="utf-8",
+            )
+
+    def _tail(self) -> str:
+        """The last lines this child wrote to its log, on one line, at most 600 characters."""
+        with self.log_path.open("rb") as log:
+            log.seek(max(self._log_start, self.log_path.stat().st_size - 4096))
+            lines = log.read().decode("utf-8", "replace").splitlines()
+        return (
+            " | ".join(line.strip() for line in lines if line.strip())[-600:]
+            if lines
+            else "(empty)"
+        )
+
+    def _error(self, event: Event) -> SolonError:
+        if event["input"]:
+            if event["rule"]:
+                return InputError(event["value"], event["rule"], event["fix"], event["where"])
+            return InputError(self.job, event["message"], "correct it and run again")
+        return WorkerError(
+            f"worker {self.job} failed: {event['kind']}: {event['message']} (log: {self.log_path})"
+        )
+
+    def _death(self) -> WorkerError:
+        code = self._process.wait() if self._process else 1
+        how = f"ended with exit code {code} and no result"
+        if code < 0:
+            how = f"was killed by {signal.Signals(-code).name}"
+            how += " (often: out of memory)" if -code == signal.SIGKILL else ""
+        return WorkerError(f"worker {self.job} {how}; log {self.log_path} ends: {self._tail()}")
+
+
+def run_job(
+    spec: dict[str, Any], log_path: Path, on_event: Callable[[Event], None] = _quiet
+) -> dict[str, Any]:
+    """Run one job to its end and return its result; `on_event` hears every event between.
+
+    Raises as `Worker.events` does. An exception from `on_event`, KeyboardInterrupt included, ends
+    the child.
+    """
+    with Worker(spec, log_path) as worker:
+        for event in worker.events():
+            on_event(event)
+        return worker.result or {}

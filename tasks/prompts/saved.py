@@ -1,0 +1,95 @@
+"""Data sets as the `datasets` library saves them, and as the hub holds them, without the library.
+
+A saved folder is a list of Arrow stream files; a hub set is read from its Parquet (or JSON Lines,
+or CSV) files, first as published, then as the hub's own conversion to Parquet.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from storage.errors import InputError
+from tasks.prompts.files import SUFFIXES
+
+_PARQUET_BRANCH = "refs/convert/parquet"
+_HUB_NAME = re.compile(r"hub:(?P<name>[\w.-]+(?:/[\w.-]+)?)(?::(?P<split>[\w.-]+))?")
+
+
+def saved_files(folder: Path) -> list[Path]:
+    """Arrow files of a folder written by `datasets.save_to_disk`, in row order.
+
+    Of several splits `train` is taken; name another split's own folder to take that one.
+    Raises InputError where the folder is no such data set or a file of it is missing.
+    """
+    state = folder / "state.json"
+    if (folder / "dataset_dict.json").is_file():
+        splits = _read_json(folder / "dataset_dict.json").get("splits", [])
+        chosen = splits[0] if len(splits) == 1 else "train"
+        if chosen not in splits:
+            raise InputError(
+                str(folder), f"has the splits {', '.join(splits)}", "name one split's folder"
+            )
+        state = folder / chosen / "state.json"
+    if not state.is_file():
+        raise InputError(
+            str(folder),
+            "is a folder, but none that datasets.save_to_disk wrote",
+            f"give a file ({', '.join(SUFFIXES)}) or a saved data set",
+        )
+    listed = _read_json(state).get("_data_files", [])
+    return [state.parent / Path(str(item["filename"])).name for item in listed]
+
+
+def hub_files(source: str) -> list[Path]:
+    """Local copies of the files of "hub:<dataset>[:split]" (split: train), downloaded if need be.
+
+    Raises InputError where the name is malformed, the hub is not reached (and nothing is cached),
+    or the data set has no file of that split that can be read.
+    """
+    match = _HUB_NAME.fullmatch(source)
+    if not match:
+        raise InputError(source, "is not hub:<dataset>[:split]", "write hub:owner/name:train")
+    split = match["split"] or "train"
+    for revision in (None, _PARQUET_BRANCH):
+        folder = _download(source, match["name"], split, revision)
+        files = [path for path in folder.rglob("*") if path.is_file() and _has(path, folder, split)]
+        for suffix in (".parquet", ".jsonl", ".json", ".csv"):
+            kind = sorted(p for p in files if p.name.removesuffix(".gz").endswith(suffix))
+            if kind:
+                return kind
+    raise InputError(source, f"has no readable file of split {split}", "name another split")
+
+
+def _download(source: str, name: str, split: str, revision: str | None) -> Path:
+    """The folder of a snapshot that holds the files of `split`."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    patterns = [f"*{split}*{suffix}{gz}" for suffix in SUFFIXES for gz in ("", ".gz")]
+    try:
+        return Path(
+            snapshot_download(name, repo_type="dataset", revision=revision, allow_patterns=patterns)
+        )
+    except (OSError, HFValidationError) as error:  # the hub's own errors are OSErrors
+        reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            source,
+            f"cannot be had from the hub ({reason})",
+            "check the name and the network, or give a local file",
+        ) from error
+
+
+def _has(path: Path, folder: Path, split: str) -> bool:
+    """Whether `split` is one of the words in the file's path within the data set."""
+    return split in re.split(r"[/._-]", path.relative_to(folder).as_posix())
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(str(path), "is not readable JSON", "save the data set again") from error
+    return value if isinstance(value, dict) else {}

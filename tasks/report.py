@@ -1,0 +1,54 @@
+"""How a worker process tells its parent what happens: one JSON object a line.
+
+Imported by every job module, so it depends on nothing. Leaves out transport (see `tasks.process`
+for the pipe) and meaning (see `tasks.worker` for the list of events).
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import IO, Any
+
+
+class JobInputError(ValueError):
+    """Bad input found inside a job: the parent raises it again as `storage.errors.InputError`.
+
+    Any exception with `exit_code == 2` is treated so; with `value`, `rule` and `fix` it keeps its
+    parts.
+    """
+
+    exit_code = 2
+
+    def __init__(self, value: object, rule: str, fix: str, where: str = "") -> None:
+        self.value, self.rule, self.fix, self.where = str(value), rule, fix, where
+        super().__init__(f"{where + ': ' if where else ''}{value}: {rule}; {fix}")
+
+
+class Report:
+    """Writes events to `stream`, one line each, flushed at once; safe to share between threads."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def event(self, kind: str, /, **fields: Any) -> None:
+        """Write {"event": kind, **fields}. Fields are JSON values; `nan` and `inf` are allowed."""
+        line = json.dumps({"event": kind, **fields})
+        with self._lock:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+
+    def progress(self, done: int, total: int, unit: str = "steps", **extra: Any) -> None:
+        """Work done so far, 0 <= done <= total, in `unit`s."""
+        self.event("progress", done=done, total=total, unit=unit, **extra)
+
+    def metric(self, step: int, **values: float) -> None:
+        """Numbers measured at optimiser step `step` (numpy and torch scalars are converted)."""
+        self.event(
+            "metric", step=int(step), **{name: float(value) for name, value in values.items()}
+        )
+
+    def log(self, message: str, level: str = "info") -> None:
+        """A line for people; level is "info", "warning" or "error"."""
+        self.event("log", level=level, message=message)

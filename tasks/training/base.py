@@ -1,0 +1,211 @@
+"""One frozen base, quantised once, and the LoRA adapters each stage puts on it.
+
+Dtypes are explicit and autocast is never used: the base computes in bfloat16 (NF4) or in its own
+dtype, the adapters and heads are float32 masters. Training, scoring and PPO therefore see the same
+numbers for the same tokens.
+
+Departures from the usual QLoRA set-up: (1) never `prepare_model_for_kbit_training`, which upcasts
+embeddings and norms to float32; (2) adapters stay float32, where TRL 1.16 casts them to bfloat16
+(`float32_adapters`): bfloat16 loses most of a step at small learning rates.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from bitsandbytes.nn import Linear4bit
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.utils import get_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    set_seed,
+)
+from transformers.utils import logging
+
+from tasks.training.settings import TrainingInputError
+
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+HEAD_KEY = "base_model.model.score.weight"
+"""Where a reward adapter's file holds its head [1, hidden]."""
+
+
+def device() -> torch.device:
+    """The accelerator if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def set_up(seed: int, threads: int = 0) -> None:
+    """Seed every generator, limit torch's threads (0 keeps its default), hide progress bars."""
+    set_seed(seed)
+    logging.disable_progress_bar()
+    if threads > 0:
+        torch.set_num_threads(threads)
+
+
+def load_base(
+    model: dict[str, Any], *, with_head: bool = False
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a frozen base and its tokenizer from local safetensors, offline and without model code.
+
+    model: {"path": folder, "name": any, "quantization": "nf4" | "none"}. NF4 uses double
+    quantisation and bfloat16 compute, on CPU and CUDA alike; "none" is bfloat16 on CUDA, float32
+    on the CPU. with_head: the decoder with a scalar `score` head (random) in place of `lm_head`.
+    The tokenizer always has a pad token, often equal to eos: build masks from lengths.
+    Raises TrainingInputError for an unknown quantization or a folder without a model.
+    """
+    path = Path(model["path"])
+    if not (path / "config.json").is_file():
+        raise TrainingInputError(path, "is not a model folder", "give a folder with config.json")
+    kind = AutoModelForSequenceClassification if with_head else AutoModelForCausalLM
+    with _errors_only():  # a new head is reported as missing weights
+        base = kind.from_pretrained(
+            path,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            device_map={"": device()},
+            **_precision(model["quantization"]),
+            **({"num_labels": 1} if with_head else {}),
+        )
+    base.requires_grad_(False)
+    _never_repack(base)
+    return base, load_tokenizer(path)
+
+
+@contextmanager
+def _errors_only() -> Iterator[None]:
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _never_repack(base: PreTrainedModel) -> None:
+    """Keep bitsandbytes from changing the frozen weights at the first evaluation on a CPU.
+
+    With AVX-512 BF16, an NF4 layer's first forward in eval mode packs its weights for a kernel
+    that has no gradient, rounding their scales to bfloat16, and later training runs on that.
+    """
+    for module in base.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+
+
+def _precision(quantization: str) -> dict[str, Any]:
+    if quantization == "nf4":
+        config = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.bfloat16,
+        )
+        return {"quantization_config": config, "dtype": torch.bfloat16}
+    if quantization == "none":
+        return {"dtype": torch.bfloat16 if torch.cuda.is_available() else torch.float32}
+    raise TrainingInputError(quantization, "is no quantization", "use 'nf4' or 'none'")
+
+
+def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a local folder; pad is eos where it has no pad token of its own."""
+    tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    if tokenizer.chat_template is None:
+        fix = "use an instruct model or add chat_template.jinja to its folder"
+        raise TrainingInputError(path, "has no chat template", fix)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def lora_config(lora_r: int, lora_alpha: int, *, head: bool = False) -> LoraConfig:
+    """LoRA on all linear layers of the decoder, no dropout; head adds a trained `score` layer."""
+    return LoraConfig(
+        r=lora_r,
+        lora_alpha=lora_alpha,
+        lora_dropout=0.0,
+        bias="none",
+        target_modules="all-linear",
+        task_type="SEQ_CLS" if head else "CAUSAL_LM",
+        modules_to_save=["score"] if head else None,
+    )
+
+
+def attach_adapter(
+    base: PreTrainedModel, config: LoraConfig, start: str | Path | None = None
+) -> PeftModel:
+    """Put one trainable float32 adapter named "default" on the base.
+
+    start: the folder of an adapter to copy; its rank, alpha and targets then replace config's.
+    Without it the adapter is fresh: A random, B zero, so the model still equals the base.
+    """
+    if start is None:
+        return get_peft_model(base, config)
+    if not (Path(start) / ADAPTER_WEIGHTS).is_file():
+        raise TrainingInputError(start, "holds no adapter", f"give a folder with {ADAPTER_WEIGHTS}")
+    model = PeftModel.from_pretrained(base, start, is_trainable=True, local_files_only=True)
+    wanted = set(load_file(Path(start) / ADAPTER_WEIGHTS))
+    if wanted != set(adapter_state(model)):
+        rule = "does not fit this base: some of its weights would be left out"
+        raise TrainingInputError(start, rule, "use an adapter trained on the same base")
+    # A saved adapter names its base, and peft would look that name up on the hub when it saves.
+    model.peft_config["default"].base_model_name_or_path = base.config.name_or_path
+    return model
+
+
+@contextmanager
+def float32_adapters(model: PeftModel) -> Iterator[None]:
+    """Undo what a block (a TRL constructor) does to the trainable weights: restore value and dtype.
+
+    TRL 1.16 rounds a QLoRA model's trainable weights to bfloat16. Casting back would keep the
+    rounding, and DPO's policy would no longer equal its reference, so the values are put back.
+    """
+    saved = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+    yield
+    for name, parameter in model.named_parameters():
+        if name in saved:
+            parameter.data = saved[name].to(device=parameter.device, dtype=torch.float32)
+
+
+def trainable_parameters(model: torch.nn.Module) -> int:
+    """How many numbers the optimizer moves."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def adapter_state(model: PeftModel, adapter: str = "default") -> dict[str, torch.Tensor]:
+    """An adapter's tensors, and its head's, under the keys of a saved file."""
+    return get_peft_model_state_dict(model, adapter_name=adapter, save_embedding_layers=False)
+
+
+def save_adapter(
+    model: PeftModel, out: str | Path, name: str, adapter: str = "default", *, head: bool = False
+) -> None:
+    """Write one adapter as adapter_config.json and adapter_model.safetensors (float32) into out.
+
+    name replaces the base's machine path in the config. Keys bear no adapter name, so a stage can
+    load the file under any: `base_model.model.….lora_A.weight`, and with a head
+    HEAD_KEY. head: raise KeyError if the head is missing.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    state = adapter_state(model, adapter)
+    tensors = {k: v.detach().to("cpu", torch.float32).contiguous() for k, v in state.items()}
+    if head and HEAD_KEY not in tensors:
+        raise KeyError(f"{HEAD_KEY} is not among the adapter's tensors")
+    save_file(tensors, out / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+    config = cast(LoraConfig, copy.deepcopy(model.peft_config[adapter]))
+    config.base_model_name_or_path = name
+    config.inference_mode = True
+    config.target_modules = sorted(config.target_modules or [])  # a set: no order of its own
+    config.save_pretrained(str(out))

@@ -1,0 +1,118 @@
+"""What happens at the trainer's events: reports out, checkpoints marked, the best weights kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from tasks.report import Report
+from tasks.training.resume import mark_complete
+
+UNREPORTED = ("_runtime", "_per_second", "num_tokens")
+"""Endings of logged names left out: wall-clock times, and a count that a resume starts anew."""
+
+
+class Reporter(TrainerCallback):
+    """Turns each logged step into events and refuses to go on with a loss that is no number."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        values = reported(logs or {})
+        if "loss" in values:
+            loss = values["loss"]
+            if not math.isfinite(loss):
+                message = f"loss is {loss} at step {state.global_step}; lower learning_rate"
+                raise FloatingPointError(message)
+            self.report.progress(state.global_step, state.max_steps, unit="steps", loss=loss)
+        if values:
+            self.report.metric(state.global_step, **values)
+
+
+class Checkpoints(TrainerCallback):
+    """Marks each resumable checkpoint complete once all its files are written."""
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if state.is_world_process_zero:
+            mark_complete(Path(args.output_dir or "") / f"checkpoint-{state.global_step}")
+
+
+class KeepBest(TrainerCallback):
+    """Keeps the trained weights of the lowest held-out loss and stops when it no longer falls.
+
+    It remembers nothing itself: the evaluations are in the trainer's log, which a checkpoint
+    restores, and each candidate's weights in `best-<step>.safetensors` of the state folder.
+    """
+
+    def __init__(self, state_folder: str | Path, patience: int) -> None:
+        self.folder, self.patience = Path(state_folder), patience
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        losses = [loss for _, loss in evaluations(state.log_history)]
+        best = losses.index(min(losses))
+        if best == len(losses) - 1:
+            save_file(_trained(kwargs["model"]), self._file(state.global_step))
+        control.should_training_stop |= len(losses) - 1 - best >= self.patience
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        keep = self._file(best_step(state.log_history))
+        for file in self.folder.glob("best-*.safetensors"):
+            if file != keep:
+                file.unlink()
+
+    def restore(self, model: torch.nn.Module, history: Iterable[dict[str, Any]]) -> int:
+        """Put the best weights back into the model; return the step they are from."""
+        step = best_step(history)
+        weights = load_file(self._file(step))
+        for name, parameter in model.named_parameters():
+            if name in weights:
+                parameter.data.copy_(weights[name])
+        return step
+
+    def _file(self, step: int) -> Path:
+        return self.folder / f"best-{step}.safetensors"
+
+
+def _trained(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {n: p.detach().cpu().clone() for n, p in model.named_parameters() if p.requires_grad}
+
+
+def evaluations(history: Iterable[dict[str, Any]]) -> list[tuple[int, float]]:
+    """(step, held-out loss) of every evaluation in the trainer's log, in order."""
+    return [(r["step"], r["eval_loss"]) for r in history if "eval_loss" in r]
+
+
+def best_step(history: Iterable[dict[str, Any]]) -> int:
+    """The earliest step of the lowest held-out loss; 0 without evaluations."""
+    return min(evaluations(history), key=lambda pair: (pair[1], pair[0]), default=(0, 0.0))[0]
+
+
+def reported(logs: dict[str, Any]) -> dict[str, float]:
+    """The numbers of a log record that describe training, without wall-clock times."""
+    if "train_runtime" in logs:
+        return {}
+    return {
+        k: float(v)
+        for k, v in logs.items()
+        if isinstance(v, int | float) and not k.endswith(UNREPORTED)
+    }

@@ -1,0 +1,65 @@
+"""Checkpoint keys: everything that decides what a stage writes, known before it is trained.
+
+Pure and light: a plan computes keys without torch. The device is no part of a key; its results are
+data, as a draw from a GPU is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from storage.code import fingerprint, library_versions
+from storage.ids import content_id
+
+MODULES = {
+    "sft": "tasks.training.sft",
+    "reward": "tasks.training.reward",
+    "dpo": "tasks.training.dpo",
+    "ppo": "tasks.training.ppo",
+    "evaluate": "tasks.evaluation.answer",
+}
+# Settings that change how often state is saved or how work is cut up, never what comes out.
+WITHOUT_EFFECT = frozenset({"save_steps", "save_every", "rollout_batch_size"})
+
+
+def components(
+    stage: str,
+    settings: Mapping[str, Any],
+    *,
+    dataset_id: str,
+    base_model_id: str,
+    parents: Mapping[str, str],
+    seed: int,
+    precision: str,
+) -> dict[str, Any]:
+    """The parts of a stage's key. `parents` are checkpoint ids by role; settings have no defaults
+    left."""
+    return {
+        "stage": stage,
+        "dataset": dataset_id,
+        "base_model": base_model_id,
+        "parents": dict(parents),
+        "settings": {k: v for k, v in settings.items() if k not in WITHOUT_EFFECT},
+        "seed": seed,
+        "precision": precision,
+        "libraries": library_versions(),
+        "code": fingerprint(MODULES[stage]),
+    }
+
+
+def checkpoint_id(parts: Mapping[str, Any]) -> str:
+    kind = "evaluation" if parts["stage"] == "evaluate" else "checkpoint"
+    return content_id(kind, parts)
+
+
+def changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """(component, was, is) for every component that differs; nested ones by dotted name."""
+    found: list[tuple[str, Any, Any]] = []
+    for name in sorted({*was, *now}):
+        before, after = was.get(name), now.get(name)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            found += [(f"{name}.{key}", b, a) for key, b, a in changes(before, after)]
+        elif before != after:
+            found.append((name, before, after))
+    return found

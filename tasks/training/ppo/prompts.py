@@ -1,0 +1,108 @@
+"""Dataset rows -> token ids of prompts, and the order in which they are visited.
+
+A row has `messages` (chat, last from the user), `prompt` (chat or text), `text`, or `input_ids`;
+its other columns are handed to the rewards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from tasks.training.settings import TrainingInputError
+
+SOURCES = ("messages", "prompt", "text", "input_ids")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt: its token ids, the chat or text they come from, and the row's other columns."""
+
+    ids: list[int]
+    source: list[dict[str, str]] | str
+    columns: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_chat(self) -> bool:
+        return not isinstance(self.source, str)
+
+
+def encode_prompt(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> Prompt:
+    """Token ids of one row. Chats end in the template's opening of an assistant message."""
+    name = next((n for n in SOURCES if n in row), None)
+    if name is None:
+        raise TrainingInputError(
+            row.get("id", dict(row)), "has no prompt", f"give one of {', '.join(SOURCES)}"
+        )
+    value = row[name]
+    columns = {k: v for k, v in row.items() if k != name}
+    if name == "input_ids":
+        return Prompt(list(value), str(tokenizer.decode(value)), columns)
+    if isinstance(value, str):
+        return Prompt(tokenizer(value)["input_ids"], value, columns)
+    ids: Any = tokenizer.apply_chat_template(
+        value, add_generation_prompt=True, tokenize=True, return_dict=False
+    )
+    return Prompt(list(ids), value, columns)
+
+
+def encode_prompts(
+    rows: Iterable[Mapping[str, Any]],
+    tokenizer: PreTrainedTokenizerBase,
+    max_tokens: int,
+    policy: str,
+) -> tuple[list[Prompt], int]:
+    """All rows, and how many were dropped (or cut on the left) for being over ``max_tokens``."""
+    prompts, long = [], 0
+    for prompt in (encode_prompt(row, tokenizer) for row in rows):
+        if len(prompt.ids) > max_tokens:
+            long += 1
+            if policy == "drop":
+                continue
+            prompt = Prompt(prompt.ids[-max_tokens:], prompt.source, prompt.columns)
+        prompts.append(prompt)
+    if not prompts:
+        raise TrainingInputError(
+            f"{long} long prompts", "no prompt is left to train on", "raise max_prompt_tokens"
+        )
+    return prompts, long
+
+
+def derive_seed(*parts: object) -> int:
+    """63-bit seed from any values: every draw names what it is for, none depends on those before
+    it."""
+    text = "/".join(map(str, parts)).encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
+
+
+def permutation(count: int, *parts: object) -> list[int]:
+    """A random order of range(count), derived from ``parts``."""
+    generator = torch.Generator().manual_seed(derive_seed(*parts))
+    return torch.randperm(count, generator=generator).tolist()
+
+
+@dataclass
+class PromptSampler:
+    """Endless seeded permutations; what a batch leaves of an epoch starts the next batch."""
+
+    count: int
+    seed: int
+    epoch: int = 0
+    cursor: int = 0
+
+    def take(self, size: int) -> list[int]:
+        """The next ``size`` indices; every index comes once per epoch."""
+        taken: list[int] = []
+        while len(taken) < size:
+            order = permutation(self.count, self.seed, "order", self.epoch)
+            chunk = order[self.cursor : self.cursor + size - len(taken)]
+            taken += chunk
+            self.cursor += len(chunk)
+            if self.cursor == self.count:
+                self.epoch, self.cursor = self.epoch + 1, 0
+        return taken

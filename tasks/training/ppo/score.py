@@ -1,0 +1,189 @@
+"""From completions to one shaped score each: reward adapter or callables, normalise, clip,
+penalise.
+
+The order is fixed: raw score -> normalise -> clip -> missing-EOS penalty. Raw scores are logged as
+they are.
+
+Departure from TRL 1.12's PPO: the reward model reads the conversation rendered anew by the chat
+template, as it did in training, not the raw rollout ids (which lack what the template puts after
+the answer).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from tasks.training.ppo.config import PPOConfig
+from tasks.training.ppo.prompts import Prompt
+from tasks.training.ppo.roles import Roles, scalar
+from tasks.training.ppo.rollout import chunks
+from tasks.training.rows import conversation_ids
+from tasks.training.scoring import pad_right
+from tasks.training.settings import TrainingInputError
+
+Reward = Callable[..., Any]
+"""f(*, prompts, completions, completion_ids, **columns) -> list of float or None (not scorable), or
+a coroutine of one. Completions are [{"role": "assistant", "content": ...}] or strings."""
+
+PROBE_TOLERANCE = 1e-2
+
+
+class RewardAdapter:
+    """The reward role as a reward function."""
+
+    def __init__(self, roles: Roles, tokenizer: PreTrainedTokenizerBase, batch_size: int) -> None:
+        if roles.reward_head is None:
+            raise TrainingInputError("reward", "these roles have no reward head", "load an adapter")
+        self._roles, self._tokenizer, self._batch_size = roles, tokenizer, batch_size
+        self._head = roles.reward_head
+
+    def __call__(
+        self, prompts: list[Any], completions: list[Any], completion_ids: list[Any], **columns: Any
+    ) -> list[float]:
+        pairs = zip(prompts, completions, strict=True)
+        return self.score([prompt + completion for prompt, completion in pairs])
+
+    @torch.no_grad()
+    def score(
+        self, conversations: Sequence[list[dict[str, str]] | str], batch_size: int = 0
+    ) -> list[float]:
+        """Scores of whole conversations, or of texts (an EOS is added, as in reward training)."""
+        self._roles.train(False)
+        encoded = [self._encode(conversation) for conversation in conversations]
+        scores: list[float] = []
+        with self._roles.use("reward"):
+            for part in chunks(len(encoded), batch_size or self._batch_size):
+                scores += self._pooled(encoded[part]).tolist()
+        return scores
+
+    def _encode(self, conversation: list[dict[str, str]] | str) -> list[int]:
+        if isinstance(conversation, str):
+            return self._tokenizer(conversation + str(self._tokenizer.eos_token))["input_ids"]
+        *messages, answer = conversation
+        return conversation_ids(self._tokenizer, messages, answer["content"])
+
+    def _pooled(self, sequences: list[list[int]]) -> Tensor:
+        """Head on the last attended token of each sequence, padded on the right."""
+        device = self._roles.causal.device
+        batch = {name: tensor.to(device) for name, tensor in pad_right(sequences).items()}
+        mask = batch["attention_mask"]
+        hidden = self._roles.hidden(batch["input_ids"], mask)
+        return scalar(self._head, hidden[torch.arange(len(mask), device=device), mask.sum(1) - 1])
+
+    def check_probes(self, path: Path) -> None:
+        """Score the texts stored when the reward model was trained.
+
+        Raises:
+            TrainingInputError: if the file is missing or a score is off by more than
+            PROBE_TOLERANCE.
+        """
+        if not path.is_file():
+            raise TrainingInputError(
+                path, "reward probes are missing", "train the reward stage again"
+            )
+        probes = json.loads(path.read_text(encoding="utf-8"))["probes"]
+        scores = self.score([probe["messages"] for probe in probes], batch_size=1)
+        stored = [float(probe["score"]) for probe in probes]
+        worst = max((abs(a - b) for a, b in zip(scores, stored, strict=True)), default=math.inf)
+        if not worst <= PROBE_TOLERANCE:
+            raise TrainingInputError(
+                f"{path.name}: off by {worst:.3g}",
+                f"the reward model must give its stored scores within {PROBE_TOLERANCE}",
+                "use the base model, precision and chat template it was trained with",
+            )
+
+
+def collect_scores(
+    rewards: Sequence[Reward],
+    weights: Sequence[float],
+    prompts: Sequence[Prompt],
+    texts: Sequence[str],
+    completion_ids: Sequence[list[int]],
+) -> Tensor:
+    """Weighted sum [B] of all rewards, float64; NaN for a row that none of them could score."""
+    names = {name for prompt in prompts for name in prompt.columns}
+    columns = {name: [prompt.columns.get(name) for prompt in prompts] for name in sorted(names)}
+    completions = [
+        [{"role": "assistant", "content": text}] if prompt.is_chat else text
+        for prompt, text in zip(prompts, texts, strict=True)
+    ]
+    total = torch.full((len(prompts),), math.nan, dtype=torch.float64)
+    for reward, weight in zip(rewards, weights, strict=True):
+        result = reward(
+            prompts=[prompt.source for prompt in prompts],
+            completions=completions,
+            completion_ids=list(completion_ids),
+            **columns,
+        )
+        result = asyncio.run(result) if inspect.iscoroutine(result) else result
+        part = torch.tensor([math.nan if r is None else float(r) for r in result]).double()
+        total = torch.where(
+            part.isnan(), total, torch.where(total.isnan(), 0, total) + weight * part
+        )
+    return total
+
+
+@dataclass
+class RewardNorm:
+    """Mean and spread of raw scores: fixed once (`calibrate`), kept up to date (`running`), or
+    unused."""
+
+    kind: str
+    count: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+    """Sum of squared deviations from the mean."""
+
+    @property
+    def std(self) -> float:
+        """Unbiased; 1 where scores do not vary or are fewer than two."""
+        if self.count < 2 or self.squares <= 0:
+            return 1.0
+        return math.sqrt(self.squares / (self.count - 1))
+
+    def update(self, scores: Tensor) -> None:
+        """Take in more scores (NaN are left out), by the parallel form of Welford's sums."""
+        scores = scores[~scores.isnan()]
+        if not len(scores):
+            return
+        mean, count = float(scores.mean()), self.count + len(scores)
+        shift = mean - self.mean
+        self.squares += float((scores - mean).square().sum())
+        self.squares += shift**2 * self.count * len(scores) / count
+        self.mean += shift * len(scores) / count
+        self.count = count
+
+    def apply(self, scores: Tensor) -> Tensor:
+        """`calibrate`: (score - mean) / std; `running`: score / std, so that 0 keeps its
+        meaning."""
+        if self.kind == "none":
+            return scores
+        return (scores - (self.mean if self.kind == "calibrate" else 0.0)) / self.std
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "std": self.std}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> RewardNorm:
+        return cls(**{name: value for name, value in values.items() if name != "std"})
+
+
+def shape_scores(raw: Tensor, norm: RewardNorm, terminated: Tensor, config: PPOConfig) -> Tensor:
+    """[B] raw scores -> [B] scores for the rewards; unscorable rows (NaN) become 0."""
+    scores = torch.where(raw.isnan(), 0, norm.apply(raw))
+    if config.score_clip is not None:
+        scores = scores.clamp(-config.score_clip, config.score_clip)
+    if config.missing_eos_penalty is not None:
+        scores = scores - config.missing_eos_penalty * ~terminated
+    return scores

@@ -1,0 +1,140 @@
+"""Save and resume a PPO run; interrupted and resumed equals uninterrupted, bit for bit.
+
+A state is a folder `update_<n>`: `tensors.safetensors` (trained weights and Adam moments, by name)
+and `state.json` (counters, prompt order, KL coefficient, reward normalisation, alarms, history).
+It is written beside its place, synced and renamed, so a folder of that name is whole. The
+reference and reward adapters are not in it: they are read from their source again, and their
+digests must be the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from tasks.training.ppo.prompts import PromptSampler
+from tasks.training.ppo.score import RewardNorm
+from tasks.training.ppo.trainer import PPOTrainer
+from tasks.training.ppo.watch import Watch
+from tasks.training.settings import TrainingInputError
+
+KEPT = 2
+"""States kept in the folder; older ones are deleted."""
+
+
+def snapshot(trainer: PPOTrainer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """All that a resumed trainer needs: tensors by name, and JSON values."""
+    tensors = {}
+    for name, parameter in _trained(trainer).items():
+        tensors[f"weight/{name}"] = parameter.detach()
+        for key, value in trainer.optimizer.state.get(parameter, {}).items():
+            tensors[f"adam.{key}/{name}"] = value
+    values = {
+        "done": trainer.done,
+        "episodes": trainer.episodes,
+        "stopped": trainer.stopped,
+        "kl_coef": trainer.kl_coef,
+        "sampler": {"epoch": trainer.sampler.epoch, "cursor": trainer.sampler.cursor},
+        "prompts": trainer.sampler.count,
+        "seed": trainer.seed,
+        "norm": trainer.norm.as_json(),
+        "watch": dict(vars(trainer.watch)),
+        "history": list(trainer.history),
+    }
+    return {k: v.cpu().contiguous().clone() for k, v in tensors.items()}, values
+
+
+def restore(trainer: PPOTrainer, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+    """Put a snapshot into a trainer built from the same inputs."""
+    if (values["prompts"], values["seed"]) != (trainer.sampler.count, trainer.seed):
+        raise TrainingInputError(
+            "saved state", "is of other prompts or another seed", "delete the state folder"
+        )
+    with torch.no_grad():
+        for name, parameter in _trained(trainer).items():
+            parameter.copy_(tensors[f"weight/{name}"])
+            moments = {
+                key.split("/")[0].removeprefix("adam."): value
+                for key, value in tensors.items()
+                if key.startswith("adam.") and key.split("/", 1)[1] == name
+            }
+            if moments:
+                trainer.optimizer.state[parameter] = {
+                    key: value.clone() if key == "step" else value.to(parameter.device, copy=True)
+                    for key, value in moments.items()
+                }
+    trainer.done, trainer.episodes = values["done"], values["episodes"]
+    trainer.kl_coef, trainer.stopped = values["kl_coef"], values["stopped"]
+    trainer.sampler = PromptSampler(trainer.sampler.count, trainer.seed, **values["sampler"])
+    trainer.norm = RewardNorm.from_json(values["norm"])
+    trainer.watch = Watch(**values["watch"])
+    trainer.history = list(values["history"])
+
+
+def _trained(trainer: PPOTrainer) -> dict[str, nn.Parameter]:
+    return {**trainer.roles.trainable("actor"), **trainer.roles.trainable("critic")}
+
+
+def save_state(trainer: PPOTrainer, folder: Path, digests: dict[str, str]) -> Path:
+    """Write the state of this update into ``folder`` and drop all but the newest two."""
+    tensors, values = snapshot(trainer)
+    final = folder / f"update_{trainer.done:06d}"
+    partial = folder / f"tmp-{final.name}"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    save_file(tensors, partial / "tensors.safetensors")
+    text = json.dumps({**values, "digests": digests})
+    (partial / "state.json").write_text(text, encoding="utf-8")
+    for path in (*partial.iterdir(), partial):
+        _sync(path)
+    shutil.rmtree(final, ignore_errors=True)
+    partial.rename(final)
+    _sync(folder)
+    for old in saved_states(folder)[:-KEPT]:
+        shutil.rmtree(old)
+    return final
+
+
+def load_state(trainer: PPOTrainer, folder: Path, digests: dict[str, str]) -> bool:
+    """Resume from the newest state of ``folder``; False if there is none.
+
+    Raises:
+        TrainingInputError: if the state was made with another reference or reward adapter.
+    """
+    states = saved_states(folder)
+    if not states:
+        return False
+    values = json.loads((states[-1] / "state.json").read_text(encoding="utf-8"))
+    if values["digests"] != digests:
+        raise TrainingInputError(
+            states[-1].name, "was made with other sft or reward adapters", "delete the state folder"
+        )
+    restore(trainer, load_file(states[-1] / "tensors.safetensors"), values)
+    return True
+
+
+def saved_states(folder: Path) -> list[Path]:
+    """Whole states, oldest first."""
+    return sorted(folder.glob("update_*"))
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,218 @@
+"""The PPO loop: rollout -> score -> update, with its controllers and stop rules.
+
+`rollout`, `score` and `update` can be called by themselves; `step` is one round of the three and
+`train` runs them to the end. Every draw is derived from (seed, update, row), so the state that
+`state.py` saves holds no random generator.
+
+Departure from TRL 1.12's PPO: with `reward_norm: calibrate` and a critic that starts as the reward
+model, the value head is rescaled by a line fitted on the calibration completions. A reward model is
+trained on whole conversations; what it says in the middle of one may be far off, and with values
+clipped the critic would need many updates to come back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from tasks.training.ppo import maths
+from tasks.training.ppo.config import PPOConfig
+from tasks.training.ppo.metrics import peak_memory, rollout_metrics
+from tasks.training.ppo.prompts import Prompt, PromptSampler, derive_seed, permutation
+from tasks.training.ppo.roles import Roles
+from tasks.training.ppo.rollout import Rollout, Tokens, critic_values, eos_ids, generate, measure
+from tasks.training.ppo.score import Reward, RewardAdapter, RewardNorm, collect_scores, shape_scores
+from tasks.training.ppo.targets import Scored, make_targets
+from tasks.training.ppo.update import Tally, optimise
+from tasks.training.ppo.watch import Alarm, Watch
+from tasks.training.settings import TrainingInputError
+
+Metrics = dict[str, float]
+
+
+class PPOTrainer:
+    """Trains actor and critic of ``roles`` on ``prompts`` against ``rewards``."""
+
+    def __init__(
+        self,
+        roles: Roles,
+        tokenizer: PreTrainedTokenizerBase,
+        prompts: Sequence[Prompt],
+        rewards: Sequence[Reward],
+        config: PPOConfig,
+        *,
+        seed: int = 0,
+        reward_weights: Sequence[float] | None = None,
+    ) -> None:
+        self.roles, self.tokenizer, self.prompts, self.config = roles, tokenizer, prompts, config
+        self.rewards, self.seed = rewards, seed
+        check_context(roles, prompts, config)
+        self.reward_weights = reward_weights or [1.0] * len(rewards)
+        self.stops = eos_ids(roles, tokenizer, config.stop_token_ids)
+        self.optimizer = torch.optim.AdamW(
+            [{"params": list(roles.trainable(role).values())} for role in ("actor", "critic")],
+            eps=config.adam_eps,
+            weight_decay=0.0,
+        )
+        self.done, self.episodes = 0, 0
+        self.kl_coef = config.kl_coef
+        self.sampler = PromptSampler(len(prompts), seed)
+        self.watch, self.stopped = Watch(), False
+        self.norm = RewardNorm(self._norm_kind())
+        self.history: list[Metrics] = []
+        self.latest: Rollout | None = None
+        if config.gradient_checkpointing:
+            roles.causal.activation_checkpointing_enable({"use_reentrant": False})
+
+    def _norm_kind(self) -> str:
+        if self.config.reward_norm != "auto":
+            return self.config.reward_norm
+        learned = any(isinstance(reward, RewardAdapter) for reward in self.rewards)
+        return "calibrate" if learned else "none"
+
+    def train(self, on_update: Callable[[Metrics, list[Alarm]], None]) -> None:
+        """All updates that are left; stops early when a stop rule fires."""
+        while self.done < self.config.updates and not self.stopped:
+            metrics, alarms = self.step()
+            on_update(metrics, alarms)
+
+    def step(self) -> tuple[Metrics, list[Alarm]]:
+        """One round. Its metrics are added to ``history``; alarms are the rules that fired."""
+        if self.norm.kind == "calibrate" and not self.norm.count:
+            self.calibrate()
+        times: dict[str, float] = {}
+        prompts = [self.prompts[i] for i in self.sampler.take(self.config.batch_size)]
+        with _timed(times, "time/generate"):
+            rollout = self.rollout(prompts)
+        self.latest = rollout
+        with _timed(times, "time/score"):
+            scored = self.score(prompts, rollout)
+        with _timed(times, "time/update"):
+            tally = self.update(rollout, scored)
+        self.done += 1
+        self.episodes += len(prompts)
+        metrics = {
+            "step": self.done,
+            "episode": self.episodes,
+            **rollout_metrics(rollout, scored, self.kl_coef),
+            **tally.metrics(),
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "critic_lr": self.optimizer.param_groups[1]["lr"],
+            "sampling/off_policy": float(self.config.off_policy),
+            **times,
+            "mem/peak": peak_memory(),
+        }
+        self._control(metrics["objective/kl"])
+        alarms = self.watch.check(metrics, self.config)
+        self.stopped = any(alarm.stop for alarm in alarms)
+        self.history.append(metrics)
+        return metrics, alarms
+
+    def generate(self, prompts: Sequence[Prompt], role: str, *purpose: object) -> Tokens:
+        """Completions of a role, sampled for a purpose (part of every seed); greedy without one."""
+        seeds = [derive_seed(self.seed, *purpose, row) for row in range(len(prompts))]
+        return generate(
+            self.roles,
+            role,
+            [prompt.ids for prompt in prompts],
+            seeds if purpose else None,
+            self.stops,
+            self.tokenizer.pad_token_id,
+            self.config,
+        )
+
+    def rollout(self, prompts: Sequence[Prompt]) -> Rollout:
+        """Sample with the actor and measure with actor, reference and critic."""
+        tokens = self.generate(prompts, "actor", "rollout", self.done)
+        return measure(self.roles, tokens, self.config)
+
+    def raw_scores(self, prompts: Sequence[Prompt], tokens: Tokens) -> Tensor:
+        """[B] float64 scores as the rewards give them."""
+        texts = tokens.texts(self.tokenizer)
+        return collect_scores(
+            self.rewards, self.reward_weights, prompts, texts, tokens.ids_lists()
+        ).to(tokens.lengths.device)
+
+    def calibrate(self) -> None:
+        """Fix the mean and spread of scores on completions of the reference policy, once."""
+        order = permutation(len(self.prompts), self.seed, "calibrate")
+        count, values, scores = self.config.calibration_samples, [], []
+        for start in range(0, count, self.config.batch_size):
+            rows = range(start, min(start + self.config.batch_size, count))
+            prompts = [self.prompts[order[i % len(order)]] for i in rows]
+            tokens = self.generate(prompts, "reference", "calibrate", start)
+            raw = self.raw_scores(prompts, tokens)
+            self.norm.update(raw)
+            kept = tokens.mask & ~raw.isnan()[:, None]
+            values.append(critic_values(self.roles, tokens, self.config)[kept])
+            scores.append(raw[:, None].expand(kept.shape)[kept])
+        if self._critic_is_reward():
+            self._fit_value_head(torch.cat(values).double(), torch.cat(scores))
+
+    def _fit_value_head(self, values: Tensor, scores: Tensor) -> None:
+        """Rescale the head so that values [n] predict the normalised scores [n] of their rows."""
+        slope, intercept = maths.line_fit(values, scores)
+        with torch.no_grad():
+            head = self.roles.value_head
+            head.weight.mul_(slope / self.norm.std)
+            head.bias.copy_((head.bias * slope + intercept - self.norm.mean) / self.norm.std)
+
+    def _critic_is_reward(self) -> bool:
+        return self.config.critic_init == "reward" or (
+            self.config.critic_init == "auto" and "reward" in self.roles.adapters
+        )
+
+    def score(self, prompts: Sequence[Prompt], rollout: Rollout) -> Scored:
+        """Rewards, advantages and returns of a rollout."""
+        raw = self.raw_scores(prompts, rollout)
+        if self.norm.kind == "running":
+            self.norm.update(raw)
+        shaped = shape_scores(raw, self.norm, rollout.terminated, self.config)
+        return make_targets(rollout, raw, shaped, self.kl_coef, self.config)
+
+    def update(self, rollout: Rollout, scored: Scored) -> Tally:
+        """All epochs on one rollout, at this update's learning rates."""
+        rates = self.learning_rates()
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        seed = derive_seed(self.seed, "update", self.done)
+        return optimise(self.roles, self.optimizer, rollout, scored.targets, self.config, seed)
+
+    def learning_rates(self) -> tuple[float, float]:
+        """Actor's and critic's rate at this update; the actor's is 0 in the critic's warm-up."""
+        config = self.config
+        factor = 1.0 if config.lr_schedule == "constant" else 1 - self.done / config.updates
+        factor *= min(1.0, (self.done + 1) / max(config.warmup_updates, 1))
+        actor = 0.0 if self.done < config.critic_warmup else config.actor_lr
+        return actor * factor, config.critic_lr * factor
+
+    def _control(self, kl: float) -> None:
+        config = self.config
+        if config.kl_controller == "adaptive":
+            self.kl_coef = maths.adapt_kl_coef(
+                self.kl_coef, kl, config.kl_target, config.kl_horizon, config.batch_size
+            )
+
+
+def check_context(roles: Roles, prompts: Sequence[Prompt], config: PPOConfig) -> None:
+    """Raise TrainingInputError where a prompt and its completion would not fit the model."""
+    context = getattr(roles.causal.config.get_text_config(), "max_position_embeddings", None)
+    longest = max(len(prompt.ids) for prompt in prompts) + config.max_new_tokens
+    if context and longest > context:
+        raise TrainingInputError(
+            f"{longest} tokens",
+            f"longest prompt and max_new_tokens must fit the model's context of {context}",
+            "lower max_prompt_tokens or max_new_tokens",
+        )
+
+
+@contextmanager
+def _timed(times: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    times[name] = time.perf_counter() - start

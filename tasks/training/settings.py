@@ -1,0 +1,150 @@
+"""Hyperparameters of the SFT, reward and DPO stages: flat, frozen, and free of torch imports.
+
+Defaults suit QLoRA on models of 0.1-8B parameters; the learning rates follow the Zephyr QLoRA
+recipes (SFT 2e-4, DPO 5e-6, beta 0.1) and TRL's default for a LoRA reward model (1e-4).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeVar
+
+from tasks.report import JobInputError
+
+
+class TrainingInputError(JobInputError):
+    """Bad input to a training stage: the value, the rule it breaks and the fix, on one line."""
+
+
+@dataclass(frozen=True)
+class StageSettings:
+    """What all three stages share."""
+
+    learning_rate: float
+    """Peak learning rate of AdamW (no weight decay), reached after the warm-up."""
+    epochs: float = 1.0
+    """Passes over the training rows; ignored where max_steps is positive."""
+    max_steps: int = -1
+    """Optimizer steps; -1 counts by epochs."""
+    batch_size: int = 8
+    """Rows in one forward and backward pass (a preference row is two sequences)."""
+    gradient_accumulation: int = 1
+    """Passes per optimizer step; SFT weighs their tokens equally, the others their passes."""
+    max_length: int = 1024
+    """Tokens of prompt and response together; longer rows are dropped and counted, never cut."""
+    warmup_ratio: float = 0.1
+    """Share of the steps with a linearly rising learning rate; a cosine falls to 0 after it."""
+    lora_r: int = 16
+    """Rank of the LoRA adapters, on all linear layers, without dropout."""
+    lora_alpha: int = 16
+    """LoRA scale: the update is multiplied by lora_alpha / lora_r."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: about a third slower, far less memory."""
+    save_steps: int = 50
+    """Optimizer steps between resumable checkpoints; one more is written at the end."""
+    eval_steps: int = 50
+    """Optimizer steps between held-out evaluations; also one before the first step and one last."""
+    patience: int = 0
+    """Evaluations without a lower held-out loss before stopping early and keeping the best
+    adapter; 0 never stops and keeps the last."""
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "epochs"):
+            _require(self, name, getattr(self, name) > 0, "must be positive")
+        for name in POSITIVE_COUNTS:
+            _require(self, name, getattr(self, name) >= 1, "must be at least 1")
+        _require(
+            self,
+            "max_steps",
+            self.max_steps == -1 or self.max_steps >= 1,
+            "must be -1 or more than 0",
+        )
+        _require(self, "warmup_ratio", 0 <= self.warmup_ratio < 1, "must be in [0, 1)")
+        _require(self, "patience", self.patience >= 0, "must not be negative")
+
+
+POSITIVE_COUNTS = (
+    "batch_size",
+    "gradient_accumulation",
+    "max_length",
+    "lora_r",
+    "lora_alpha",
+    "save_steps",
+    "eval_steps",
+)
+
+
+@dataclass(frozen=True)
+class SftSettings(StageSettings):
+    """Supervised fine-tuning on final revisions (SL-CAI)."""
+
+    learning_rate: float = 2e-4
+
+
+@dataclass(frozen=True)
+class RewardSettings(StageSettings):
+    """Preference model on pairs with a soft preference."""
+
+    learning_rate: float = 1e-4
+    start: Literal["base", "sft"] = "base"
+    """Adapter the reward model starts from: a fresh one on the base, or a copy of the SFT adapter.
+    The base is the default: the SFT adapter was fitted to the very revisions that are now chosen,
+    and a reward model that does not depend on it stays valid when SFT is retrained."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self, "start", self.start in ("base", "sft"), "must be 'base' or 'sft'")
+
+
+@dataclass(frozen=True)
+class DpoSettings(StageSettings):
+    """Direct preference optimisation from the SFT adapter."""
+
+    learning_rate: float = 5e-6
+    beta: float = 0.1
+    """Weight of the implicit KL to the reference (Rafailov et al. 2023, eq. 7)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self, "beta", self.beta > 0, "must be positive")
+
+
+Settings = TypeVar("Settings", bound=StageSettings)
+
+
+def parse_settings(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """Check a flat mapping and build the stage's settings; missing keys take their defaults.
+
+    Raises TrainingInputError for an unknown key, a wrong type or a value out of range.
+    """
+    known = {field.name: field for field in fields(kind)}
+    for name, value in values.items():
+        if name not in known:
+            choices = ", ".join(sorted(known))
+            raise TrainingInputError(
+                name, f"is no setting of {kind.__name__}", f"use one of {choices}"
+            )
+        _check_type(name, value, known[name].default)
+    return kind(**{name: _coerce(value, known[name].default) for name, value in values.items()})
+
+
+def _check_type(name: str, value: object, default: object) -> None:
+    wanted = type(default)
+    allowed: tuple[type, ...] = (int, float) if wanted is float else (wanted,)
+    wrong = not isinstance(value, allowed) or (isinstance(value, bool) and wanted is not bool)
+    if wrong or (isinstance(value, float) and not math.isfinite(value)):
+        raise TrainingInputError(
+            f"{name}={value!r}", f"must be a {wanted.__name__}", f"for example {default!r}"
+        )
+
+
+def _coerce(value: Any, default: object) -> Any:
+    return float(value) if isinstance(default, float) else value
+
+
+def _require(settings: StageSettings, name: str, holds: bool, rule: str) -> None:
+    if not holds:
+        value = getattr(settings, name)
+        raise TrainingInputError(f"{name}={value!r}", rule, "change it in the recipe or with --set")

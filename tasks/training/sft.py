@@ -1,0 +1,71 @@
+"""Supervised fine-tuning on final revisions (SL-CAI, Bai et al. 2022, section 3).
+
+The loss is the mean negative log-likelihood of the response's tokens: its text and the end-of-turn
+tokens the chat template adds. The held-out loss is the row-weighted mean of the batches' means.
+Leaves out packing: rows are grouped by length instead, so that no row sees another.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+from trl import SFTConfig, SFTTrainer
+
+from tasks.report import Report
+from tasks.training.base import (
+    attach_adapter,
+    float32_adapters,
+    load_base,
+    lora_config,
+    save_adapter,
+    set_up,
+    trainable_parameters,
+)
+from tasks.training.loop import StageTrainer, arguments, train, write_course
+from tasks.training.rows import load_split, prompt_and_responses
+from tasks.training.settings import SftSettings, parse_settings
+
+
+class ResponseTrainer(StageTrainer, SFTTrainer):
+    """TRL's SFT trainer on tokenised rows with labels."""
+
+
+def run(spec: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Train an SFT adapter from rows {"id", "messages", "response"}; see `tasks.training`.
+
+    Raises JobInputError for unknown settings, and where no row is short enough to train on.
+    """
+    settings = parse_settings(SftSettings, spec["settings"])
+    set_up(spec["seed"], spec.get("threads", 0))
+    base, tokenizer = load_base(spec["model"])
+    split = load_split(spec["data"], lambda row: labelled(tokenizer, row), settings, report)
+    model = attach_adapter(base, lora_config(settings.lora_r, settings.lora_alpha))
+    with float32_adapters(model):
+        trainer = ResponseTrainer(
+            model=model,
+            args=arguments(SFTConfig, settings, spec, len(split.held_out), max_length=None),
+            train_dataset=Dataset.from_list(split.train),
+            eval_dataset=Dataset.from_list(split.held_out) if split.held_out else None,
+            processing_class=tokenizer,
+        )
+    course = train(trainer, settings, report)
+    save_adapter(model, Path(spec["out"]) / "adapter", spec["model"]["name"])
+    metrics = write_course(course, spec["out"], "SFT") | split.metrics()
+    return {
+        "metrics": metrics,
+        "steps": course.steps,
+        "trainable_parameters": trainable_parameters(model),
+    }
+
+
+def labelled(tokenizer: PreTrainedTokenizerBase, row: dict[str, Any]) -> dict[str, Any]:
+    """input_ids [T] of the conversation and labels [T]: the response's ids, -100 on the prompt."""
+    prompt, (response,) = prompt_and_responses(tokenizer, row["messages"], row["response"])
+    return {
+        "input_ids": prompt + response,
+        "labels": [-100] * len(prompt) + response,
+        "length": len(prompt) + len(response),
+    }

@@ -1,0 +1,117 @@
+"""Lint gathers every error of a file, and warns of what loads but is odd."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from constitution.lint import LONG, Finding, lint
+
+CLEAN = """\
+principles:
+  - slug: be-kind
+    critique: Point out what is unkind in the response.
+    revision: Rewrite the response so that it is kind.
+    comparison: Which response is kinder?
+    applies_to: [opinion]
+  - slug: be-brief
+    critique: Point out sentences that are not needed.
+    revision: Rewrite the response in fewer words.
+    comparison: Which response is briefer?
+"""
+EXAMPLE = """\
+examples:
+  - principle: be-brief
+    prompt: Hello
+    response: Hello!
+    critique_request: Is it brief?
+    critique: It is.
+    revision_request: Make it brief.
+    revision: Hello!
+"""
+
+
+def findings(folder: Path, content: str, **options: list[str]) -> list[Finding]:
+    path = folder / "c.yaml"
+    path.write_text(content)
+    return lint(path, **options)
+
+
+def lines(found: list[Finding], level: str) -> list[int]:
+    assert all(f.level == level for f in found)
+    return [int(f.where.rpartition(":")[2]) for f in found]
+
+
+def test_a_clean_file_has_no_findings(tmp_path: Path) -> None:
+    assert findings(tmp_path, CLEAN + EXAMPLE) == []
+    assert findings(tmp_path, CLEAN + EXAMPLE, categories=["opinion"]) == []
+
+
+def test_all_errors_are_gathered_in_the_order_of_their_lines(tmp_path: Path) -> None:
+    content = """\
+name: [a]
+principles:
+  - slug: Bad Slug
+    critique: ""
+    weight: 0
+    colour: red
+  - slug: be-kind
+    critique: a
+    revision: b
+    comparison: c
+  - slug: be-kind
+    critique: a
+    critique: b
+    revision: b
+    comparison: c
+  - 12
+examples: 3
+"""
+    found = findings(tmp_path, content)
+    # lines 3: bad slug, no revision, no comparison; 4 empty; 5 weight; 6 unknown key; 11 same slug;
+    # 13 key twice; 16 no mapping; 17 no list
+    assert lines(found, "error") == [1, 3, 3, 3, 4, 5, 6, 11, 13, 16, 17]
+    assert str(found[4]) == f"{tmp_path}/c.yaml:4: error: '': critique: is empty; write a text"
+
+
+def test_a_file_that_is_no_yaml_or_missing_is_one_error(tmp_path: Path) -> None:
+    assert lines(findings(tmp_path, "principles: ["), "error") == [1]
+    assert lines(lint(tmp_path / "none.yaml"), "error") == [1]
+
+
+def test_what_warns(tmp_path: Path) -> None:
+    def warned(old: str, new: str, **options: list[str]) -> Finding:
+        (finding,) = findings(tmp_path, (CLEAN + EXAMPLE).replace(old, new), **options)
+        assert finding.level == "warning"
+        return finding
+
+    assert "categor" in warned("x", "x", categories=["coding"]).message
+    assert "categor" in warned("x", "x", categories=[]).message
+    assert "end it with ?" in warned("Which response is kinder?", "The kinder one.").message
+    assert "names no principle" in warned("principle: be-brief", "principle: gone").message
+    assert "the principle is disabled" in warned("opinion]", "opinion]\n    enabled: no").message
+    long = "n" * (LONG + 1)
+    assert (
+        f"{LONG + 1}: critique" in warned("Point out sentences that are not needed.", long).message
+    )
+    assert warned("Which response is kinder?", "The kinder.").where == f"{tmp_path}/c.yaml:2"
+
+
+def test_an_example_of_a_disabled_principle_warns(tmp_path: Path) -> None:
+    content = CLEAN.replace("slug: be-brief", "slug: be-brief\n    enabled: false") + EXAMPLE
+    found = findings(tmp_path, content)
+    assert lines(found, "warning") == [7, 13]
+    assert "example's principle is disabled" in found[1].message
+
+
+def test_principles_that_say_nearly_the_same_warn(tmp_path: Path) -> None:
+    twin = """\
+  - slug: be-gentle
+    critique: Point out what is unkind in the response!
+    revision: Rewrite the response so that it is kind.
+    comparison: Which response is gentler?
+"""
+    (finding,) = findings(tmp_path, CLEAN + twin)
+    assert finding.level == "warning"
+    assert finding.where.endswith(":11")
+    assert "'be-kind'" in finding.message
+    assert findings(tmp_path, CLEAN + twin.replace("unkind in the response!", "a lie.")) == []

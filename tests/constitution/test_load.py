@@ -1,0 +1,233 @@
+"""Each bad file is refused with exactly one line: file:line, value, rule, fix."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from constitution.errors import ConstitutionError
+from constitution.load import load, resolve
+from constitution.parse import parse
+from constitution.source import MAX_BYTES
+
+GOOD = """\
+name: test
+version: 2024-05-01
+principles:
+  - slug: be-kind
+    critique: Point out what is unkind.
+    revision: |
+      Rewrite it kindly.
+    comparison: Which response is kinder?
+    tags: [helpful]
+    weight: 2.5
+    applies_to: [opinion, small talk]
+  - slug: be-true
+    title: Truth
+    critique: Point out what is false.
+    revision: Rewrite it truthfully.
+    comparison: Which response is truer?
+    enabled: false
+examples:
+  - principle: be-kind
+    prompt: Hello
+    response: What?
+    critique_request: Is it kind?
+    critique: It is rude.
+    revision_request: Make it kind.
+    revision: Hello!
+"""
+HEAD = "principles:\n"
+ONE = HEAD + GOOD.split("principles:\n")[1].split("  - slug: be-true")[0]
+
+
+def write(folder: Path, content: str | bytes) -> Path:
+    path = folder / "c.yaml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def refused(path: Path) -> ConstitutionError:
+    with pytest.raises(ConstitutionError) as caught:
+        load(path)
+    return caught.value
+
+
+def test_a_good_file_is_read_whole(tmp_path: Path) -> None:
+    constitution = load(write(tmp_path, GOOD))
+    kind, true = constitution.principles
+    assert (constitution.name, constitution.version) == ("test", "2024-05-01")
+    assert (kind.slug, kind.title, kind.revision) == ("be-kind", "Be kind", "Rewrite it kindly.")
+    assert (kind.weight, kind.tags) == (2.5, ("helpful",))
+    assert kind.applies_to == ("opinion", "small talk")
+    assert (kind.line, true.line) == (4, 12)
+    assert (true.title, true.weight, true.enabled) == ("Truth", 1.0, False)
+    assert constitution.enabled == (kind,)
+    assert constitution.principle("be-true") is true
+    assert constitution.examples[0].revision == "Hello!"
+    with pytest.raises(ConstitutionError, match=r"'nope': .* use one of: be-kind, be-true"):
+        constitution.principle("nope")
+
+
+@pytest.mark.parametrize("content", ["\ufeff" + ONE, ONE.replace("\n", "\r\n")])
+def test_windows_editors_are_welcome(tmp_path: Path, content: str) -> None:
+    assert load(write(tmp_path, content)).principles == load(write(tmp_path, ONE)).principles
+
+
+BAD: dict[str, tuple[str | bytes, int, str]] = {
+    "empty file": ("", 1, "empty"),
+    "only a comment": ("# nothing\n", 1, "empty"),
+    "a list": ("- a\n", 1, "key: value"),
+    "no principles": ("name: x\n", 1, "needs this key"),
+    "empty list": ("name: x\nprinciples: []\n", 2, "the list is empty"),
+    "null list": ("name: x\nprinciples:\n", 2, "the list is empty"),
+    "principles a mapping": ("principles:\n  slug: a\n", 2, "must be a list"),
+    "principle a text": (HEAD + "  - hello\n", 2, "key: value"),
+    "tab": (ONE.replace("    weight", "\tweight"), 8, "tab"),
+    "tab in a text": (ONE.replace("is unkind", 'is\tunkind"'), 3, "tab"),
+    "escaped tab": (ONE.replace("Point out what is unkind.", '"a\\tb"'), 3, "tab"),
+    "NUL": (ONE.replace("unkind", "un\0kind"), 3, "control"),
+    "escaped NUL": (ONE.replace("Point out what is unkind.", '"a\\0b"'), 3, "control"),
+    "escape sequence": (ONE.replace("unkind", "\x1b[31munkind"), 3, "control"),
+    "lone surrogate": (ONE.replace("Point out what is unkind.", '"a\\ud800b"'), 3, "control"),
+    "line separator": (ONE.replace("unkind", "un\u2028kind"), 3, "control"),
+    "Latin-1": (ONE.replace("unkind", "süß").encode("latin-1"), 3, "UTF-8"),
+    "binary": (b"principles:\n\x89PNG\r\n", 2, "UTF-8"),
+    "UTF-16": (ONE.encode("utf-16"), 1, "UTF-8"),
+    "duplicate key": (ONE + "    tags: [honest]\n", 10, "twice"),
+    "duplicate top key": (ONE + "name: a\nname: b\n", 11, "twice"),
+    "duplicate slug": (ONE + ONE.removeprefix(HEAD), 10, "already used at line 2"),
+    "unknown key": (ONE.replace("critique:", "critic:"), 3, "did you mean critique?"),
+    "unknown top key": ("rules: 1\n" + ONE, 1, "known keys"),
+    "key is a list": ("[a]: 1\n" + ONE, 1, "no such key"),
+    "missing critique": (re.sub(r"    critique.*\n", "", ONE), 2, "needs this key"),
+    "missing revision": (re.sub(r"    revision.*\n.*\n", "", ONE), 2, "needs this key"),
+    "missing comparison": (re.sub(r"    comparison.*\n", "", ONE), 2, "needs this key"),
+    "missing slug": (ONE.replace("- slug: be-kind\n    ", "- "), 2, "needs this key"),
+    "empty critique": (ONE.replace("Point out what is unkind.", ""), 3, "critique: is empty"),
+    "blank critique": (ONE.replace("Point out what is unkind.", '"  "'), 3, "is empty"),
+    "empty revision": (ONE.replace("      Rewrite it kindly.\n", ""), 4, "revision: is empty"),
+    "empty comparison": (ONE.replace("Which response is kinder?", "~"), 6, "is empty"),
+    "empty slug": (ONE.replace("be-kind", "''"), 2, "slug: is empty"),
+    "critique a number": (ONE.replace("Point out what is unkind.", "12"), 3, "is no text"),
+    "critique a list": (ONE.replace("Point out what is unkind.", "[a, b]"), 3, "is no text"),
+    "title yes": (ONE + "    title: yes\n", 10, "is no text"),
+    "title of two lines": (ONE + '    title: "a\\nb"\n', 10, "one line"),
+    "slug in capitals": (ONE.replace("be-kind", "Be-Kind"), 2, "lower-case"),
+    "slug with two hyphens": (ONE.replace("be-kind", "be--kind"), 2, "lower-case"),
+    "slug with newline": (ONE.replace("be-kind", '"a\\nb"'), 2, "lower-case"),
+    "slug too long": (ONE.replace("be-kind", "a" * 65), 2, "at most 64"),
+    "enabled a text": (ONE + "    enabled: maybe\n", 10, "true or false"),
+    "all disabled": (ONE + "    enabled: no\n", 2, "every principle is disabled"),
+    "tags a text": (ONE.replace("[helpful]", "helpful"), 7, "no list"),
+    "tag twice": (ONE.replace("[helpful]", "[a, a]"), 7, "twice"),
+    "applies_to empty": (ONE.replace("[opinion, small talk]", "[]"), 9, "no list"),
+    "anchor": (ONE.replace("[helpful]", "&a [helpful]"), 7, "anchors"),
+    "alias": (ONE.replace("[helpful]", "*a"), 7, "anchors"),
+    "alias bomb": ("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n", 1, "anchors"),
+    "deep nesting": ("principles: " + "[" * 5000, 1, "nested"),
+    "two documents": (ONE + "---\n" + ONE, 10, "YAML"),
+    "python object": ("principles: !!python/object/apply:os.getcwd []\n", 1, "empty"),
+    "bad indentation": (ONE + "   weight: 1\n", 10, "YAML"),
+    "unclosed quote": (
+        ONE.replace("unkind.", "unkind").replace("Point", '"Point'),
+        10,
+        "begun at line 3",
+    ),
+    "colon in a text": (ONE.replace("unkind.", "unkind: name it."), 3, "YAML"),
+    "example lacks a key": (GOOD.replace("    prompt: Hello\n", ""), 19, "needs this key"),
+}
+BAD |= {
+    f"weight {bad}": (ONE.replace("2.5", bad), 8, "a weight is a number")
+    for bad in ("0", "-1", ".nan", ".inf", "nan", "inf", "true", "'2'", "two", "1e99", "", "[1]")
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_one_clear_line(tmp_path: Path, name: str) -> None:
+    content, line, rule = BAD[name]
+    path = write(tmp_path, content)
+    error = refused(path)
+    assert error.where == f"{path}:{line}"
+    assert rule in error.message
+    assert str(error).startswith(f"{path}:{line}: ")
+    assert str(error).isprintable(), "one line, nothing that moves a terminal's cursor"
+    assert error.exit_code == 2
+    assert error.rule
+    assert error.fix
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.one_of(
+        st.binary(max_size=60),
+        st.text(max_size=60).map(str.encode),
+        st.text("principles: -[]{}&*!|>'\"#%@?,\n\\x0~", max_size=60).map(str.encode),
+        st.tuples(st.integers(0, len(ONE)), st.text(max_size=3), st.integers(0, 9)).map(
+            lambda edit: (ONE[: edit[0]] + edit[1] + ONE[edit[0] + edit[2] :]).encode()
+        ),
+    )
+)
+def test_any_content_loads_or_is_one_clear_line(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = write(Path(folder), content)
+        parsed = parse(path)
+    assert (parsed.constitution is None) == bool(parsed.errors)
+    for error in parsed.errors:
+        assert str(error).isprintable()
+        assert re.match(re.escape(str(path)) + r":\d+: .+: .+; .+", str(error))
+
+
+def test_a_shown_value_is_short(tmp_path: Path) -> None:
+    error = refused(write(tmp_path, ONE.replace("be-kind", "A" * 10_000)))
+    assert len(str(error)) < 300 + len(str(tmp_path))
+
+
+def test_paths_that_are_no_readable_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path, rule in [
+        (tmp_path, "is a directory"),
+        (tmp_path / "none.yaml", "no such file"),
+        (tmp_path / "pipe", "no regular file"),
+        (Path("nul\0byte"), "no such file|cannot be read"),
+        (tmp_path / ("a" * 300), "no such file|cannot be read"),
+    ]:
+        error = refused(path)
+        assert re.search(rule, error.message)
+        assert error.where.endswith(":1")
+        assert str(error).isprintable()
+
+
+def test_a_large_file_is_refused_by_its_size_unread(tmp_path: Path) -> None:
+    path = tmp_path / "huge.yaml"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)  # sparse: reading it would take all memory
+    assert "at most 1048576 bytes" in str(refused(path))
+
+
+def test_a_file_of_the_largest_size_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path, ONE + "#" * (MAX_BYTES - len(ONE)))
+    assert load(path).principles[0].slug == "be-kind"
+
+
+def test_a_name_is_the_packaged_file_and_all_else_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load(resolve("default")).name == "default"
+    assert resolve("default") == Path(load.__code__.co_filename).with_name("default.yaml")
+    assert resolve("./default") == Path("./default")
+    assert resolve("mine.yaml") == Path("mine.yaml")
+    assert resolve(Path("default")) == Path("default")
+    with pytest.raises(
+        ConstitutionError, match=r"'mine': no constitution has this name; .*default"
+    ):
+        resolve("mine")
+    (tmp_path / "mine").write_text(ONE)
+    assert resolve("mine") == Path("mine")

@@ -1,0 +1,125 @@
+"""Requests hold what the method needs, and share their beginning."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from constitution.errors import ConstitutionError
+from constitution.load import load, resolve
+from constitution.render import (
+    COMPARISON_ANSWERS,
+    comparison_messages,
+    critique_messages,
+    few_shot_critique,
+    few_shot_revision,
+    revision_messages,
+    transcript,
+)
+
+DEFAULT = load(resolve("default"))
+ASK = [{"role": "user", "content": "Is the Earth <flat>?\n"}]
+
+
+def test_every_request_begins_with_the_same_messages() -> None:
+    critiques = [critique_messages(DEFAULT, p, ASK, "Yes.") for p in DEFAULT.principles]
+    revisions = [revision_messages(DEFAULT, p, ASK, "Yes.", "False.") for p in DEFAULT.principles]
+    assert all(c[:-1] == few_shot_critique(DEFAULT) for c in critiques)
+    assert all(r[:-1] == few_shot_revision(DEFAULT) for r in revisions)
+    assert len({c[-1]["content"] for c in critiques}) == len(DEFAULT.principles)
+
+
+def test_editing_a_principle_changes_no_other_principles_requests() -> None:
+    slug = DEFAULT.examples[0].principle
+    edited = replace(
+        DEFAULT,
+        principles=tuple(
+            replace(p, critique="New.", revision="New.", comparison="New?") if p.slug == slug else p
+            for p in DEFAULT.principles
+        ),
+    )
+    for old, new in zip(DEFAULT.principles, edited.principles, strict=True):
+        before = critique_messages(DEFAULT, old, ASK, "Yes.")
+        assert (before == critique_messages(edited, new, ASK, "Yes.")) == (old.slug != slug)
+        before = revision_messages(DEFAULT, old, ASK, "Yes.", "No.")
+        assert (before == revision_messages(edited, new, ASK, "Yes.", "No.")) == (old.slug != slug)
+
+
+def test_a_request_for_an_example_is_that_example() -> None:
+    e = DEFAULT.examples[1]
+    conversation = [{"role": "user", "content": e.prompt}]
+    p = replace(DEFAULT.principles[0], critique=e.critique_request, revision=e.revision_request)
+    assert critique_messages(DEFAULT, p, conversation, e.response)[-1] in few_shot_critique(DEFAULT)
+    asked = revision_messages(DEFAULT, p, conversation, e.response, e.critique)[-1]
+    assert asked in few_shot_revision(DEFAULT)
+
+
+def test_a_revision_request_holds_the_whole_chain() -> None:
+    p = DEFAULT.principle("be-concise")
+    last = revision_messages(DEFAULT, p, ASK, "Yes.", "That is false.")[-1]
+    assert last["role"] == "user"
+    for part in ("Is the Earth <flat>?", "Yes.", p.critique, "That is false.", p.revision):
+        assert part in last["content"]
+    assert "Write only the new response" in last["content"]
+    assert last["content"].endswith("\n\nUser: Is the Earth <flat>?")
+
+
+def test_a_critique_request_holds_conversation_response_and_request() -> None:
+    p = DEFAULT.principle("be-concise")
+    talk = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Hello"},
+        *ASK,
+    ]
+    content = critique_messages(DEFAULT, p, talk, " Yes.\n")[-1]["content"]
+    assert content == (
+        f"Critique request: {p.critique}\n\n"
+        "Conversation:\nSystem: Be brief.\n\nUser: Hi\n\nAssistant: Hello\n\n"
+        "User: Is the Earth <flat>?\n\nResponse:\nYes.\n\n"
+        "Write only the critique, in one to three sentences."
+    )
+
+
+def test_roles_alternate_and_all_is_json() -> None:
+    p = DEFAULT.principles[0]
+    for messages in (
+        critique_messages(DEFAULT, p, ASK, "Yes."),
+        revision_messages(DEFAULT, p, ASK, "Yes.", "No."),
+        comparison_messages(p, ASK, "Yes.", "No."),
+    ):
+        roles = [m["role"] for m in messages]
+        assert roles == (["user", "assistant"] * len(roles))[: len(roles)]
+        assert roles[-1] == "user"
+        assert json.loads(json.dumps(messages)) == messages
+
+
+def test_a_comparison_names_both_responses_in_order() -> None:
+    p = DEFAULT.principles[0]
+    (message,) = comparison_messages(p, ASK, "First one.", "Second one.")
+    assert "Response A:\nFirst one.\n\nResponse B:\nSecond one.\n\n" in message["content"]
+    assert p.comparison in message["content"]
+    assert COMPARISON_ANSWERS == ("A", "B")
+    assert message["content"].endswith("A or B.")
+
+
+def test_a_constitution_without_examples_asks_at_once() -> None:
+    bare = replace(DEFAULT, examples=())
+    assert len(critique_messages(bare, bare.principles[0], ASK, "Yes.")) == 1
+
+
+@pytest.mark.parametrize(
+    ("conversation", "rule"),
+    [
+        ([], "ends with the user's message"),
+        ([*ASK, {"role": "assistant", "content": "Yes."}], "ends with the user's message"),
+        ([{"role": "narrator", "content": "Once"}, *ASK], "is no role; use one of: system, user"),
+    ],
+)
+def test_conversations_that_cannot_be_answered(
+    conversation: list[dict[str, str]], rule: str
+) -> None:
+    with pytest.raises(ConstitutionError, match=rule):
+        transcript(conversation)

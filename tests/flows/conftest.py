@@ -1,0 +1,65 @@
+"""A workspace of one's own, and the installed command run in it as a user would."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Solon:
+    """Runs the command line in one workspace."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.env = os.environ | {"SOLON_HOME": str(home), "PYTHONPATH": str(ROOT)}
+        self.env.pop("PREFECT_API_URL", None)
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        command = [sys.executable, "-P", "-m", "flows.cli", *arguments]
+        return subprocess.Popen(
+            command,
+            env=self.env,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            **options,
+        )
+
+    def run(self, *arguments: str, code: int = 0) -> tuple[str, str]:
+        """(standard output, standard error) of a command that ends with `code`."""
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=400)
+        assert process.returncode == code, f"{process.returncode}: {out}\n{err}"
+        return out, err
+
+    def json(self, *arguments: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.run(*arguments, "--json")[0])
+        return found
+
+
+@pytest.fixture
+def solon(tmp_path: Path) -> Solon:
+    return Solon(tmp_path / "home")
+
+
+@pytest.fixture
+def copy_of_constitution(tmp_path: Path) -> Callable[[str, str], Path]:
+    """Write the default constitution with one piece of text replaced; returns the file."""
+
+    def write(old: str = "", new: str = "") -> Path:
+        text = (ROOT / "constitution" / "default.yaml").read_text(encoding="utf-8")
+        assert old in text
+        path = tmp_path / "mine.yaml"
+        path.write_text(text.replace(old, new, 1) if old else text, encoding="utf-8")
+        return path
+
+    return write

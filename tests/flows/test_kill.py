@@ -1,0 +1,108 @@
+"""`kill -9` of the whole process tree: nothing that was committed is lost or made again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storage.ledger import Ledger
+
+pytestmark = pytest.mark.slow
+
+SLOW = ["--set", "prompts.limit=96", "--set", "generation.max_new_tokens.draft=160"]
+LONG_DPO = ["--set", "dpo.max_steps=30", "--set", "dpo.save_steps=2"]
+
+
+def processes_of(home: Path) -> list[int]:
+    """Processes that were started for this workspace (its folder is in their environment)."""
+    mark, found = f"SOLON_HOME={home}".encode(), []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and mark in (entry / "environ").read_bytes().split(b"\0"):
+                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+                if state != "Z":
+                    found.append(int(entry.name))
+    return found
+
+
+def kill_when(
+    solon: Any, arguments: list[str], reached: Callable[[], bool], whole_tree: bool
+) -> None:
+    """Start a run and kill it, or it and all its children, as soon as `reached`."""
+    process: subprocess.Popen[str] = solon.start(*arguments)
+    deadline = time.monotonic() + 240
+    while not reached():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    for pid in processes_of(solon.home) if whole_tree else [process.pid]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.communicate()
+    end = time.monotonic() + 10
+    while processes_of(solon.home) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert processes_of(solon.home) == [], "a child is alive after its parent was killed"
+
+
+def completions(home: Path) -> dict[tuple[str, int], str]:
+    rows = Ledger(home / "ledger.duckdb").query(
+        "SELECT completion_id, cut_at, created_at::VARCHAR AS at FROM completions"
+        " WHERE step = 'draft'"
+    )
+    return {(row["completion_id"], row["cut_at"]): row["at"] for row in rows}
+
+
+@pytest.mark.parametrize("whole_tree", [True, False], ids=["tree", "flow only"])
+def test_killed_while_drafting(solon: Any, whole_tree: bool) -> None:
+    arguments = ["run", "--recipe", "smoke", "--until", "drafts", *SLOW]
+    kill_when(solon, arguments, lambda: 0 < len(completions(solon.home)) < 96, whole_tree)
+    committed = completions(solon.home)
+    assert 0 < len(committed) < 96
+    result = solon.json(*arguments)
+    drafts = result["steps"][0]
+    assert (drafts["reused"], drafts["generated"]) == (len(committed), 96 - len(committed))
+    after = completions(solon.home)
+    assert committed.items() <= after.items()  # the same rows, from the same moment
+    assert len({completion_id for completion_id, _ in after}) == 96
+
+
+def test_killed_while_training_dpo(solon: Any) -> None:
+    arguments = ["run", "--recipe", "smoke", "--until", "dpo", *LONG_DPO]
+
+    def in_dpo() -> bool:
+        return any(solon.home.glob("state/*/checkpoint-*/trainer_state.json")) and bool(
+            Ledger(solon.home / "ledger.duckdb").query(
+                "SELECT 1 FROM refs WHERE name = 'latest/reward'"
+            )
+        )
+
+    kill_when(solon, arguments, in_dpo, whole_tree=True)
+    ledger = Ledger(solon.home / "ledger.duckdb")
+    before = ledger.query(
+        "SELECT checkpoint_id, created_at::VARCHAR AS at FROM checkpoints ORDER BY 1"
+    )
+    assert len(before) == 2
+    result = solon.json(*arguments)
+    steps = {step["step"]: step for step in result["steps"]}
+    assert [steps[s]["generated"] for s in ("drafts", "critiques", "revisions")] == [0, 0, 0]
+    assert [steps[s]["trained"] for s in ("sft", "reward", "dpo")] == [0, 0, 1]
+    after = ledger.query(
+        "SELECT checkpoint_id, created_at::VARCHAR AS at FROM checkpoints ORDER BY 1"
+    )
+    assert [row for row in after if row in before] == before
+    resumed = ledger.query(
+        "SELECT value FROM metrics WHERE name = 'resumed_from_step' AND subject_id = ?",
+        [result["checkpoints"]["dpo"]],
+    )
+    assert resumed[0]["value"] > 0
+    assert list(solon.home.glob("state/*")) == []
+    assert list(solon.home.glob("tmp/ckp_*")) == []

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flows.recipe import RECIPES, Recipe, load, names, parse_overrides
+from storage.errors import InputError
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_recipe_is_valid_and_explains_itself(name: str) -> None:
+    assert load(name).name == name
+    lines = (RECIPES / f"{name}.yaml").read_text().splitlines()
+    assert any("#" in line for line in lines)
+
+
+def test_stages_have_every_setting_filled_in() -> None:
+    demo = load("demo")
+    assert demo.sft["lora_r"] == 16
+    assert demo.ppo["gamma"] == 1.0
+
+
+def test_an_override_reaches_a_nested_value() -> None:
+    changed = load("demo", {"generation.max_new_tokens.draft": 7, "dpo.beta": 0.5})
+    assert changed.generation.max_new_tokens.draft == 7
+    assert changed.dpo["beta"] == 0.5
+    assert (
+        changed.generation.max_new_tokens.critique
+        == load("demo").generation.max_new_tokens.critique
+    )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"prompts.limits": 3}, "prompts.limits: no recipe has this key"),
+        ({"nonsense": 3}, "nonsense: no recipe has this key"),
+        ({"sft.learning_rat": 3}, "learning_rat"),
+        ({"ppo.updatez": 3}, "updatez"),
+        ({"prompts.limit": "many"}, "prompts.limit='many'"),
+        ({"prompts.limit": 0}, "greater than or equal to 1"),
+        ({"sft.learning_rate": "fast"}, "learning_rate='fast'"),
+        ({"generation.temperature": -1}, "generation.temperature=-1"),
+        ({"quantization": "int3"}, "quantization"),
+        ({"prompts": 3}, "prompts"),
+        ({"name.first": 3}, "has no keys under it"),
+    ],
+)
+def test_a_bad_override_is_one_clear_line(overrides: dict[str, object], words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load("demo", overrides)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["nothing", "../demo", "nothing.yaml", ""])
+def test_an_unknown_recipe_is_refused_with_the_names_there_are(name: str) -> None:
+    with pytest.raises(InputError, match="demo"):
+        load(name)
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1", "'just text'", "!!python/object:os.system {}"])
+def test_a_file_that_is_no_recipe_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError):
+        load(str(path))
+
+
+@pytest.mark.parametrize("text", ["prompts.limit", "=3", " =3"])
+def test_an_override_must_be_key_and_value(text: str) -> None:
+    with pytest.raises(InputError, match=r"key.path=value"):
+        parse_overrides([text])
+
+
+def test_overrides_are_read_as_yaml() -> None:
+    found = parse_overrides(["a.b=64", "c=true", "d=[1, 2]", "e=text=more", "f=: ["])
+    assert found == {"a.b": 64, "c": True, "d": [1, 2], "e": "text=more", "f": ": ["}
+
+
+def test_the_same_content_is_the_same_recipe() -> None:
+    assert load("demo") == Recipe.model_validate(load("demo").model_dump())

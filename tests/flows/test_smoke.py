@@ -1,0 +1,188 @@
+"""The main job end to end on a tiny random model: every stage, twice, edited, broken and mended."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storage.ledger import Ledger
+
+pytestmark = pytest.mark.slow
+
+STEPS = ["drafts", "critiques", "revisions", "pairs", "sft", "reward", "dpo", "ppo", "evaluate"]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("smoke") / "home"
+
+
+@pytest.fixture(scope="module")
+def solon(home: Path) -> Any:
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location("flow_helpers", Path(__file__).parent / "conftest.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Solon(home)
+
+
+@pytest.fixture(scope="module")
+def first(solon: Any) -> dict[str, Any]:
+    started = time.monotonic()
+    found: dict[str, Any] = solon.json("run", "--recipe", "smoke")
+    found["wall_s"] = time.monotonic() - started
+    return found
+
+
+def steps(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {step["step"]: step for step in result["steps"]}
+
+
+def test_every_step_is_taken(first: dict[str, Any]) -> None:
+    assert [step["step"] for step in first["steps"]] == STEPS
+    assert steps(first)["drafts"]["generated"] == 48
+    assert [steps(first)[stage]["trained"] for stage in STEPS[4:]] == [1] * 5
+    assert all(first["checkpoints"].values())
+    assert Path(first["report"]).read_text().startswith("# Report")
+
+
+def test_it_takes_less_than_a_minute(first: dict[str, Any]) -> None:
+    assert first["wall_s"] < 60
+
+
+def test_a_second_run_does_nothing_and_says_the_same(solon: Any, first: dict[str, Any]) -> None:
+    started = time.monotonic()
+    again = solon.json("run", "--recipe", "smoke")
+    assert time.monotonic() - started < 20
+    assert all(step["generated"] == step["trained"] == 0 for step in again["steps"])
+    for name in ("snapshots", "checkpoints", "report"):
+        assert again[name] == first[name]
+
+
+def test_checkpoints_are_adapters_with_metrics_and_a_curve(
+    home: Path, first: dict[str, Any]
+) -> None:
+    for stage, found in first["checkpoints"].items():
+        folder = home / "artifacts" / "checkpoints" / found
+        for name in (
+            "adapter/adapter_model.safetensors",
+            "metrics.jsonl",
+            "loss.png",
+            "MANIFEST.json",
+        ):
+            assert (folder / name).is_file(), (stage, name)
+        config = (folder / "adapter" / "adapter_config.json").read_text()
+        assert json.loads(config)["base_model_name_or_path"] == "random:tiny"
+        assert str(home) not in config
+
+
+def test_no_pickle_is_left_in_an_artifact(home: Path, first: dict[str, Any]) -> None:
+    found = [
+        p.name
+        for p in (home / "artifacts").rglob("*")
+        if p.suffix in (".bin", ".pt", ".pkl", ".pth")
+    ]
+    assert found == []
+
+
+def test_why_names_everything_behind_the_ppo_checkpoint(solon: Any, first: dict[str, Any]) -> None:
+    found = solon.json("why", "latest/ppo")
+    assert found["id"] == first["checkpoints"]["ppo"]
+    kinds = found["counts"]
+    assert kinds["checkpoint"] == 2  # SFT and reward
+    assert kinds["prompt"] == 48
+    assert kinds["model"] == 1
+    parts = found["nodes"][found["id"]]["components"]
+    assert parts["libraries"]["torch"] == "2.13.0"
+    assert len(parts["code"]) == 32
+    text, _ = solon.run("why", "latest/ppo")
+    for node in found["nodes"].values():
+        if node["kind"] == "principle":
+            assert node["label"] in text
+
+
+def test_impact_of_a_principle_reaches_rows_and_checkpoints(
+    solon: Any, first: dict[str, Any]
+) -> None:
+    why = solon.json("why", "latest/ppo")
+    slug = next(n["label"] for n in why["nodes"].values() if n["kind"] == "principle")
+    found = solon.json("impact", slug)
+    assert found["counts"]["completion"] >= 2
+    assert found["counts"]["checkpoint"] >= 3
+    assert first["checkpoints"]["ppo"] in found["nodes"]
+    assert "flowchart" in solon.run("impact", slug, "--mermaid")[0]
+
+
+def test_a_checkpoint_that_was_deleted_or_torn_is_made_again(
+    solon: Any, home: Path, first: dict[str, Any]
+) -> None:
+    shutil.rmtree(home / "artifacts" / "checkpoints" / first["checkpoints"]["dpo"])
+    plan = solon.json("plan", "--recipe", "smoke")
+    assert {s["step"] for s in plan["steps"] if s["to_train"][1]} == {"dpo"}
+    assert [w["component"] for w in plan["why"]] == ["artifact"]
+    again = solon.json("run", "--recipe", "smoke")
+    assert [s["step"] for s in again["steps"] if s["trained"]] == ["dpo"]
+    assert again["checkpoints"] == first["checkpoints"]
+    verdicts = Ledger(home / "ledger.duckdb").query(
+        "SELECT DISTINCT verdict FROM decisions WHERE step = 'dpo'"
+    )
+    assert {row["verdict"] for row in verdicts} == {"MISS", "REPAIRED"}
+
+
+def test_an_edited_setting_retrains_what_it_reaches_and_no_more(
+    solon: Any, first: dict[str, Any]
+) -> None:
+    plan = solon.json("plan", "--recipe", "smoke", "--set", "dpo.beta=0.3")
+    assert {s["step"] for s in plan["steps"] if s["to_train"][1]} == {"dpo", "evaluate"}
+    assert plan["why"][0]["component"] == "settings.beta"
+    assert plan["cost"]["calls"] == [0, 0]
+    assert plan["cost"]["seconds"][0] > 0
+
+
+def test_the_parts_run_alone(solon: Any, first: dict[str, Any]) -> None:
+    err = solon.run("train", "--recipe", "smoke", "--set", "prompts.limit=50", code=1)[1]
+    assert "run `solon refresh` first" in err.splitlines()[-1]
+    err = solon.run("evaluate", "--recipe", "smoke", "--set", "sft.max_steps=7", code=1)[1]
+    assert "run `solon train` first" in err.splitlines()[-1]
+    assert solon.json("refresh", "--recipe", "smoke")["snapshots"] == first["snapshots"]
+
+
+@pytest.mark.parametrize(
+    ("format", "files"),
+    [
+        ("trl", {"train.jsonl", "test.jsonl", "README.md"}),
+        ("hh", {"train.jsonl", "test.jsonl", "README.md"}),
+        ("hf", {"data", "README.md"}),
+    ],
+)
+def test_export(
+    solon: Any, tmp_path: Path, first: dict[str, Any], format: str, files: set[str]
+) -> None:
+    out = tmp_path / "out"
+    found = solon.json("export", "latest/preferences-rows", "--format", format, "--out", str(out))
+    assert found["id"] == first["snapshots"]["preferences"]
+    assert {p.name for p in out.iterdir()} == files
+    assert first["snapshots"]["preferences"] in (out / "README.md").read_text()
+    solon.run("export", "latest/preferences-rows", "--out", str(out), code=2)
+
+
+def test_the_run_is_in_prefects_database(home: Path, first: dict[str, Any]) -> None:
+    """Runs that needed no server of the user's appear in the UI of the same workspace."""
+    import sqlite3
+
+    with sqlite3.connect(f"file:{home / 'prefect' / 'prefect.db'}?mode=ro", uri=True) as db:
+        names = [name for (name,) in db.execute("SELECT name FROM flow_run")]
+        states = {
+            state
+            for (state,) in db.execute("SELECT state_type FROM flow_run WHERE name = 'align smoke'")
+        }
+    assert "align smoke" in names
+    assert "COMPLETED" in states

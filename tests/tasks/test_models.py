@@ -1,0 +1,223 @@
+"""Model references: what each kind means, its id, and what a wrong one says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storage.errors import InputError
+from storage.workspace import Workspace
+from tasks import models
+from tasks.model_files import read_manifest, write_manifest
+from tasks.models import ModelInfo, PreparedModel, identify, parse, prepare
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path / "home")
+
+
+def write_folder(folder: Path, weights: bytes = b"weights") -> Path:
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(weights)
+    (folder / "config.json").write_text("{}")
+    return folder
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installed package that carries weights; importing it would fail."""
+    folder = tmp_path / "site" / "some_weights"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("raise RuntimeError('imported')")
+    (folder / "w.gguf").write_bytes(b"GGUF one")
+    monkeypatch.syspath_prepend(str(folder.parent))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "value", "detail"),
+    [
+        ("owner/name", "hub", "owner/name", "main"),
+        ("owner/name.v1@refs/pr/2", "hub", "owner/name.v1", "refs/pr/2"),
+        ("/a/b", "folder", "/a/b", ""),
+        ("package:mod/sub/w.gguf", "package", "mod", "sub/w.gguf"),
+        ("checkpoint:ckp_0a", "checkpoint", "ckp_0a", ""),
+        ("checkpoint:champion", "checkpoint", "champion", ""),
+        ("random:tiny", "random", "tiny", ""),
+    ],
+)
+def test_parse(text: str, kind: str, value: str, detail: str) -> None:
+    found = parse(text)
+    assert (found.kind, found.value, found.detail) == (kind, value, detail)
+
+
+def test_a_relative_folder_that_exists_is_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert parse("owner/name").kind == "hub"
+    (tmp_path / "owner" / "name").mkdir(parents=True)
+    assert parse("owner/name").value == str(tmp_path / "owner" / "name")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "gpt2", "random:huge", "checkpoint:", "a/b/c", "hub:a/b", "a b/c"]
+)
+def test_a_wrong_reference_names_the_four_kinds(text: str) -> None:
+    with pytest.raises(InputError, match=r"owner/name.*\./folder.*package:.*checkpoint:") as caught:
+        parse(text)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "file", ["../x.gguf", "a/../../x.gguf", "/etc/x.gguf", "a//x.gguf", "x.bin", ""]
+)
+def test_a_package_file_cannot_leave_its_package(file: str) -> None:
+    with pytest.raises(InputError, match="package"):
+        parse(f"package:mod/{file}")
+
+
+def test_a_package_model_is_known_before_conversion(package: Path, workspace: Workspace) -> None:
+    first = identify("package:some_weights/w.gguf", workspace)
+    assert first.kind == "package"
+    assert first.model_id is not None
+    assert not workspace.root.exists()
+    (package / "w.gguf").write_bytes(b"GGUF two")
+    assert identify("package:some_weights/w.gguf", workspace).model_id != first.model_id
+
+
+def test_the_conversion_version_is_part_of_the_id(
+    package: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = identify("package:some_weights/w.gguf", workspace)
+    monkeypatch.setattr(models, "CONVERSION", models.CONVERSION + 1)
+    assert identify("package:some_weights/w.gguf", workspace).model_id != before.model_id
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("package:some_weights/no.gguf", "no such file"),
+        ("package:not_there/w.gguf", "not installed"),
+    ],
+)
+@pytest.mark.usefixtures("package")
+def test_a_missing_package_file(workspace: Workspace, text: str, rule: str) -> None:
+    with pytest.raises(InputError, match=rule):
+        identify(text, workspace)
+
+
+def test_a_folder_is_its_content_not_its_path(tmp_path: Path, workspace: Workspace) -> None:
+    one, two = write_folder(tmp_path / "one"), write_folder(tmp_path / "two")
+    first = identify(str(one), workspace)
+    assert first == ModelInfo(first.model_id, "folder", "one")
+    assert identify(str(two), workspace).model_id == first.model_id
+    (two / "tokenizer.json").write_text("{}")
+    assert identify(str(two), workspace).model_id != first.model_id
+
+
+def test_a_prepared_folder_stays_where_it_is_and_its_digests_are_kept(
+    tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_folder(tmp_path / "one")
+    prepared = prepare(str(folder), workspace)
+    assert (prepared.path, prepared.adapter, prepared.name) == (folder, None, "one")
+    kept = json.loads((workspace.models / "digests.json").read_text())
+    assert set(kept) == {str(folder / "model.safetensors"), str(folder / "config.json")}
+    monkeypatch.setattr("hashlib.file_digest", None)  # nothing is read again
+    assert identify(str(folder), workspace).model_id == prepared.model_id
+
+
+@pytest.mark.parametrize(
+    ("files", "rule"),
+    [
+        (["pytorch_model.bin", "config.json"], "pickled"),
+        (["config.json"], "no safetensors"),
+        (["model.safetensors"], "config.json"),
+    ],
+)
+def test_a_folder_that_cannot_be_loaded(
+    tmp_path: Path, workspace: Workspace, files: list[str], rule: str
+) -> None:
+    (tmp_path / "bad").mkdir()
+    for name in files:
+        (tmp_path / "bad" / name).write_text("{}")
+    with pytest.raises(InputError, match=rule):
+        identify(str(tmp_path / "bad"), workspace)
+    with pytest.raises(InputError, match="no such folder"):
+        identify(str(tmp_path / "none"), workspace)
+
+
+def test_a_checkpoint_is_its_adapter_on_its_base(tmp_path: Path, workspace: Workspace) -> None:
+    base = write_folder(tmp_path / "base")
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text("{}")
+    (adapter / "adapter_model.safetensors").write_bytes(b"one")
+
+    def find(ref: str) -> tuple[str, Path, str]:
+        assert ref == "champion"
+        return "ckp_1", adapter, str(base)
+
+    first = identify("checkpoint:champion", workspace, find)
+    assert first.base_model_id == identify(str(base), workspace).model_id
+    assert first.name == "base + ckp_1"
+    prepared = prepare("checkpoint:champion", workspace, find_checkpoint=find)
+    assert prepared == PreparedModel(str(first.model_id), base, adapter, first.name)
+    (adapter / "adapter_model.safetensors").write_bytes(b"two!")
+    assert identify("checkpoint:champion", workspace, find).model_id != first.model_id
+
+
+def test_a_checkpoint_needs_a_ledger(workspace: Workspace) -> None:
+    with pytest.raises(InputError, match="ledger"):
+        identify("checkpoint:champion", workspace)
+
+
+def test_random_is_built_once_and_a_torn_one_again(workspace: Workspace) -> None:
+    events: list[dict[str, Any]] = []
+    known = identify("random:tiny", workspace)
+    made = prepare("random:tiny", workspace, events.append)
+    assert made.model_id == known.model_id
+    assert made.path.parent == workspace.models
+    assert [event["event"] for event in events] == ["progress", "progress"]
+    weights = (made.path / "model.safetensors").read_bytes()
+    events.clear()
+    assert prepare("random:tiny", workspace, events.append) == made
+    assert events == []
+    (made.path / "model.safetensors").write_bytes(weights[:100])
+    assert read_manifest(made.path) is None
+    prepare("random:tiny", workspace, events.append)
+    assert (made.path / "model.safetensors").read_bytes() == weights
+    assert list(workspace.tmp.iterdir()) == []
+
+
+def test_a_hub_model_is_unknown_until_it_is_here(workspace: Workspace) -> None:
+    assert identify("owner/name", workspace) == ModelInfo(None, "hub", "owner/name@main")
+    folder = write_folder(workspace.models / "hub--owner--name--main")
+    model_id = str(identify(str(folder), workspace).model_id)
+    write_manifest(folder, {"model_id": model_id, "name": "owner/name@main"})
+    assert identify("owner/name", workspace).model_id == model_id
+    prepared = prepare("owner/name", workspace)
+    assert (prepared.model_id, prepared.path) == (model_id, folder)
+
+
+def test_an_unreachable_hub_is_one_clear_line(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(InputError, match=r"owner/name@main: the hub cannot be reached"):
+        prepare("owner/name", workspace)
+    assert [path.name for path in workspace.models.iterdir()] == []
+    assert list(workspace.tmp.iterdir()) == []
+
+
+def test_references_need_no_torch() -> None:
+    code = "import sys, tasks.models, tasks.generation.engine as _; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"torch", "transformers", "huggingface_hub", "duckdb"}.isdisjoint(ran.stdout.split())

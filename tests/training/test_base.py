@@ -1,0 +1,252 @@
+"""Settings, base, adapters, row order and checkpoints: what the stages share."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("trl")
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from tasks.training import base as base_module
+from tasks.training.base import (
+    attach_adapter,
+    float32_adapters,
+    load_base,
+    lora_config,
+    save_adapter,
+)
+from tasks.training.curve import loss_summary, write_curve, write_metrics
+from tasks.training.resume import latest_complete, mark_complete
+from tasks.training.rows import LengthGroupedOrder, prompt_and_responses, read_rows
+from tasks.training.scoring import load_scorer
+from tasks.training.settings import (
+    DpoSettings,
+    RewardSettings,
+    SftSettings,
+    TrainingInputError,
+    parse_settings,
+)
+
+NF4 = {"name": "tiny", "quantization": "nf4"}
+
+
+@pytest.mark.parametrize("kind", [SftSettings, RewardSettings, DpoSettings])
+def test_settings_round_trip(kind):
+    assert parse_settings(kind, asdict(kind())) == kind()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"learning_rat": 1e-4},
+            "learning_rat: is no setting of DpoSettings; use one of batch_size",
+        ),
+        ({"batch_size": 2.5}, "batch_size=2.5: must be a int"),
+        ({"batch_size": True}, "must be a int"),
+        ({"beta": 0}, "beta=0.0: must be positive"),
+        ({"learning_rate": float("nan")}, "must be a float"),
+        ({"max_steps": 0}, "must be -1 or more than 0"),
+        ({"warmup_ratio": 1.0}, "must be in"),
+    ],
+)
+def test_settings_refuse(values, message):
+    with pytest.raises(TrainingInputError, match=message) as caught:
+        parse_settings(DpoSettings, values)
+    assert caught.value.exit_code == 2
+
+
+def test_settings_need_no_torch():
+    code = "import sys, tasks.training.settings; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_nf4_base_is_frozen_and_quantised_twice(tiny: Path):
+    import bitsandbytes as bnb
+
+    model, tokenizer = load_base({"path": str(tiny), **NF4})
+    layers = [m for m in model.modules() if isinstance(m, bnb.nn.Linear4bit)]
+    assert len(layers) == 14
+    state: Any = layers[0].weight.quant_state  # type: ignore[attr-defined]
+    assert (state.quant_type, state.nested) == ("nf4", True)
+    assert layers[0].compute_dtype == torch.bfloat16
+    assert model.get_input_embeddings().weight.dtype == torch.bfloat16
+    assert not any(p.requires_grad for p in model.parameters())
+    assert tokenizer.pad_token_id == tokenizer.eos_token_id
+
+
+def test_evaluating_changes_neither_the_base_nor_the_gradients(tiny: Path):
+    """On CPUs with AVX-512 BF16, bitsandbytes left alone loses the base layers' gradient."""
+    torch.manual_seed(0)
+    base, _ = load_base({"path": str(tiny), **NF4})
+    model = attach_adapter(base, lora_config(4, 4))
+    ids = torch.arange(8)[None]
+
+    def gradients() -> list[torch.Tensor]:
+        model.train()
+        model.zero_grad()
+        model(ids, labels=ids).loss.backward()
+        return [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+    weights = [p.clone() for p in base.parameters() if not p.requires_grad]
+    before = gradients()
+    with torch.no_grad():
+        model.eval()
+        model(ids)
+    assert all(torch.equal(a, b) for a, b in zip(before, gradients(), strict=True))
+    after = [p for p in base.parameters() if not p.requires_grad]
+    assert all(torch.equal(a, b) for a, b in zip(weights, after, strict=True))
+
+
+def test_adapters_are_float32_and_start_at_the_base(tiny: Path):
+    model, _ = load_base({"path": str(tiny), **NF4})
+    ids = torch.arange(8)[None]
+    before = model(ids).logits
+    adapted = attach_adapter(model, lora_config(4, 4))
+    assert {p.dtype for p in adapted.parameters() if p.requires_grad} == {torch.float32}
+    assert not any("lm_head" in n for n, p in adapted.named_parameters() if p.requires_grad)
+    assert torch.equal(adapted(ids).logits, before)
+
+
+def test_head_stays_out_of_quantisation_and_lora(tiny: Path):
+    model, _ = load_scorer({"path": str(tiny), **NF4}, seed=5)
+    assert type(model.score) is torch.nn.Linear
+    assert model.score.weight.dtype == torch.float32
+    again, _ = load_scorer({"path": str(tiny), **NF4}, seed=5)
+    assert torch.equal(model.score.weight, again.score.weight)  # type: ignore[arg-type, union-attr]
+    adapted = attach_adapter(model, lora_config(4, 4, head=True))
+    names = [n for n, p in adapted.named_parameters() if p.requires_grad and "score" in n]
+    assert names == ["base_model.model.score.modules_to_save.default.weight"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"quantization": "int3"}, "int3"), ({"path": "nowhere"}, "not a model folder")],
+)
+def test_load_base_refuses(tiny: Path, change, message):
+    with pytest.raises(TrainingInputError, match=message):
+        load_base({"path": str(tiny), **NF4, **change})
+
+
+def test_float32_adapters_restores_what_trl_rounds(tiny: Path, tmp_path: Path):
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    model = attach_adapter(load_base({"path": str(tiny), **NF4})[0], lora_config(4, 4))
+    tokenizer = base_module.load_tokenizer(tiny)
+    rows = Dataset.from_list([{"input_ids": [1, 2, 3], "labels": [1, 2, 3]}])
+
+    def construct() -> None:
+        args = SFTConfig(str(tmp_path), report_to="none", use_cpu=True, bf16=False)
+        SFTTrainer(model=model, args=args, train_dataset=rows, processing_class=tokenizer)
+
+    before = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+    with float32_adapters(model):
+        construct()
+    after = dict(model.named_parameters())
+    assert all(after[n].dtype == torch.float32 for n in before)
+    assert all(torch.equal(after[n], before[n]) for n in before)
+    construct()  # without the guard TRL rounds: the reason the guard is there
+    assert {p.dtype for p in model.parameters() if p.requires_grad} == {torch.bfloat16}
+
+
+def test_saved_adapter_names_no_machine_path_and_reloads(tiny: Path, tmp_path: Path):
+    model = attach_adapter(load_base({"path": str(tiny), **NF4})[0], lora_config(4, 8))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.01)
+    save_adapter(model, tmp_path / "a", "some-model")
+    config = json.loads((tmp_path / "a" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "some-model"
+    assert config["target_modules"] == sorted(config["target_modules"])
+    assert str(tiny.parent) not in json.dumps(config)
+    ids = torch.arange(8)[None]
+    again = attach_adapter(
+        load_base({"path": str(tiny), **NF4})[0], lora_config(1, 1), tmp_path / "a"
+    )
+    assert torch.equal(again(ids).logits, model(ids).logits)
+    assert again.peft_config["default"].base_model_name_or_path == str(tiny)
+    assert {p.dtype for p in again.parameters() if p.requires_grad} == {torch.float32}
+
+
+def test_an_adapter_that_does_not_fit_is_refused(tiny: Path, tmp_path: Path):
+    model = attach_adapter(load_base({"path": str(tiny), **NF4})[0], lora_config(4, 8))
+    save_adapter(model, tmp_path, "tiny")
+    file = tmp_path / "adapter_model.safetensors"
+    tensors = load_file(file)
+    renamed = {k.replace("layers.1.", "layers.9."): v for k, v in tensors.items()}
+    save_file(renamed, file)
+    with pytest.raises(TrainingInputError, match="does not fit this base"):
+        attach_adapter(load_base({"path": str(tiny), **NF4})[0], lora_config(4, 8), tmp_path)
+
+
+def test_prompt_and_responses_are_the_rendered_conversation(tiny: Path):
+    tokenizer = base_module.load_tokenizer(tiny)
+    messages = [{"role": "user", "content": "hi"}]
+    prompt, (short, long) = prompt_and_responses(tokenizer, messages, "a", "\nabc")
+    assert tokenizer.decode(prompt) == "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
+    assert tokenizer.decode(short) == "a<|im_end|>\n"
+    assert tokenizer.decode(long) == "\nabc<|im_end|>\n"
+
+
+def test_broken_row_names_its_line(tmp_path: Path):
+    (tmp_path / "rows.jsonl").write_text('{"id": 1}\n{"id":\n')
+    with pytest.raises(TrainingInputError, match=r"rows\.jsonl:2"):
+        read_rows(tmp_path / "rows.jsonl")
+
+
+def test_order_is_a_seeded_permutation_of_similar_lengths():
+    lengths = [(37 * n) % 101 for n in range(203)]
+    order = LengthGroupedOrder(lengths, 4, seed=1)
+    first = list(order)
+    assert sorted(first) == list(range(203))
+    assert list(order) == first
+    order.set_epoch(1)
+    assert list(order) != first
+    assert list(LengthGroupedOrder(lengths, 4, seed=2)) != first
+    spans = [
+        max(lengths[i] for i in first[s : s + 4]) - min(lengths[i] for i in first[s : s + 4])
+        for s in range(0, 200, 4)
+    ]
+    assert sum(spans) / len(spans) < 15  # a random order spans about 60
+
+
+def checkpoint(state: Path, step: int) -> Path:
+    folder = state / f"checkpoint-{step}"
+    folder.mkdir(parents=True)
+    (folder / "weights").write_bytes(b"x" * step)
+    return folder
+
+
+def test_only_complete_checkpoints_count(tmp_path: Path):
+    mark_complete(checkpoint(tmp_path, 9))
+    mark_complete(checkpoint(tmp_path, 10))
+    assert not (tmp_path / "checkpoint-9").exists()
+    torn = checkpoint(tmp_path, 12)
+    assert latest_complete(tmp_path) == tmp_path / "checkpoint-10"
+    assert not torn.exists()
+    (tmp_path / "checkpoint-10" / "weights").write_bytes(b"cut")
+    assert latest_complete(tmp_path) is None
+    assert latest_complete(tmp_path / "absent") is None
+
+
+def test_loss_summary_and_files(tmp_path: Path):
+    losses = [float(n) for n in range(20)]
+    assert loss_summary(losses) == {"loss_first": 0.5, "loss_last": 18.5}
+    assert loss_summary([3.0]) == {"loss_first": 3.0, "loss_last": 3.0}
+    assert loss_summary([]) == {}
+    write_metrics(tmp_path / "m.jsonl", [{"loss": float("nan"), "step": 1}])
+    assert (tmp_path / "m.jsonl").read_text() == '{"step": 1, "loss": null}\n'
+    write_curve(tmp_path / "c.png", {"train": [(1, 2.0), (2, 1.0)], "held out": []})
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")

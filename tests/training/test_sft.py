@@ -1,0 +1,213 @@
+"""SFT: what is trained, on which tokens, what is dropped, when it stops, how it resumes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("trl")
+
+import torch
+from transformers import AutoModelForCausalLM
+
+from tasks.training import loop, sft
+from tasks.training.base import load_tokenizer
+from tasks.training.callbacks import best_step
+from tasks.training.settings import TrainingInputError
+
+
+def rows(count: int, start: int = 0) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": f"r{n}",
+            "messages": [{"role": "user", "content": "q" * (1 + n % 5)}],
+            "response": "ab" * (1 + n % 3),
+        }
+        for n in range(start, start + count)
+    ]
+
+
+def frozen(model: torch.nn.Module) -> dict[str, bytes]:
+    """The bytes of every weight the optimizer must not move."""
+    return {
+        name: parameter.detach().contiguous().view(torch.uint8).numpy().tobytes()
+        for name, parameter in model.named_parameters()
+        if not parameter.requires_grad
+    }
+
+
+def test_every_adapter_weight_moves_and_no_base_weight(stage, monkeypatch):
+    seen: dict[str, Any] = {}
+
+    def train(trainer: Any, *rest: Any) -> Any:
+        model = trainer.model
+        seen["model"], seen["frozen"] = model, frozen(model)
+        seen["before"] = {n: p.clone() for n, p in model.named_parameters() if p.requires_grad}
+        return loop.train(trainer, *rest)
+
+    monkeypatch.setattr(sft, "train", train)
+    result = stage("sft").data(rows(10), []).run(max_steps=4, learning_rate=1e-2)
+    after = dict(seen["model"].named_parameters())
+    assert len(seen["before"]) == 28
+    assert all(not torch.equal(after[n], p) for n, p in seen["before"].items())
+    assert frozen(seen["model"]) == seen["frozen"]
+    assert result["steps"] == 4
+    assert result["trainable_parameters"] == sum(p.numel() for p in seen["before"].values())
+
+
+def test_labels_are_the_response_with_its_end_and_nothing_else(tiny: Path):
+    tokenizer = load_tokenizer(tiny)
+    row = sft.labelled(tokenizer, rows(1)[0])
+    learned = [label for label in row["labels"] if label != -100]
+    assert tokenizer.decode(learned) == "ab<|im_end|>\n"
+    cut = len(row["labels"]) - len(learned)
+    assert row["labels"] == [-100] * cut + row["input_ids"][cut:]
+    assert row["length"] == len(row["input_ids"]) == len(row["labels"])
+
+
+def test_loss_is_the_mean_over_response_tokens(stage, tiny: Path):
+    """Parity with a plain forward; pad == eos must hide neither the prompt's nor the last eos."""
+    run = stage("sft", quantization="none").data(rows(4), rows(3, 7))
+    metrics = run.run(max_steps=1)["metrics"]
+    model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
+    tokenizer = load_tokenizer(tiny)
+    losses = []
+    for row in rows(3, 7):
+        ids = sft.labelled(tokenizer, row)
+        logprobs = model(torch.tensor([ids["input_ids"]])).logits.log_softmax(-1)[0, :-1]
+        for position, label in enumerate(ids["labels"][1:]):
+            if label != -100:
+                losses.append(-logprobs[position, label].item())
+    assert metrics["eval_loss_first"] == pytest.approx(sum(losses) / len(losses), abs=1e-4)
+
+
+def test_accumulated_batches_give_the_loss_and_gradient_of_the_whole(stage):
+    whole = stage("sft", "whole").data(rows(4), [])
+    parts = stage("sft", "parts").data(rows(4), [])
+    whole.run(max_steps=1, batch_size=4)
+    parts.run(max_steps=1, batch_size=1, gradient_accumulation=4)
+    for name in ("loss", "grad_norm"):
+        assert parts.logged()[0][name] == pytest.approx(whole.logged()[0][name], rel=2e-2)
+
+
+@pytest.mark.parametrize("job", ["sft", "reward", "dpo"])
+def test_recomputing_activations_changes_no_gradient(stage, job):
+    pairs = [{**r, "chosen": "ab", "rejected": "c", "preference": 0.8} for r in rows(4)]
+    kept, recomputed = (stage(job, name).data(pairs, []) for name in ("kept", "recomputed"))
+    kept.run(max_steps=2, learning_rate=1e-2)
+    recomputed.run(max_steps=2, learning_rate=1e-2, gradient_checkpointing=True)
+    for name in ("loss", "grad_norm"):
+        for one, other in zip(kept.logged(), recomputed.logged(), strict=True):
+            assert other[name] == pytest.approx(one[name], rel=1e-5)
+
+
+def test_too_long_rows_are_dropped_and_counted(stage):
+    long = {**rows(1)[0], "response": "x" * 80}
+    run = stage("sft").data([*rows(5), long], [*rows(2), long])
+    metrics = run.run(max_steps=1)["metrics"]
+    assert (metrics["examples"], metrics["held_out"], metrics["dropped_too_long"]) == (5, 2, 2)
+    assert any(e["event"] == "log" and "dropped 2 rows" in e["message"] for e in run.events)
+
+
+def test_nothing_left_to_train_on_is_an_error(stage):
+    long = {**rows(1)[0], "response": "x" * 80}
+    with pytest.raises(TrainingInputError, match="all 1 rows are over max_length=64"):
+        stage("sft").data([long], []).run()
+    with pytest.raises(TrainingInputError, match="is empty"):
+        stage("sft", "empty").data([], []).run()
+
+
+def test_unknown_setting_is_refused(stage):
+    with pytest.raises(TrainingInputError, match="lr: is no setting of SftSettings"):
+        stage("sft").data(rows(2), []).run(lr=1)
+
+
+def test_files_events_and_metrics(stage):
+    run = stage("sft").data(rows(8), rows(4, 8))
+    result = run.run(max_steps=3, eval_steps=2)
+    written = {str(p.relative_to(run.out)) for p in run.out.rglob("*") if p.is_file()}
+    assert written == {
+        "adapter/adapter_config.json",
+        "adapter/adapter_model.safetensors",
+        "metrics.jsonl",
+        "loss.png",
+    }
+    steps = [(e["done"], e["total"]) for e in run.events if e["event"] == "progress"]
+    assert steps == [(1, 3), (2, 3), (3, 3)]
+    assert [r["step"] for r in run.logged() if "eval_loss" in r] == [0, 2, 3]
+    assert [r["step"] for r in run.logged() if "loss" in r] == [1, 2, 3]
+    assert {"loss_first", "loss_last", "eval_loss", "eval_loss_first"} <= result["metrics"].keys()
+
+
+@pytest.mark.parametrize("stop_at", [3, 5, 7])
+def test_interrupted_equals_uninterrupted(stage, stop_at):
+    """10 rows in batches of 2, two passes a step: epochs end inside a step's reach at 3 and 6."""
+    settings = {
+        "max_steps": 7,
+        "batch_size": 2,
+        "gradient_accumulation": 2,
+        "save_steps": 2,
+        "eval_steps": 3,
+        "learning_rate": 1e-2,
+    }
+    straight = stage("sft", "straight").data(rows(10), rows(4, 10))
+    straight.run(**settings)
+    broken = stage("sft", "broken").data(rows(10), rows(4, 10))
+    with pytest.raises(KeyboardInterrupt):
+        broken.run(**settings, stop_at=stop_at)
+    (broken.state / "checkpoint-99").mkdir()  # torn: killed while saving
+    metrics = broken.run(**settings)["metrics"]
+    assert metrics["resumed_from_step"] == (stop_at - 1) // 2 * 2
+    assert broken.logged() == straight.logged()
+    assert broken.adapter().keys() == straight.adapter().keys()
+    for name, tensor in straight.adapter().items():
+        assert torch.equal(broken.adapter()[name], tensor)
+
+
+def test_a_finished_state_trains_no_further(stage):
+    run = stage("sft").data(rows(6), rows(2))
+    run.run(max_steps=2)
+    first = run.adapter()
+    run.events.clear()
+    again = run.run(max_steps=2)
+    assert again["metrics"]["resumed_from_step"] == 2
+    assert not [e for e in run.events if e["event"] == "progress"]
+    assert all(torch.equal(first[n], t) for n, t in run.adapter().items())
+
+
+def test_patience_stops_and_keeps_the_best_adapter(stage, monkeypatch):
+    """Held out are other answers, so training helps them at first (the ending) and then hurts."""
+    trainers: list[Any] = []
+
+    def train(trainer: Any, *rest: Any) -> Any:
+        trainers.append(trainer)
+        return loop.train(trainer, *rest)
+
+    monkeypatch.setattr(sft, "train", train)
+    run = stage("sft").data(rows(8), [{**row, "response": "zz"} for row in rows(4)])
+    settings = {"eval_steps": 2, "save_steps": 2, "patience": 2, "learning_rate": 3e-2}
+    result = run.run(max_steps=30, **settings)
+    kept = result["metrics"]["kept_step"]
+    assert result["steps"] == kept + 4 < 30
+    losses = {r["step"]: r["eval_loss"] for r in run.logged() if "eval_loss" in r}
+    assert result["metrics"]["eval_loss"] == min(losses.values()) == losses[kept]
+    assert losses[result["steps"]] > losses[kept]
+    assert trainers[0].evaluate()["eval_loss"] == losses[kept]
+
+
+def test_best_step_is_the_earliest_lowest():
+    history = [{"step": s, "eval_loss": v} for s, v in [(0, 2.0), (5, 1.0), (10, 1.0), (15, 3.0)]]
+    assert best_step([{"step": 1, "loss": 0.1}, *history]) == 5
+
+
+def test_a_loss_that_is_no_number_stops_the_stage(stage, monkeypatch):
+    original = sft.ResponseTrainer.compute_loss
+
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        return original(*args, **kwargs) * float("nan")
+
+    monkeypatch.setattr(sft.ResponseTrainer, "compute_loss", broken)
+    with pytest.raises(FloatingPointError, match="loss is nan at step 1"):
+        stage("sft").data(rows(4), []).run(max_steps=2)
