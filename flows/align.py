@@ -21,7 +21,7 @@ from pydantic import Field
 from flows.data import build_rows, existing_rows, generate
 from flows.measure import evaluate_checkpoints, exclusions_of
 from flows.measure import report as write_report
-from flows.recipe import STAGES, STEPS, Step, at_most, load
+from flows.recipe import STAGES, STEPS, Step, at_most, load, step_after
 from flows.session import Session, open_session
 from flows.training import existing_stage, train_stage
 from tasks.generation.snapshots import Rows
@@ -96,13 +96,13 @@ def _stages(
     session: Session,
     rows: Rows,
     until: Step | None,
-    make: Callable[[Session, Step, Rows, dict[str, str]], str],
+    make: Callable[[Session, Step, Rows, dict[str, str], Step | None], str],
 ) -> dict[str, str]:
     """SFT and reward model first; then DPO from SFT, and PPO from SFT under the reward model."""
     checkpoints: dict[str, str] = {}
     for stage in STAGES:
         if at_most(stage, until):
-            checkpoints[stage] = make(session, stage, rows, checkpoints)
+            checkpoints[stage] = make(session, stage, rows, checkpoints, step_after(stage, until))
     return checkpoints
 
 

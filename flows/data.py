@@ -26,10 +26,15 @@ class Chunk:
     """The calls of one task. A plain object: Prefect neither walks through it nor stores it."""
 
     def __init__(
-        self, session: Session, calls: Sequence[Call], done_before: int, total: int
+        self,
+        session: Session,
+        calls: Sequence[Call],
+        done_before: int,
+        total: int,
+        next_job: Step | None = None,
     ) -> None:
         self.session, self.calls = session, calls
-        self.done_before, self.total = done_before, total
+        self.done_before, self.total, self.next_job = done_before, total, next_job
         self.answers: dict[str, Answer] = {}
 
 
@@ -43,6 +48,8 @@ def complete_chunk(name: str, chunk: Chunk) -> dict[str, int]:
         rate = tokens / max(time.monotonic() - started, 1e-6)
         progress.current().update(chunk.done_before + done, chunk.total, f"{rate:.0f} tokens/s")
 
+    if chunk.next_job:
+        session.warm_up(chunk.next_job)
     with device_slot(session):
         chunk.answers = complete(
             session.ledger, session.engine, session.run_id, chunk.calls, on_progress
@@ -86,11 +93,18 @@ class Generator:
         size = self.session.recipe.generation.chunk_rows
         for first in range(0, len(missing), size):
             part = missing[first : first + size]
-            chunk = Chunk(self.session, part, first, len(missing))
+            is_last = first + size >= len(missing)
+            chunk = Chunk(self.session, part, first, len(missing), self._next_job(level, is_last))
             complete_chunk(f"{name}: rows {first + 1} to {first + len(part)}", chunk)
             answers |= chunk.answers
         bar.finish(f"{len(missing)} generated")
         return answers
+
+    def _next_job(self, level: Level, is_last_chunk: bool) -> Step | None:
+        """SFT, while the very last rows are generated in a run that goes on to train."""
+        last_round = self.session.recipe.generation.rounds - 1
+        is_last = level.step == "revisions" and level.round == last_round and is_last_chunk
+        return "sft" if is_last and at_most("sft", self.until) else None
 
 
 class _OnlyKnown:

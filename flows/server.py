@@ -7,6 +7,7 @@ names a server to use instead.
 
 from __future__ import annotations
 
+import importlib
 import os
 import secrets
 import socket
@@ -77,6 +78,8 @@ def running(workspace: Workspace, port: int | None = None) -> Iterator[str]:
     """
     given = os.environ.get("PREFECT_API_URL")
     if given and port is None:
+        from flows.slot import ensure_limit
+
         ensure_limit()
         yield given
         return
@@ -85,8 +88,11 @@ def running(workspace: Workspace, port: int | None = None) -> Iterator[str]:
     os.environ.update(settings)
     process = _start(workspace, chosen)
     try:
+        slot = importlib.import_module("flows.slot")
+        importlib.import_module("flows.align")  # a second of imports, while the server starts
         _wait_until_healthy(process, chosen, workspace.prefect / "server.log")
-        ensure_limit()
+        slot.ensure_limit()
+        slot.free_leaked(workspace)
         yield settings["PREFECT_API_URL"]
     finally:
         _send_what_is_left()
@@ -134,20 +140,6 @@ def _send_what_is_left() -> None:
 
     for sender in (APILogWorker, EventsWorker):
         sender.drain_all(timeout=DRAIN_WAIT_S)
-
-
-def ensure_limit() -> None:
-    """Create the limit of one job on the device, where the server does not have it yet."""
-    from prefect.client.orchestration import get_client
-    from prefect.exceptions import ObjectNotFound
-
-    from flows.slot import LIMIT
-
-    with get_client(sync_client=True) as client:
-        try:
-            client.read_global_concurrency_limit_by_name(LIMIT)
-        except ObjectNotFound:
-            client.upsert_global_concurrency_limit_by_name(LIMIT, 1)
 
 
 def main(parent: str, port: str) -> None:

@@ -33,6 +33,7 @@ from tasks.generation.record import (
     record_prompts,
 )
 from tasks.generation.scripted import ScriptedEngine
+from tasks.process import Worker, warm_up
 
 
 @dataclasses.dataclass
@@ -56,6 +57,7 @@ class Session:
         self.steps: dict[str, StepResult] = {}
         self._decisions = itertools.count()
         self._engine: Engine | None = None
+        self._warm: Worker | None = None
         self._model: models.PreparedModel | None = None
 
     @property
@@ -101,6 +103,24 @@ class Session:
         if self._engine is not None:
             self._engine.close()
             self._engine = None
+
+    def warm_up(self, job: str) -> None:
+        """Load the libraries of the next job while this one runs."""
+        if self._warm is None:
+            self._warm = warm_up(job, self.log(job), self.recipe.threads)
+
+    def warm_worker(self, job: str) -> Worker | None:
+        """The worker that was warmed up for this job, if there is one; another's is ended."""
+        found, self._warm = self._warm, None
+        if found is not None and found.job != job:
+            found.close()
+            return None
+        return found
+
+    def close(self) -> None:
+        """End every process of this run."""
+        self.close_engine()
+        self.warm_worker("")
 
     def log(self, name: str) -> Path:
         return self.workspace.logs / self.run_id / f"{name}.log"
@@ -176,7 +196,7 @@ def open_session(recipe: Recipe, until: Step | None, flow_run_id: str | None) ->
     else:
         _end(ledger, run_id, "completed", None)
     finally:
-        session.close_engine()
+        session.close()
 
 
 def _record_inputs(

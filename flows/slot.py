@@ -8,11 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.concurrency.sync import concurrency
+from prefect.exceptions import ObjectNotFound
 
+from storage.errors import LedgerBusy
 from storage.lock import file_lock
+from storage.workspace import Workspace
 
 if TYPE_CHECKING:
     from flows.session import Session
@@ -25,9 +31,36 @@ LEASE_S = 60.0
 @contextmanager
 def device_slot(session: Session) -> Iterator[None]:
     """Hold the device. Waits for whoever has it; raises where the limit `gpu` does not exist."""
-    path = session.workspace.root / "device.lock"
     with (
         concurrency(LIMIT, occupy=1, strict=True, lease_duration=LEASE_S),
-        file_lock(path, WAIT_S, session.run_id),
+        file_lock(_lock_path(session.workspace), WAIT_S, session.run_id),
     ):
         yield
+
+
+def ensure_limit() -> None:
+    """Create the limit of one job on the device, where the server does not have it yet."""
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_global_concurrency_limit_by_name(LIMIT)
+        except ObjectNotFound:
+            client.upsert_global_concurrency_limit_by_name(LIMIT, 1)
+
+
+def free_leaked(workspace: Workspace) -> None:
+    """Give back the slot of a killed run at once, on the workspace's own server.
+
+    Nobody holds the kernel's lock: nobody is at work, whatever the server still counts. Without
+    this the next run would wait for the killed one's lease to end, a minute or more.
+    """
+    try:
+        with file_lock(_lock_path(workspace), wait_s=0), get_client(sync_client=True) as client:
+            client.update_global_concurrency_limit(
+                LIMIT, GlobalConcurrencyLimitUpdate(active_slots=0)
+            )
+    except LedgerBusy:
+        return  # somebody is at work
+
+
+def _lock_path(workspace: Workspace) -> Path:
+    return workspace.root / "device.lock"

@@ -55,9 +55,10 @@ class Job:
         parents: dict[str, str],
         data: dict[str, list[dict[str, Any]]],
         extra: dict[str, Any] | None = None,
+        next_stage: Step | None = None,
     ) -> None:
         self.session, self.parts, self.parents = session, parts, parents
-        self.data, self.extra = data, extra or {}
+        self.data, self.extra, self.next_stage = data, extra or {}, next_stage
 
 
 @task(
@@ -78,8 +79,12 @@ def make(stage: str, artifact_id: str, job: Job) -> dict[str, Any]:
     if is_known(session, artifact_id) and is_whole(path):
         return {"id": artifact_id, "stage": stage}
     session.close_engine()
+    warm = session.warm_worker(stage)
     with device_slot(session), writing(session.workspace, artifact_id, components=job.parts) as out:
-        result = run_job(_spec(stage, artifact_id, job, out), session.log(stage), _listener(stage))
+        spec = _spec(stage, artifact_id, job, out)
+        if job.next_stage:
+            session.warm_up(job.next_stage)
+        result = run_job(spec, session.log(stage), _listener(stage), warm)
     duration_s = time.monotonic() - started
     _record(session, stage, artifact_id, job, result, duration_s)
     shutil.rmtree(session.workspace.state / artifact_id, ignore_errors=True)
@@ -106,12 +111,18 @@ def ensure(session: Session, stage: Step, artifact_id: str, job: Job) -> str:
     return artifact_id
 
 
-def train_stage(session: Session, stage: Step, rows: Rows, checkpoints: dict[str, str]) -> str:
+def train_stage(
+    session: Session,
+    stage: Step,
+    rows: Rows,
+    checkpoints: dict[str, str],
+    next_stage: Step | None = None,
+) -> str:
     """The checkpoint of one stage, given those before it (by stage)."""
     inputs = session.inputs
     parts = stage_components(inputs, stage, rows, checkpoints)
     parents = parents_of(inputs, stage, checkpoints)
-    job = Job(session, parts, parents, _data(inputs, stage, rows))
+    job = Job(session, parts, parents, _data(inputs, stage, rows), next_stage=next_stage)
     if not job.data["train"]:
         raise SolonError(
             f"{stage}: no rows to train on (all were excluded): raise prompts.limit or"
@@ -120,7 +131,13 @@ def train_stage(session: Session, stage: Step, rows: Rows, checkpoints: dict[str
     return ensure(session, stage, checkpoint_id(parts), job)
 
 
-def existing_stage(session: Session, stage: Step, rows: Rows, checkpoints: dict[str, str]) -> str:
+def existing_stage(
+    session: Session,
+    stage: Step,
+    rows: Rows,
+    checkpoints: dict[str, str],
+    next_stage: Step | None = None,
+) -> str:
     """The checkpoint of one stage where it is there. Raises SolonError where it is not."""
     found = checkpoint_id(stage_components(session.inputs, stage, rows, checkpoints))
     if not (is_known(session, found) and is_whole(artifact_path(session.workspace, found))):

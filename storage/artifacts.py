@@ -35,9 +35,12 @@ def writing(workspace: Workspace, artifact_id: str, **facts: Any) -> Iterator[Pa
     """A fresh folder to write into; at the end of the block it becomes the artifact.
 
     `facts` go into the manifest beside the files. On an exception the folder is deleted and what
-    was there before stays. An artifact that is there already is replaced.
+    was there before stays. An artifact that is there already is replaced. One writer at a time:
+    whoever calls this holds the device.
     """
     workspace.tmp.mkdir(parents=True, exist_ok=True)
+    for left_over in workspace.tmp.glob(f"{artifact_id}-*"):  # of an attempt that was killed
+        shutil.rmtree(left_over, ignore_errors=True)
     folder = workspace.tmp / f"{artifact_id}-{uuid.uuid4().hex[:8]}"
     folder.mkdir()
     try:

@@ -61,7 +61,7 @@ class Worker:
         )
 
     def __enter__(self) -> Worker:
-        return self.start()
+        return self if self._process else self.start()
 
     def __exit__(
         self,
@@ -85,6 +85,11 @@ class Worker:
         if self._failure is not None:
             raise WorkerError(f"worker {self.job} could not be started: {self._failure}")
         return self
+
+    def give(self, spec: dict[str, Any]) -> None:
+        """The real SPEC of a worker that was warmed up."""
+        self._spec_path.write_text(json.dumps(spec), encoding="utf-8")
+        self.send(spec)
 
     @property
     def pid(self) -> int:
@@ -208,15 +213,28 @@ class Worker:
         return WorkerError(f"worker {self.job} {how}; log {self.log_path} ends: {self._tail()}")
 
 
+def warm_up(job: str, log_path: Path, threads: int = 0) -> Worker:
+    """A worker that loads a job's libraries (five seconds of imports) while other work goes on.
+
+    Give it to `run_job`, or close it.
+    """
+    return Worker({"job": job, "threads": threads, "is_warm_up": True}, log_path).start()
+
+
 def run_job(
-    spec: dict[str, Any], log_path: Path, on_event: Callable[[Event], None] = _quiet
+    spec: dict[str, Any],
+    log_path: Path,
+    on_event: Callable[[Event], None] = _quiet,
+    warm: Worker | None = None,
 ) -> dict[str, Any]:
     """Run one job to its end and return its result; `on_event` hears every event between.
 
-    Raises as `Worker.events` does. An exception from `on_event`, KeyboardInterrupt included, ends
-    the child.
+    `warm`: the worker that `warm_up` started for this job. Raises as `Worker.events` does. An
+    exception from `on_event`, KeyboardInterrupt included, ends the child.
     """
-    with Worker(spec, log_path) as worker:
+    with warm or Worker(spec, log_path) as worker:
+        if warm is not None:
+            worker.give(spec)
         for event in worker.events():
             on_event(event)
         return worker.result or {}

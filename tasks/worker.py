@@ -7,6 +7,9 @@ SOLON_EVENT_FD (standard output when run by hand). Events, one JSON object a lin
     completions {...}, ready {...}, done {...}               (job "generate")
     result {result}                     error {kind, message, input, value, rule, fix, where}
 
+A SPEC of {"job", "threads", "is_warm_up": true} loads the job's libraries and then waits for the
+real one, a line on standard input.
+
 Exit code 0 after a result, 2 after bad input, 1 after any other error; the traceback is on standard
 error, which the parent keeps in a log file. The process dies with its parent, even one that is
 killed. Leaves out several processes per job: a multi-GPU launcher would stand between it and its
@@ -34,7 +37,7 @@ JOBS = {
     "sft": "tasks.training.sft",
     "reward": "tasks.training.reward",
     "dpo": "tasks.training.dpo",
-    "ppo": "tasks.training.ppo",
+    "ppo": "tasks.training.ppo.job",
     "evaluate": "tasks.evaluation.answer",
 }
 
@@ -113,7 +116,12 @@ def main(arguments: list[str]) -> int:
             )
         spec = read_spec(arguments[0])
         set_environment(spec)
-        result = importlib.import_module(JOBS[spec["job"]]).run(spec, report)
+        job = importlib.import_module(JOBS[spec["job"]])
+        if spec.get("is_warm_up"):
+            spec = json.loads(sys.stdin.readline() or "null")
+            if spec is None:  # the parent had no need of it
+                return 0
+        result = job.run(spec, report)
         report.event("result", result=result)
     except Exception as error:
         traceback.print_exc()

@@ -16,7 +16,7 @@ MODULES = {
     "sft": "tasks.training.sft",
     "reward": "tasks.training.reward",
     "dpo": "tasks.training.dpo",
-    "ppo": "tasks.training.ppo",
+    "ppo": "tasks.training.ppo.job",
     "evaluate": "tasks.evaluation.answer",
 }
 # Settings that change how often state is saved or how work is cut up, never what comes out.

@@ -17,7 +17,7 @@ import pytest
 
 from storage.errors import InputError
 from tasks import worker
-from tasks.process import ROOT, Worker, WorkerError, run_job
+from tasks.process import ROOT, Worker, WorkerError, run_job, warm_up
 from tasks.report import JobInputError, Report
 
 RANDOM = {"kind": "random"}
@@ -251,3 +251,18 @@ def test_ctrl_c_in_the_group_is_left_to_the_parent(tmp_path: Path, sleeper: dict
         next(child.events())
         os.kill(child.pid, signal.SIGINT)
         assert not wait_until(lambda: not is_alive(child.pid), 0.5)
+
+
+def test_a_warm_worker_does_the_job_it_is_given(tmp_path: Path) -> None:
+    with warm_up("convert", tmp_path / "log", threads=1) as child:
+        result = run_job(convert_spec(tmp_path / "out"), tmp_path / "log", warm=child)
+    assert "model.safetensors" in result["files"]
+    assert json.loads((tmp_path / "log.spec.json").read_text())["out"] == str(tmp_path / "out")
+
+
+def test_a_warm_worker_nobody_needs_ends_quietly(tmp_path: Path) -> None:
+    child = warm_up("convert", tmp_path / "log", threads=1)
+    assert is_alive(child.pid)
+    child.close()
+    assert not is_alive(child.pid)
+    assert "Traceback" not in (tmp_path / "log").read_text()

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tasks.worker import JOBS
+
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] "
     "+ '<|im_end|>\n' }}{% endfor %}"
@@ -117,9 +119,7 @@ class Stage:
         self.out.mkdir(parents=True, exist_ok=True)
         self.state.mkdir(parents=True, exist_ok=True)
         spec = {**self.spec, "settings": {**self.spec["settings"], **settings}}
-        return importlib.import_module(f"tasks.training.{self.job}").run(
-            spec, Recorder(io.StringIO())
-        )
+        return importlib.import_module(JOBS[self.job]).run(spec, Recorder(io.StringIO()))
 
     def adapter(self) -> dict[str, Any]:
         """The written adapter's tensors."""

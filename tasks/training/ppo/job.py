@@ -36,8 +36,13 @@ PROBES = "reward_probe.json"
 """Beside the reward adapter's folder: texts and the scores the reward stage gave them."""
 
 
-def run_job(spec: dict[str, Any], report: Report) -> dict[str, Any]:
-    """Train, or resume from spec["state"], and write the artifact; returns the job's result."""
+def run(spec: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Train, or resume from spec["state"], and write the artifact; returns the job's result.
+
+    Raises:
+        TrainingInputError: bad settings, missing or unfit adapters, reward probes that do not
+        match. NonFiniteError: a loss or gradient became NaN or infinite.
+    """
     config = config_from_settings(spec["settings"])
     set_up(spec["seed"], spec.get("threads", 0))
     trainer = build_trainer(spec, config, report)
