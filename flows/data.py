@@ -143,7 +143,10 @@ def build_rows(session: Session, walked: Walk) -> Rows:
     recipe, result = session.recipe, session.result("pairs")
     with timed(result):
         rows = assemble(
-            walked, recipe.prompts.held_out_percent, recipe.snapshots.sft_rounds == "last"
+            walked,
+            session.inputs.constitution,
+            recipe.prompts.held_out_percent,
+            recipe.snapshots.sft_rounds == "last",
         )
         before = _known_pairs(session, rows)
         record_rows(session.ledger, session.run_id, walked.steps, rows.examples, rows.pairs)

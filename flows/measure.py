@@ -10,7 +10,7 @@ from typing import Any
 from flows.keys import evaluation_components
 from flows.recipe import STAGES
 from flows.session import Session
-from flows.training import Job, ensure
+from flows.training import Job, ensure, learned
 from storage.artifacts import artifact_path
 from storage.errors import SolonError
 from storage.ledger import insert
@@ -130,4 +130,5 @@ def _stage(session: Session, stage: str, found: str) -> StageResult:
         loss_first=metrics.get("loss_first"),
         loss_last=metrics.get("loss_last"),
         metrics_path=artifact_path(session.workspace, found) / "metrics.jsonl",
+        measure=learned(metrics),
     )

@@ -109,7 +109,10 @@ class Planner:
             return None
         recipe = self.inputs.recipe
         rows = assemble(
-            walked, recipe.prompts.held_out_percent, recipe.snapshots.sft_rounds == "last"
+            walked,
+            self.inputs.constitution,
+            recipe.prompts.held_out_percent,
+            recipe.snapshots.sft_rounds == "last",
         )
         pairs.id, pairs.excluded = rows.preferences.dataset_id, len(rows.exclusions)
         distinct = {pair.pair_id for pair in rows.pairs.values()}
@@ -163,24 +166,27 @@ class Planner:
                 if rows is None:
                     step.to_train = (0 if self.history.latest_components(stage) else 1, 1)
                 else:
-                    known[stage] = step.id = self._stage(stage, rows, known, step)
+                    parts = stage_components(self.inputs, stage, rows, known)
+                    known[stage] = self._artifact(step, parts)
         if at_most("evaluate", until):
             self._evaluation(known)
 
-    def _stage(self, stage: Step, rows: Rows, known: dict[str, str], step: StepPlan) -> str:
-        parts = stage_components(self.inputs, stage, rows, known)
-        found = checkpoint_id(parts)
-        if is_whole(artifact_path(self.workspace, found)) and self.history.has(found):
+    def _artifact(self, step: StepPlan, parts: dict[str, Any]) -> str:
+        """Plan one checkpoint or evaluation by its key; returns its id."""
+        found = step.id = checkpoint_id(parts)
+        is_known = self.history.has(found)
+        if is_known and is_whole(artifact_path(self.workspace, found)):
             step.reused = 1
             return found
         step.to_train = (1, 1)
-        before = self.history.latest_components(stage)
-        for name, was, now in changes(before, parts) if before else []:
-            self._add_why(stage, name, was, now)
-        if self.history.has(found):
-            self._add_why(stage, "artifact", found, "missing")
+        before = self.history.latest_components(step.step)
+        if is_known:
+            self._add_why(step.step, "artifact", found, "missing")
         elif before is None:
-            self._add_why(stage, "checkpoint", "(none)", "new")
+            self._add_why(step.step, "checkpoint", "(none)", "new")
+        else:
+            for name, was, now in changes(before, parts):
+                self._add_why(step.step, name, was, now)
         return found
 
     def _add_why(self, step: str, component: str, was: object, now: object) -> None:
@@ -196,6 +202,4 @@ class Planner:
         if len(known) < len(STAGES):
             step.to_train = (0 if self.history.latest_components("evaluate") else 1, 1)
             return
-        step.id = checkpoint_id(evaluation_components(self.inputs, known))
-        is_there = self.history.has(step.id) and is_whole(artifact_path(self.workspace, step.id))
-        step.reused, step.to_train = (1, (0, 0)) if is_there else (0, (1, 1))
+        self._artifact(step, evaluation_components(self.inputs, known))

@@ -84,7 +84,7 @@ class EvaluationSettings(Part):
 
     prompts: Positive = Field(64, description="Held-out prompts at most")
     max_new_tokens: Positive = 128
-    temperature: float = Field(0.0, ge=0, le=10)
+    temperature: float = Field(1.0, ge=0, le=10, description="1 is what PPO samples at")
     batch_size: Positive = 16
     samples: int = Field(6, ge=0, description="Prompts shown side by side in the report")
 

@@ -58,7 +58,7 @@ def run_table(result: dict[str, Any]) -> Table:
         table.add_column(name, justify="left" if name in ("step", "id") else "right", no_wrap=True)
     for step in result["steps"]:
         numbers = [str(step[k]) for k in ("reused", "generated", "excluded", "trained")]
-        table.add_row(step["step"], *numbers, f"{step['duration_s']:.1f}", step["id"] or "")
+        table.add_row(step["step"], *numbers, f"{step['duration_s']:.1f}", (step["id"] or "")[:14])
     return table
 
 

@@ -234,6 +234,8 @@ def _record(
     duration_s: float,
 ) -> None:
     parts, path = job.parts, artifact_path(session.workspace, artifact_id)
+    counts = {k: v for k, v in result.items() if k in ("steps", "trainable_parameters")}
+    metrics = result.get("metrics", {}) | counts
     row = {
         "checkpoint_id": artifact_id,
         "base_model_id": parts["base_model"],
@@ -251,8 +253,8 @@ def _record(
     }
     with session.ledger.transaction() as con:
         insert(con, "checkpoints", [row], replace=True)
-        insert(con, "metrics", _metric_rows(artifact_id, result.get("metrics", {})), replace=True)
-    progress.current().finish(_summary(result.get("metrics", {})))
+        insert(con, "metrics", _metric_rows(artifact_id, metrics), replace=True)
+    progress.current().finish(_summary(metrics))
 
 
 def _metric_rows(subject_id: str, metrics: dict[str, Any]) -> list[dict[str, Any]]:
@@ -263,9 +265,21 @@ def _metric_rows(subject_id: str, metrics: dict[str, Any]) -> list[dict[str, Any
     ]
 
 
+def learned(metrics: dict[str, Any]) -> tuple[str, float, float] | None:
+    """What shows whether a stage learned: (name, first, last), the held-out loss or PPO's reward."""
+    for name, first, last in (
+        ("held-out loss", "eval_loss_first", "eval_loss"),
+        ("reward", "reward_first", "reward_last"),
+        ("loss", "loss_first", "loss_last"),
+    ):
+        if first in metrics and last in metrics:
+            return name, metrics[first], metrics[last]
+    return None
+
+
 def _summary(metrics: dict[str, Any]) -> str:
-    first, last = metrics.get("loss_first"), metrics.get("loss_last")
-    return "done" if first is None or last is None else f"loss {first:.3f} -> {last:.3f}"
+    found = learned(metrics)
+    return "done" if found is None else f"{found[0]} {found[1]:.3f} -> {found[2]:.3f}"
 
 
 def _data(inputs: Inputs, stage: Step, rows: Rows) -> dict[str, list[dict[str, Any]]]:

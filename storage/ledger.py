@@ -86,11 +86,12 @@ def _rollback(con: Connection) -> None:
 
 def migrate(con: Connection) -> None:
     """Apply the migrations this file has not had, each with its record in one transaction."""
-    con.execute(
-        "CREATE TABLE IF NOT EXISTS migrations"
-        " (number INTEGER PRIMARY KEY, name VARCHAR NOT NULL, applied_at TIMESTAMPTZ NOT NULL)"
-    )
-    con.execute("COMMENT ON TABLE migrations IS 'One row per migration this file has had.'")
+    if not rows(con, "SELECT 1 FROM duckdb_tables() WHERE table_name = 'migrations'"):
+        con.execute(
+            "CREATE TABLE migrations"
+            " (number INTEGER PRIMARY KEY, name VARCHAR NOT NULL, applied_at TIMESTAMPTZ NOT NULL)"
+        )
+        con.execute("COMMENT ON TABLE migrations IS 'One row per migration this file has had.'")
     done = {number for (number,) in con.execute("SELECT number FROM migrations").fetchall()}
     files = sorted(
         (f for f in MIGRATIONS.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name

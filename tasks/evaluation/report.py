@@ -23,7 +23,11 @@ TEXT_LIMIT = 1200  # characters of one text that are shown
 
 @dataclass(frozen=True)
 class StageResult:
-    """One trained stage. `metrics_path`: its metrics.jsonl, or None; losses None where unknown."""
+    """One trained stage. `metrics_path`: its metrics.jsonl, or None; losses None where unknown.
+
+    `measure` is what shows whether it learned, with its first and last value: the held-out loss,
+    and for PPO the mean score of its rollouts.
+    """
 
     stage: str
     checkpoint_id: str
@@ -33,6 +37,7 @@ class StageResult:
     loss_first: float | None
     loss_last: float | None
     metrics_path: Path | None = None
+    measure: tuple[str, float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -105,11 +110,12 @@ def _stages(out: Path, data: ReportData) -> str:
             stage.rows,
             stage.steps,
             f"{_number(stage.loss_first)} → {_number(stage.loss_last)}",
+            _measure(stage),
             stage.checkpoint_id,
         )
         for stage in data.stages
     ]
-    headings = ("stage", "now", "rows", "steps", "loss, first → last", "checkpoint")
+    headings = ("stage", "now", "rows", "steps", "loss, first → last", "learned?", "checkpoint")
     text = f"## Training\n\n{_table(headings, rows)}"
     curves = {s.stage: read_curves(s.metrics_path) for s in data.stages if s.metrics_path}
     curves = {stage: lines for stage, lines in curves.items() if lines}
@@ -117,6 +123,13 @@ def _stages(out: Path, data: ReportData) -> str:
         plot_training(out / "training.png", curves)
         text += "\n\n![Training curves of each stage](training.png)"
     return text
+
+
+def _measure(stage: StageResult) -> str:
+    if stage.measure is None:
+        return "–"
+    name, first, last = stage.measure
+    return f"{name} {_number(first)} → {_number(last)}"
 
 
 def _evaluation(out: Path, data: ReportData) -> str:

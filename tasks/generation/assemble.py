@@ -1,15 +1,15 @@
 """From completions to rows to train on: revisions, SFT examples, preference pairs. Pure functions.
 
 A revision is left out, with its reason, where it could teach a fault: it is empty, cut at the
-limit,
-says that it is a revision (the "Sure, here is the revised response" leak that the authors of the
-first open reproductions report), is a critique, repeats its instructions, or changes nothing.
+limit, says that it is a revision (the "Sure, here is the revised response" leak that the authors of
+the first open reproductions report), is a critique, repeats its instructions or a worked example,
+or changes nothing.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from storage.ids import content_id
@@ -35,6 +35,9 @@ INSTRUCTIONS = re.compile(
     r"the (original|first|revised) response)\b",
     re.IGNORECASE,
 )
+
+
+COPIED_WORDS = 7
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,21 @@ class Pair:
         return content_id("pair", words)
 
 
-def fault_of(revision: Answer) -> str | None:
-    """Why a revision must not be learned from; None where it may be."""
+def phrases(texts: Iterable[str]) -> frozenset[tuple[str, ...]]:
+    """Every run of seven words in the texts: what a revision must not have copied from examples."""
+    return frozenset(phrase for text in texts for phrase in _phrases(text))
+
+
+def _phrases(text: str) -> Iterator[tuple[str, ...]]:
+    words = _words(text)
+    return (tuple(words[i : i + COPIED_WORDS]) for i in range(len(words) - COPIED_WORDS + 1))
+
+
+def fault_of(revision: Answer, shown: frozenset[tuple[str, ...]] = frozenset()) -> str | None:
+    """Why a revision must not be learned from; None where it may be.
+
+    `shown`: the phrases of the worked examples the model was shown.
+    """
     text = revision.text.strip()
     if revision.finish_reason == "too_long":
         return "too_long"
@@ -116,6 +132,8 @@ def fault_of(revision: Answer) -> str | None:
         return "critique"
     if INSTRUCTIONS.search(text):
         return "instructions"
+    if shown and not shown.isdisjoint(_phrases(text)):
+        return "copied_example"
     return None
 
 
@@ -128,7 +146,9 @@ def _words(text: str) -> list[str]:
     return re.findall(r"\w+", text.casefold())
 
 
-def examples(steps: Sequence[Step], final_only: bool) -> tuple[dict[str, Example], list[Exclusion]]:
+def examples(
+    steps: Sequence[Step], final_only: bool, shown: frozenset[tuple[str, ...]] = frozenset()
+) -> tuple[dict[str, Example], list[Exclusion]]:
     """SFT examples by the revision id they come from, and what was left out.
 
     All rounds' revisions as in Bai et al. 2022 (section 3.1), or each prompt's last one only.
@@ -140,7 +160,7 @@ def examples(steps: Sequence[Step], final_only: bool) -> tuple[dict[str, Example
         prompt_id = step.turn.prompt.prompt_id
         if final_only and step.round < last[prompt_id]:
             continue
-        reason = fault_of(step.revision)
+        reason = fault_of(step.revision, shown)
         if reason:
             left_out.append(Exclusion(step.revision_id, "examples", reason))
         else:
@@ -150,7 +170,9 @@ def examples(steps: Sequence[Step], final_only: bool) -> tuple[dict[str, Example
 
 
 def pairs(
-    drafts: dict[str, Answer], steps: Sequence[Step]
+    drafts: dict[str, Answer],
+    steps: Sequence[Step],
+    shown: frozenset[tuple[str, ...]] = frozenset(),
 ) -> tuple[dict[str, Pair], list[Exclusion]]:
     """Final revision over draft, by the revision id it comes from, and what was left out.
 
@@ -164,7 +186,7 @@ def pairs(
     for prompt_id, step in final.items():
         draft = drafts[prompt_id]
         reason = (
-            fault_of(step.revision)
+            fault_of(step.revision, shown)
             or ("empty_draft" if not draft.text.strip() else None)
             or ("unchanged" if is_unchanged(draft, step.revision) else None)
         )

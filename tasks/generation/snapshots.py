@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tasks.generation.assemble import Example, Exclusion, Pair, examples, pairs
+from constitution.schema import Constitution
+from tasks.generation.assemble import Example, Exclusion, Pair, examples, pairs, phrases
 from tasks.generation.record import Snapshot
 from tasks.generation.walk import Walk
 from tasks.prompts import Prompt, is_held_out
@@ -23,10 +24,15 @@ class Rows:
     preferences: Snapshot
 
 
-def assemble(walked: Walk, held_out_percent: int, final_only: bool) -> Rows:
+def assemble(
+    walked: Walk, constitution: Constitution, held_out_percent: int, final_only: bool
+) -> Rows:
     """Rows and snapshots of a walk in which no prompt waits."""
-    kept_examples, without_example = examples(walked.steps, final_only)
-    kept_pairs, without_pair = pairs(walked.drafts, walked.steps)
+    shown = phrases(
+        text for e in constitution.examples for text in (e.response, e.critique, e.revision)
+    )
+    kept_examples, without_example = examples(walked.steps, final_only, shown)
+    kept_pairs, without_pair = pairs(walked.drafts, walked.steps, shown)
     return Rows(
         kept_examples,
         kept_pairs,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.generation.assemble import Step, examples, fault_of, is_unchanged, pairs
+from tasks.generation.assemble import Step, examples, fault_of, is_unchanged, pairs, phrases
 from tasks.generation.calls import Answer, Turn
 from tasks.prompts import Prompt
 
@@ -40,6 +40,14 @@ def step(revision: Answer, round: int = 0, draft: str = "It is blue.", of: str =
 )
 def test_faults_of_a_revision(text: str, fault: str | None) -> None:
     assert fault_of(answer(text)) == fault
+
+
+def test_a_revision_that_copies_a_worked_example_is_left_out() -> None:
+    shown = phrases(["It is the other way round. The Earth travels around the Sun."])
+    copied = answer("I think it is the other way round: the earth spins.")
+    assert fault_of(copied, shown) == "copied_example"
+    assert fault_of(answer("The Earth travels around the Sun."), shown) is None  # six words
+    assert fault_of(copied) is None
 
 
 def test_a_cut_revision_is_left_out() -> None:

@@ -1,0 +1,216 @@
+"""The plan against what happens: exact where inputs are known, within its bounds behind a miss."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from constitution.assign import assign
+from constitution.schema import Constitution
+from flows.inputs import Inputs, read_inputs
+from flows.plan import Plan, Planner
+from flows.recipe import load
+from storage.ledger import Ledger
+from storage.workspace import Workspace
+from tasks.generation.calls import Answer, category_of
+from tasks.generation.memo import complete, look_up
+from tasks.generation.record import (
+    record_constitution,
+    record_prompts,
+    record_rows,
+    record_snapshot,
+)
+from tasks.generation.scripted import ScriptedEngine
+from tasks.generation.snapshots import assemble
+from tasks.generation.walk import Level, walk
+
+SETTINGS: dict[str, Any] = {"generation.engine": "scripted", "prompts.limit": 60}
+
+
+class World:
+    """One ledger and the inputs now in force."""
+
+    def __init__(self, home: Path, **overrides: Any) -> None:
+        self.workspace = Workspace(home).create()
+        self.ledger = Ledger(self.workspace.ledger)
+        self.overrides = SETTINGS | overrides
+        self.inputs = self.read()
+
+    def read(self, **overrides: Any) -> Inputs:
+        recipe = load("smoke", self.overrides | overrides)
+        return read_inputs(recipe, self.workspace, self.ledger)
+
+    def edit(self, change: Any) -> Inputs:
+        """The same inputs with an edited constitution."""
+        return replace(self.inputs, constitution=change(self.inputs.constitution))
+
+    def plan(self, inputs: Inputs) -> Plan:
+        return Planner(inputs, self.workspace, self.ledger).make("pairs")
+
+    def run(self, inputs: Inputs) -> Counter[str]:
+        """Generate and record; how many calls of each step and round were made."""
+        made: Counter[str] = Counter()
+
+        def answer(level: Level) -> dict[str, Answer]:
+            found = look_up(self.ledger, level.calls)
+            missing = [call for call in level.calls if call.completion_id not in found]
+            fresh = complete(self.ledger, ScriptedEngine(), "run_test", missing)
+            made[f"{level.step}{'' if level.round is None else level.round}"] += len(fresh)
+            return found | fresh
+
+        walked = walk(inputs.method, inputs.prompts, answer)
+        rows = assemble(walked, inputs.constitution, 20, final_only=False)
+        record_constitution(self.ledger, inputs.constitution, "test")
+        record_prompts(self.ledger, inputs.prompts)
+        record_rows(self.ledger, "run_test", walked.steps, rows.examples, rows.pairs)
+        for snapshot in (rows.sft, rows.preferences):
+            record_snapshot(self.ledger, "run_test", snapshot)
+        return made
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    world = World(tmp_path / "home")
+    world.run(world.inputs)
+    return world
+
+
+def reworded(slug: str, field: str) -> Any:
+    def change(constitution: Constitution) -> Constitution:
+        principles = tuple(
+            replace(p, **{field: getattr(p, field) + " Again."}) if p.slug == slug else p
+            for p in constitution.principles
+        )
+        return replace(constitution, principles=principles)
+
+    return change
+
+
+def prompts_of(world: World, slug: str, round: int = 0) -> int:
+    constitution = world.inputs.constitution
+    return sum(
+        assign(constitution, p.prompt_id, round, category_of(p)).slug == slug
+        for p in world.inputs.prompts
+    )
+
+
+def most_used(world: World) -> str:
+    slugs = [p.slug for p in world.inputs.constitution.principles]
+    return max(slugs, key=lambda slug: prompts_of(world, slug))
+
+
+def ranges(plan: Plan) -> dict[str, tuple[int, int]]:
+    return {name: step.to_generate for name, step in plan.steps.items() if name != "pairs"}
+
+
+def test_a_fresh_ledger_needs_everything_and_says_so_exactly(tmp_path: Path) -> None:
+    world = World(tmp_path / "home")
+    plan = world.plan(world.inputs)
+    assert ranges(plan) == {"drafts": (60, 60), "critiques": (60, 60), "revisions": (60, 60)}
+    assert plan.cost["calls"] == [180, 180]
+    assert plan.cost["seconds"] is None
+    assert world.run(world.inputs) == {"drafts": 60, "critiques0": 60, "revisions0": 60}
+
+
+def test_nothing_changed_nothing_to_do(world: World) -> None:
+    assert world.plan(world.inputs).is_empty
+    assert sum(world.run(world.inputs).values()) == 0
+
+
+@pytest.mark.parametrize("field", ["critique", "revision"])
+def test_an_edited_principle_costs_exactly_its_rows(world: World, field: str) -> None:
+    slug = most_used(world)
+    edited = world.edit(reworded(slug, field))
+    expected = prompts_of(world, slug)
+    assert expected >= 3
+    plan = world.plan(edited)
+    critiques = expected if field == "critique" else 0
+    assert ranges(plan) == {
+        "drafts": (0, 0),
+        "critiques": (critiques, critiques),
+        "revisions": (expected, expected),
+    }
+    assert {cause["component"] for cause in plan.why} == {f"principle:{slug}"}
+    assert world.run(edited) == {"drafts": 0, "critiques0": critiques, "revisions0": expected}
+    assert world.plan(edited).is_empty
+    assert world.plan(world.inputs).is_empty  # undoing an edit is all hits
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: replace(c, principles=tuple(reversed(c.principles))),
+        lambda c: replace(c, principles=tuple(replace(p, title="New") for p in c.principles)),
+        lambda c: replace(c, principles=tuple(replace(p, tags=("x",)) for p in c.principles)),
+        lambda c: replace(c, name="other", version="2"),
+    ],
+    ids=["order", "titles", "tags", "name"],
+)
+def test_what_no_model_reads_costs_nothing(world: World, change: Any) -> None:
+    assert world.plan(world.edit(change)).is_empty
+
+
+def test_a_comparison_question_costs_no_call(world: World) -> None:
+    """Its rows get a new provenance, which a run writes down; their texts stay."""
+    edited = world.edit(reworded(most_used(world), "comparison"))
+    plan = world.plan(edited)
+    assert plan.cost["calls"] == [0, 0]
+    assert plan.to_record > 0
+    assert sum(world.run(edited).values()) == 0
+
+
+def test_removing_a_principle_costs_exactly_its_rows(world: World) -> None:
+    slug = most_used(world)
+    expected = prompts_of(world, slug)
+    without = world.edit(
+        lambda c: replace(c, principles=tuple(p for p in c.principles if p.slug != slug))
+    )
+    plan = world.plan(without)
+    assert ranges(plan)["critiques"] == (expected, expected)
+    assert {cause["component"] for cause in plan.why} == {"assignment"}
+    assert world.run(without)["critiques0"] == expected
+
+
+def test_ten_new_prompts_cost_three_calls_each(world: World) -> None:
+    more = world.read(**{"prompts.limit": 70})
+    assert ranges(world.plan(more)) == dict.fromkeys(("drafts", "critiques", "revisions"), (10, 10))
+    assert sum(world.run(more).values()) == 30
+
+
+def test_a_higher_limit_regenerates_what_was_cut(world: World) -> None:
+    longer = world.read(**{"generation.max_new_tokens.draft": 96})
+    plan = world.plan(longer)
+    cut = plan.steps["drafts"].to_generate
+    assert 0 < cut[0] == cut[1] < 60
+    assert {c["component"] for c in plan.why if c["step"] == "draft"} == {"max_new_tokens"}
+    low, high = plan.steps["revisions"].to_generate
+    made = world.run(longer)
+    assert made["drafts"] == cut[0]
+    assert low <= made["revisions0"] <= high
+
+
+def test_the_second_round_lies_within_the_bounds(tmp_path: Path) -> None:
+    world = World(tmp_path / "home", **{"generation.rounds": 2})
+    world.run(world.inputs)
+    slug = most_used(world)
+    edited = world.edit(reworded(slug, "critique"))
+    plan = world.plan(edited)
+    first, second = plan.steps["critiques"].rounds
+    expected = prompts_of(world, slug)
+    also = prompts_of(world, slug, 1)
+    assert first["to_generate"] == [expected, expected]
+    assert second["to_generate"] == [also, also + expected]
+    made = world.run(edited)
+    assert made["critiques0"] == expected
+    low, high = second["to_generate"]
+    assert low <= made["critiques1"] <= high
+
+
+def test_a_plan_writes_nothing(world: World) -> None:
+    before = {p: p.stat().st_mtime_ns for p in world.workspace.root.rglob("*.duckdb")}
+    world.plan(world.edit(reworded(most_used(world), "critique")))
+    assert {p: p.stat().st_mtime_ns for p in world.workspace.root.rglob("*.duckdb")} == before
