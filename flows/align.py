@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.runtime import flow_run
-from pydantic import Field
 
 from flows.data import build_rows, existing_rows, generate
 from flows.measure import evaluate_checkpoints, exclusions_of
@@ -26,18 +25,18 @@ from flows.session import Session, open_session
 from flows.training import existing_stage, train_stage
 from tasks.generation.snapshots import Rows
 
-RecipeName = Annotated[str, Field(description="A recipe's name (demo, smoke, ...) or a .yaml file")]
-Overrides = Annotated[
-    dict[str, Any], Field(description='Single values by key path, as {"prompts.limit": 64}')
-]
-Until = Annotated[Step | None, Field(description="Stop after this step; empty for all")]
-
 
 @flow(name="align", flow_run_name="align {recipe}")
 def align(
-    recipe: RecipeName = "demo", overrides: Overrides | None = None, until: Until = None
+    recipe: str = "demo", overrides: dict[str, Any] | None = None, until: Step | None = None
 ) -> dict[str, Any]:
-    """The whole method: generate what is missing, train what that reaches, measure, report."""
+    """The whole method: generate what is missing, train what that reaches, measure, report.
+
+    Args:
+        recipe: A recipe's name (demo, smoke) or the path of a .yaml file.
+        overrides: Single values of the recipe by key path, as {"prompts.limit": 64}.
+        until: The step to stop after; empty for all.
+    """
     with _session(recipe, overrides, until) as session:
         walked = generate(session, until)
         if not at_most("pairs", until):
@@ -53,8 +52,13 @@ def align(
 
 
 @flow(name="refresh", flow_run_name="refresh {recipe}")
-def refresh(recipe: RecipeName = "demo", overrides: Overrides | None = None) -> dict[str, Any]:
-    """The data side: drafts, critiques, revisions, pairs. Trains nothing."""
+def refresh(recipe: str = "demo", overrides: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The data side: drafts, critiques, revisions, pairs. Trains nothing.
+
+    Args:
+        recipe: A recipe's name (demo, smoke) or the path of a .yaml file.
+        overrides: Single values of the recipe by key path, as {"prompts.limit": 64}.
+    """
     with _session(recipe, overrides, "pairs") as session:
         rows = build_rows(session, generate(session))
         return _result(session, rows, {}, write_report(session, rows, {}, None))
@@ -62,9 +66,15 @@ def refresh(recipe: RecipeName = "demo", overrides: Overrides | None = None) -> 
 
 @flow(name="train", flow_run_name="train {recipe}")
 def train(
-    recipe: RecipeName = "demo", overrides: Overrides | None = None, until: Until = "ppo"
+    recipe: str = "demo", overrides: dict[str, Any] | None = None, until: Step | None = "ppo"
 ) -> dict[str, Any]:
-    """SFT, reward model, DPO and PPO on rows that are there."""
+    """SFT, reward model, DPO and PPO on rows that are there.
+
+    Args:
+        recipe: A recipe's name (demo, smoke) or the path of a .yaml file.
+        overrides: Single values of the recipe by key path, as {"dpo.beta": 0.2}.
+        until: The stage to stop after.
+    """
     with _session(recipe, overrides, until) as session:
         rows = existing_rows(session)
         checkpoints = _stages(session, rows, until, train_stage)
@@ -72,8 +82,13 @@ def train(
 
 
 @flow(name="evaluate", flow_run_name="evaluate {recipe}")
-def evaluate(recipe: RecipeName = "demo", overrides: Overrides | None = None) -> dict[str, Any]:
-    """Measure checkpoints that are there on the held-out prompts."""
+def evaluate(recipe: str = "demo", overrides: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Measure checkpoints that are there on the held-out prompts.
+
+    Args:
+        recipe: A recipe's name (demo, smoke) or the path of a .yaml file.
+        overrides: Single values of the recipe by key path, as {"evaluation.prompts": 32}.
+    """
     with _session(recipe, overrides, "evaluate") as session:
         rows = existing_rows(session)
         checkpoints = _stages(session, rows, None, existing_stage)

@@ -106,6 +106,7 @@ class Planner:
             return None
         pairs = self.plan.steps["pairs"] = StepPlan("pairs")
         if walked.waiting:
+            pairs.to_generate = (0, len(walked.waiting))
             return None
         recipe = self.inputs.recipe
         rows = assemble(

@@ -99,7 +99,11 @@ def lineage_lines(found: dict[str, Any], direction: str) -> Iterator[str]:
 def component_lines(row_id: str, node: dict[str, Any]) -> Iterator[str]:
     parts = node["components"]
     libraries = " ".join(f"{name} {version}" for name, version in parts["libraries"].items())
-    yield f"  {node['label']} {row_id}: code {parts['code']}; {libraries}; seed {parts['seed']}"
+    commit = node.get("git_commit", "unknown")
+    words = f"{node.get('constitution', '')} {node.get('constitution_id', '')}".strip()
+    yield f"  {node['label']} {row_id}"
+    yield f"    constitution {words}; seed {parts['seed']}; {parts['precision']}"
+    yield f"    code {parts['code']}, commit {commit}; {libraries}"
 
 
 def mermaid(found: dict[str, Any]) -> str:

@@ -266,7 +266,7 @@ def _metric_rows(subject_id: str, metrics: dict[str, Any]) -> list[dict[str, Any
 
 
 def learned(metrics: dict[str, Any]) -> tuple[str, float, float] | None:
-    """What shows whether a stage learned: (name, first, last), the held-out loss or PPO's reward."""
+    """What shows whether a stage learned: (name, first, last) of held-out loss or reward."""
     for name, first, last in (
         ("held-out loss", "eval_loss_first", "eval_loss"),
         ("reward", "reward_first", "reward_last"),

@@ -44,8 +44,10 @@ DETAILS = {
     "dataset": "SELECT dataset_id AS id, kind AS label, row_count, held_out_count FROM datasets",
     "evaluation": "SELECT checkpoint_id AS id, stage AS label, components, path, run_id"
     " FROM checkpoints",
-    "checkpoint": "SELECT checkpoint_id AS id, stage AS label, components, path, constitution_id,"
-    " run_id, duration_s, created_at::VARCHAR AS created_at FROM checkpoints",
+    "checkpoint": "SELECT checkpoint_id AS id, stage AS label, components, c.path, run_id,"
+    " git_commit, c.constitution_id, name AS constitution, duration_s, c.created_at::VARCHAR AS created_at"
+    " FROM checkpoints c LEFT JOIN runs USING (run_id)"
+    " LEFT JOIN constitutions k ON k.constitution_id = c.constitution_id",
 }
 LABEL_CHARS = 80
 DETAILED_NODES = 2000

@@ -98,10 +98,16 @@ def principle_id(principle: Principle) -> str:
 def draft_calls(
     prompts: Iterable[Prompt], model_id: str, sampling: Sampling, system: str = ""
 ) -> list[Call]:
-    """One call a prompt: the conversation as it is, after `system` where there is one."""
+    """One call a prompt: the conversation, after `system` unless it has a system message itself."""
     before: tuple[Message, ...] = ({"role": "system", "content": system},) if system else ()
     return [
-        Call("draft", model_id, prompt.prompt_id, (*before, *prompt.messages), sampling)
+        Call(
+            "draft",
+            model_id,
+            prompt.prompt_id,
+            (*(before if prompt.messages[0]["role"] != "system" else ()), *prompt.messages),
+            sampling,
+        )
         for prompt in prompts
     ]
 

@@ -3,8 +3,8 @@
     python tests/benchmarks/data_path.py [--prompts 2000]
 
 Three whole runs of the command, as a user would start them: a fresh one, one with nothing to do,
-and one after a principle's critique request was edited. Seconds include the start of Prefect's server.
-Peak memory is that of the largest process. Prints a Markdown table.
+and one after a principle's critique request was edited. Seconds include the start of Prefect's
+server. Peak memory is that of the largest process. Prints a Markdown table.
 """
 
 from __future__ import annotations
