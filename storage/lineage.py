@@ -45,8 +45,8 @@ DETAILS = {
     "evaluation": "SELECT checkpoint_id AS id, stage AS label, components, path, run_id"
     " FROM checkpoints",
     "checkpoint": "SELECT checkpoint_id AS id, stage AS label, components, c.path, run_id,"
-    " git_commit, c.constitution_id, name AS constitution, duration_s, c.created_at::VARCHAR AS created_at"
-    " FROM checkpoints c LEFT JOIN runs USING (run_id)"
+    " git_commit, c.constitution_id, name AS constitution, duration_s,"
+    " c.created_at::VARCHAR AS created_at FROM checkpoints c LEFT JOIN runs USING (run_id)"
     " LEFT JOIN constitutions k ON k.constitution_id = c.constitution_id",
 }
 LABEL_CHARS = 80
