@@ -7,6 +7,7 @@ prompts -> drafts -> (critique -> revision) x rounds -> pairs -+-> SFT -+-> DPO 
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -14,14 +15,20 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import (
+    create_image_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
 from prefect.runtime import flow_run
 
 from flows.data import build_rows, existing_rows, generate
-from flows.measure import evaluate_checkpoints, exclusions_of
+from flows.inputs import count_exclusions
+from flows.measure import evaluate_checkpoints
 from flows.measure import report as write_report
-from flows.recipe import STAGES, STEPS, Step, at_most, load, step_after
-from flows.session import Session, open_session
+from flows.recipe import STAGES, STEPS, Stage, Step, at_most, load, step_after
+from flows.runs import open_session
+from flows.session import Session
 from flows.training import existing_stage, train_stage
 from tasks.generation.snapshots import Rows
 
@@ -66,7 +73,7 @@ def refresh(recipe: str = "demo", overrides: dict[str, Any] | None = None) -> di
 
 @flow(name="train", flow_run_name="train {recipe}")
 def train(
-    recipe: str = "demo", overrides: dict[str, Any] | None = None, until: Step | None = "ppo"
+    recipe: str = "demo", overrides: dict[str, Any] | None = None, until: Stage = "ppo"
 ) -> dict[str, Any]:
     """SFT, reward model, DPO and PPO on rows that are there.
 
@@ -130,14 +137,14 @@ def _result(
     """The run in short (the contract of `solon run --json`), also published as Prefect
     artifacts."""
     steps = [asdict(session.steps[name]) for name in STEPS if name in session.steps]
-    exclusions = exclusions_of(session, rows) if rows else []
+    left_out = [*session.inputs.exclusions, *(rows.exclusions if rows else [])]
     _publish(steps, report)
     return {
         "run_id": session.run_id,
         "recipe": session.recipe.name,
         "workspace": str(session.workspace.root),
         "steps": steps,
-        "exclusions": [{"step": s, "reason": r, "rows": n} for s, r, n in exclusions],
+        "exclusions": count_exclusions(left_out),
         "snapshots": {
             "sft": rows.sft.dataset_id if rows else None,
             "preferences": rows.preferences.dataset_id if rows else None,
@@ -152,5 +159,9 @@ def _publish(steps: list[dict[str, Any]], report: Path | None) -> None:
     create_table_artifact(
         table=steps, key="steps", description="What was reused, generated, trained"
     )
-    if report:
-        create_markdown_artifact(report.read_text(encoding="utf-8"), key="report")
+    if report is None:
+        return
+    create_markdown_artifact(report.read_text(encoding="utf-8"), key="report")
+    for picture in sorted(report.parent.glob("*.png")):
+        content = base64.b64encode(picture.read_bytes()).decode()
+        create_image_artifact(f"data:image/png;base64,{content}", key=picture.stem)

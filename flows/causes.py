@@ -14,8 +14,8 @@ from tasks.generation.calls import Call
 
 # The latest completion in the same place: same step and round of the same prompt.
 LATEST = """
-    SELECT w.position, c.completion_id, c.model_id, c.principle_id, c.few_shot_id, c.temperature,
-           c.top_p, p.slug
+    SELECT w.position, c.completion_id, c.cut_at, c.model_id, c.principle_id, c.few_shot_id,
+           c.temperature, c.top_p, p.slug
     FROM wanted w
     JOIN completions c ON c.prompt_id = w.prompt_id AND c.step = w.step
         AND c.round IS NOT DISTINCT FROM w.round
@@ -24,23 +24,28 @@ LATEST = """
 """
 
 
-def causes(ledger: Ledger, calls: Sequence[Call], slugs: dict[str, str]) -> list[dict[str, Any]]:
-    """`[{"step", "component", "was", "is", "rows"}]` for calls the ledger cannot answer.
+def causes(
+    ledger: Ledger, calls: Sequence[Call], slugs: dict[str, str], roots: dict[str, str]
+) -> list[dict[str, Any]]:
+    """`[{"step", "component", "was", "is", "rows", "root"}]` for calls the ledger cannot answer.
 
     `slugs` names the principles now in force by principle id. A row's cause is the first that
-    applies:
-    new prompt, model, principle (its words, or another assigned), examples, settings, length limit;
-    and where none does, what it builds on changed (upstream).
+    applies: nothing to compare with, length limit, model, principle (its words, or another
+    assigned), worked examples, sampling, system message; where none does, what the row builds on
+    changed (upstream). `roots` keeps each prompt's first cause, by prompt id, from call to call.
     """
     if not calls:
         return []
     latest = _latest(ledger, calls)
-    counts: Counter[tuple[str, str, str, str]] = Counter()
+    counts: Counter[tuple[str, str, str, str, str]] = Counter()
     for position, call in enumerate(calls):
-        counts[(call.step, *_cause(call, latest.get(position), slugs))] += 1
+        component, was, is_now = _cause(call, latest.get(position), slugs)
+        root = roots.setdefault(call.prompt_id, component)
+        counts[(call.step, component, was, is_now, root)] += 1
+    names = ("step", "component", "was", "is", "root")
     return [
-        {"step": step, "component": component, "was": was, "is": now, "rows": rows}
-        for (step, component, was, now), rows in counts.most_common()
+        {**dict(zip(names, cause, strict=True)), "rows": rows}
+        for cause, rows in counts.most_common()
     ]
 
 
@@ -65,10 +70,12 @@ def _latest(ledger: Ledger, calls: Sequence[Call]) -> dict[int, Row]:
 
 
 def _cause(call: Call, before: Row | None, slugs: dict[str, str]) -> tuple[str, str, str]:
+    """(component, was, is)."""
     if before is None:
-        return "prompt", "(none)", "new"
+        return ("prompt" if call.step == "draft" else "step"), "(none)", "new"
     if before["completion_id"] == call.completion_id:
-        return "max_new_tokens", "cut", str(call.sampling.max_new_tokens)
+        limit = "max_prompt_tokens" if before["cut_at"] == -1 else "max_new_tokens"
+        return limit, "too small", str(getattr(call.sampling, limit))
     if before["model_id"] != call.model_id:
         return "model", before["model_id"], call.model_id
     if call.principle_id and before["principle_id"] != call.principle_id:
@@ -76,11 +83,12 @@ def _cause(call: Call, before: Row | None, slugs: dict[str, str]) -> tuple[str, 
         if before["slug"] == slug:
             return f"principle:{slug}", before["principle_id"], call.principle_id
         return "assignment", str(before["slug"]), slug
+    if before["few_shot_id"] != call.few_shot_id:
+        return "examples", str(before["few_shot_id"]), str(call.few_shot_id)
     sampled = (call.sampling.temperature, call.sampling.top_p)
     if (before["temperature"], before["top_p"]) != sampled:
-        return (
-            "sampling",
-            f"{before['temperature']:g}/{before['top_p']:g}",
-            "{:g}/{:g}".format(*sampled),
-        )
+        was = f"{before['temperature']:g}/{before['top_p']:g}"
+        return "sampling", was, "{:g}/{:g}".format(*sampled)
+    if call.step == "draft":  # the prompt is the same, so what stands before it is not
+        return "system", "(another)", call.messages[0]["content"]
     return "upstream", "(other text)", "(new text)"

@@ -18,8 +18,7 @@ from constitution.load import load as load_constitution
 from constitution.load import resolve
 from flows import recipe as recipes
 from flows import show
-from flows.inputs import Inputs, read_inputs
-from flows.plan import Plan, Planner
+from flows.running import make_plan, nothing_done, open_ledger, run_flow
 from storage.errors import InputError, SolonError
 from storage.ledger import Ledger
 from storage.lineage import trace
@@ -70,10 +69,15 @@ def refresh(
 def train(
     recipe: RecipeOption = "demo",
     set_: SetOption = None,
-    until: UntilOption = "ppo",
+    until: Annotated[
+        str, typer.Option("--until", help=f"Stop after: {', '.join(recipes.STAGES)}.")
+    ] = "ppo",
     as_json: JsonOption = False,
 ) -> None:
     """SFT, reward model, DPO and PPO on rows that are there."""
+    if until not in recipes.STAGES:
+        stages = ", ".join(recipes.STAGES)
+        raise InputError(until, "this is no stage of training", f"use {stages}", "--until")
     _run("train", recipe, set_, until, as_json)
 
 
@@ -93,7 +97,7 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """What a run would reuse, generate and train, and what it would cost. Writes nothing."""
-    made, _ = _plan(recipe, recipes.parse_overrides(set_ or []), _step(until))
+    made, _ = make_plan(recipe, recipes.parse_overrides(set_ or []), _step(until))
     if as_json:
         _print_json(made.to_json())
         return
@@ -198,13 +202,13 @@ def _run(
 ) -> None:
     started = time.monotonic()
     overrides, step = recipes.parse_overrides(set_ or []), _step(until)
-    made, inputs = _plan(recipe, overrides, step)
+    made, inputs = make_plan(recipe, overrides, step)
     workspace = Workspace.open()
     if made.is_empty:
-        result = _nothing_done(made, inputs, workspace)
+        result = nothing_done(made, inputs, workspace)
         err.print("nothing to do: every row and checkpoint is there")
     else:
-        result = _run_flow(flow, recipe, overrides, step, workspace)
+        result = run_flow(flow, recipe, overrides, step, workspace, err)
     if as_json:
         _print_json(result)
         return
@@ -212,73 +216,6 @@ def _run(
     for line in show.run_lines(result):
         out.print(line, markup=False, highlight=False)
     out.print(f"{time.monotonic() - started:.0f} s", highlight=False)
-
-
-def _run_flow(
-    flow: str,
-    recipe: str,
-    overrides: dict[str, Any],
-    until: recipes.Step | None,
-    workspace: Workspace,
-) -> dict[str, Any]:
-    """Start a server for the time of the run, then the flow in this process."""
-    from flows import progress, server
-    from flows.console import BarProgress
-
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    workspace.create()
-    bar = BarProgress(err)
-    progress.use(bar)
-    with server.running(workspace):
-        from flows import align
-
-        parameters: dict[str, Any] = {"recipe": recipe, "overrides": overrides}
-        if flow in ("align", "train"):
-            parameters["until"] = until
-        try:
-            return dict(getattr(align, flow)(**parameters))
-        finally:
-            bar.close()
-
-
-def _nothing_done(made: Plan, inputs: Inputs, workspace: Workspace) -> dict[str, Any]:
-    """The result of a run that had nothing to do: the same ids as the run that made them."""
-    ids = {name: step.id for name, step in made.steps.items()}
-    report = None
-    if evaluation := ids.get("evaluate"):
-        found = _ledger().query(
-            "SELECT run_id FROM checkpoints WHERE checkpoint_id = ?", [evaluation]
-        )
-        report = str(workspace.reports / found[0]["run_id"] / "report.md") if found else None
-    return {
-        "run_id": None,
-        "recipe": inputs.recipe.name,
-        "workspace": str(workspace.root),
-        "steps": [
-            {
-                "step": step.step,
-                "reused": step.reused,
-                "generated": 0,
-                "excluded": step.excluded,
-                "trained": 0,
-                "id": step.id,
-                "duration_s": 0.0,
-            }
-            for step in made.steps.values()
-        ],
-        "exclusions": [],
-        "snapshots": {"sft": made.sft_rows_id, "preferences": ids.get("pairs")},
-        "checkpoints": {stage: ids.get(stage) for stage in recipes.STAGES},
-        "report": report,
-    }
-
-
-def _plan(
-    recipe: str, overrides: dict[str, Any], until: recipes.Step | None
-) -> tuple[Plan, Inputs]:
-    workspace, ledger = Workspace.open(), _ledger()
-    inputs = read_inputs(recipes.load(recipe, overrides), workspace, ledger)
-    return Planner(inputs, workspace, ledger).make(until), inputs
 
 
 def _trace(name: str, direction: Literal["up", "down"], mermaid: bool, as_json: bool) -> None:
@@ -293,7 +230,7 @@ def _trace(name: str, direction: Literal["up", "down"], mermaid: bool, as_json: 
 
 
 def _ledger() -> Ledger:
-    return Ledger(Workspace.open().ledger, holder="solon " + " ".join(sys.argv[1:2]))
+    return open_ledger(Workspace.open())
 
 
 def _step(until: str | None) -> recipes.Step | None:
@@ -321,9 +258,9 @@ def main() -> NoReturn:
     except (SolonError, ConstitutionError) as error:
         print(f"error: {error}", file=sys.stderr)
         code = error.exit_code
-    except KeyboardInterrupt:
-        print("stopped: what was committed is kept, the next run goes on from it", file=sys.stderr)
-        code = 130
+    except OSError as error:
+        print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        code = 1
     _leave(code)
 
 

@@ -51,9 +51,11 @@ def complete_chunk(name: str, chunk: Chunk) -> dict[str, int]:
     if chunk.next_job:
         session.warm_up(chunk.next_job)
     with device_slot(session):
-        chunk.answers = complete(
-            session.ledger, session.engine, session.run_id, chunk.calls, on_progress
-        )
+        chunk.answers = look_up(session.ledger, chunk.calls)  # another run may have been here
+        rest = [call for call in chunk.calls if call.completion_id not in chunk.answers]
+        if rest:
+            made = complete(session.ledger, session.engine, session.run_id, rest, on_progress)
+            chunk.answers |= made | look_up(session.ledger, rest)  # the first committed text counts
     return {
         "rows": len(chunk.answers),
         "tokens": sum(a.completion_tokens for a in chunk.answers.values()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,10 @@ def export_snapshot(ledger: Ledger, name: str, format: str, out: Path) -> dict[s
     out.mkdir(parents=True, exist_ok=True)
     for is_held_out, split in SPLITS.items():
         _write(out, split, format, [row for row in rows if row["is_held_out"] is is_held_out])
-    (out / "README.md").write_text(_card(ledger, found, format), encoding="utf-8")
+    splits = [
+        split for held, split in SPLITS.items() if any(r["is_held_out"] is held for r in rows)
+    ]
+    (out / "README.md").write_text(_card(ledger, found, format, splits), encoding="utf-8")
     held_out = sum(row["is_held_out"] for row in rows)
     return {"id": dataset_id, "rows": len(rows), "held_out": held_out, "out": str(out.absolute())}
 
@@ -97,7 +100,7 @@ def _as_transcripts(row: Row) -> dict[str, str]:
     return {name: f"{before}\n\nAssistant: {row[name]}" for name in ("chosen", "rejected")}
 
 
-def _card(ledger: Ledger, found: Row, format: str) -> str:
+def _card(ledger: Ledger, found: Row, format: str, splits: Sequence[str]) -> str:
     """README.md of the export: what it is and which principles, model and run made it."""
     run = ledger.query(
         "SELECT r.recipe, r.git_commit, c.name, c.constitution_id FROM runs r"
@@ -111,7 +114,7 @@ def _card(ledger: Ledger, found: Row, format: str) -> str:
         " JOIN models m USING (model_id) WHERE d.dataset_id = ?",
         [found["dataset_id"]],
     )
-    lines = [*_front_matter(format), f"# {found['kind']} {found['dataset_id']}", ""]
+    lines = [*_front_matter(format, splits), f"# {found['kind']} {found['dataset_id']}", ""]
     lines += [f"{found['row_count']} rows to train on, {found['held_out_count']} held out.", ""]
     lines += [f"- recipe: {markdown_cell(str(r['recipe']))}, code {r['git_commit']}" for r in run]
     lines += [
@@ -125,8 +128,8 @@ def _card(ledger: Ledger, found: Row, format: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _front_matter(format: str) -> Iterable[str]:
+def _front_matter(format: str, splits: Sequence[str]) -> Sequence[str]:
     if format != "hf":
         return []
-    splits = [f"  - split: {name}\n    path: data/{name}.parquet" for name in SPLITS.values()]
-    return ["---", "configs:", "- config_name: default", "  data_files:", *splits, "---", ""]
+    files = [f"  - split: {name}\n    path: data/{name}.parquet" for name in splits]
+    return ["---", "configs:", "- config_name: default", "  data_files:", *files, "---", ""]

@@ -55,6 +55,9 @@ class History:
             self.ledger.query("SELECT 1 FROM checkpoints WHERE checkpoint_id = ?", [checkpoint_id])
         )
 
+    def has_metrics(self, subject_id: str) -> bool:
+        return bool(self.ledger.query("SELECT 1 FROM metrics WHERE subject_id = ?", [subject_id]))
+
     def known(self, table: str, column: str, ids: set[str]) -> int:
         """How many of these ids a table has."""
         sql = f"SELECT count(*) AS n FROM {table} WHERE {column} IN (SELECT unnest(?::VARCHAR[]))"

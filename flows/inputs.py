@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from constitution.assign import assign
 from constitution.load import load as load_constitution
 from constitution.load import resolve
 from constitution.schema import Constitution
-from flows.recipe import Recipe, Step
+from flows.recipe import Recipe, Step, at_most
 from storage.errors import InputError
 from storage.ids import content_id
 from storage.ledger import Ledger
@@ -116,17 +118,38 @@ def read_inputs(recipe: Recipe, workspace: Workspace, ledger: Ledger) -> Inputs:
     return Inputs(recipe, constitution, path, tuple(batch.prompts), unused, info)
 
 
+def check_held_out(inputs: Inputs, until: Step | None) -> None:
+    """Raise InputError where a run that evaluates has no held-out prompt to do it with."""
+    if at_most("evaluate", until) and not inputs.evaluation_prompts:
+        raise InputError(
+            f"{len(inputs.prompts)} prompts",
+            "none of them is held out for the evaluation",
+            "take more prompts, raise prompts.held_out_percent, or stop with --until ppo",
+            "prompts",
+        )
+
+
+def count_exclusions(exclusions: Iterable[Exclusion]) -> list[dict[str, Any]]:
+    """`[{"step", "reason", "rows"}]`, most rows first."""
+    counts = Counter((found.step, found.reason) for found in exclusions)
+    return [{"step": s, "reason": r, "rows": n} for (s, r), n in counts.most_common()]
+
+
 def find_checkpoint(ledger: Ledger, workspace: Workspace, name: str) -> tuple[str, Path, str]:
     """(checkpoint id, its adapter's folder, its base's reference) of a checkpoint id or ref."""
     found = ledger.query(
         "SELECT c.checkpoint_id, c.path, m.reference FROM checkpoints c"
         " JOIN models m ON m.model_id = c.base_model_id"
-        " WHERE c.checkpoint_id = coalesce((SELECT target_id FROM refs WHERE name = ?), ?)",
+        " WHERE c.checkpoint_id = coalesce((SELECT target_id FROM refs WHERE name = ?), ?)"
+        " AND c.stage IN ('sft', 'dpo', 'ppo')",
         [name, name],
     )
     if not found:
         raise InputError(
-            name, "no checkpoint has this id or ref", "see solon why latest/ppo", "model"
+            name,
+            "no checkpoint of a policy has this id or ref",
+            "see solon why latest/ppo",
+            "model",
         )
     row = found[0]
     return row["checkpoint_id"], workspace.root / row["path"] / "adapter", row["reference"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from flows.inputs import Inputs
 from flows.recipe import Step
-from storage.ids import dataset_id
+from tasks.generation.record import Snapshot
 from tasks.generation.snapshots import Rows
 
 
@@ -37,5 +37,9 @@ def parents_of(inputs: Inputs, stage: Step, checkpoints: dict[str, str]) -> dict
 
 
 def evaluation_components(inputs: Inputs, checkpoints: dict[str, str]) -> dict[str, Any]:
-    answered = dataset_id("prompts", [prompt.prompt_id for prompt in inputs.evaluation_prompts])
-    return inputs.components("evaluate", answered, checkpoints)
+    return inputs.components("evaluate", evaluation_snapshot(inputs).dataset_id, checkpoints)
+
+
+def evaluation_snapshot(inputs: Inputs) -> Snapshot:
+    """The held-out prompts that every policy answers."""
+    return Snapshot("prompts", (), tuple(p.prompt_id for p in inputs.evaluation_prompts))

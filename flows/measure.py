@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from flows.keys import evaluation_components
+from flows.inputs import count_exclusions
+from flows.keys import evaluation_components, evaluation_snapshot
 from flows.recipe import STAGES
 from flows.session import Session
 from flows.training import Job, ensure, learned
 from storage.artifacts import artifact_path
-from storage.errors import SolonError
 from storage.ledger import insert
 from tasks.evaluation.metrics import summarise
 from tasks.evaluation.report import ReportData, StageResult, write_report
+from tasks.generation.record import record_snapshot
 from tasks.generation.snapshots import Rows
 from tasks.training.keys import checkpoint_id
 
@@ -29,10 +29,7 @@ def evaluate_checkpoints(session: Session, checkpoints: dict[str, str]) -> str:
         {"id": p.prompt_id, "messages": list(p.messages), "category": p.category}
         for p in inputs.evaluation_prompts
     ]
-    if not prompts:
-        raise SolonError(
-            "evaluate: no prompt is held out: raise prompts.held_out_percent or the limit"
-        )
+    record_snapshot(session.ledger, session.run_id, evaluation_snapshot(inputs))
     parts = evaluation_components(inputs, checkpoints)
     adapters = {name: _adapter(session, checkpoints[name]) for name in POLICIES}
     extra = {
@@ -75,7 +72,7 @@ def _record_metrics(session: Session, evaluation_id: str) -> None:
 def report(
     session: Session, rows: Rows, checkpoints: dict[str, str], evaluation_id: str | None
 ) -> Path:
-    """Write the run's report into the workspace's reports folder; returns report.md."""
+    """Write the report into the folder of the evaluation, else of the run; returns report.md."""
     inputs = session.inputs
     answers = _answers(session, evaluation_id) if evaluation_id else []
     data = ReportData(
@@ -92,7 +89,10 @@ def report(
             "pairs": len(rows.preferences.training) + len(rows.preferences.held_out),
             "held-out pairs": len(rows.preferences.held_out),
         },
-        exclusions=exclusions_of(session, rows),
+        exclusions=[
+            (found["step"], found["reason"], found["rows"])
+            for found in count_exclusions([*inputs.exclusions, *rows.exclusions])
+        ],
         stages=[
             _stage(session, stage, checkpoints[stage]) for stage in STAGES if stage in checkpoints
         ],
@@ -100,13 +100,7 @@ def report(
         answers=answers,
         samples=session.recipe.evaluation.samples,
     )
-    return write_report(session.workspace.reports / session.run_id, data)
-
-
-def exclusions_of(session: Session, rows: Rows) -> list[tuple[str, str, int]]:
-    """(step, reason, rows) of everything this run did not use."""
-    counts = Counter((e.step, e.reason) for e in (*session.inputs.exclusions, *rows.exclusions))
-    return [(step, reason, count) for (step, reason), count in counts.most_common()]
+    return write_report(session.workspace.reports / (evaluation_id or session.run_id), data)
 
 
 def _stage(session: Session, stage: str, found: str) -> StageResult:

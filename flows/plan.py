@@ -7,7 +7,6 @@ the ledger has, and max that none does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +18,8 @@ from flows.recipe import STAGES, Step, at_most
 from storage.artifacts import artifact_path, is_whole
 from storage.ledger import Ledger
 from storage.workspace import Workspace
-from tasks.generation.calls import Answer, Call, principle_id
+from tasks.generation.assemble import Exclusion
+from tasks.generation.calls import Answer, principle_id
 from tasks.generation.memo import look_up
 from tasks.generation.snapshots import Rows, assemble
 from tasks.generation.walk import Level, walk
@@ -45,12 +45,13 @@ class StepPlan:
 class Plan:
     """The steps in order, why each is a miss, and the cost.
 
-    `to_record`: rows whose text is known and whose provenance is not in the ledger yet.
+    `to_record`: rows and artifacts that are there and that the ledger does not know yet.
     """
 
     steps: dict[str, StepPlan] = field(default_factory=dict)
     why: list[dict[str, Any]] = field(default_factory=list)
     cost: dict[str, Any] = field(default_factory=dict)
+    exclusions: list[Exclusion] = field(default_factory=list)
     to_record: int = 0
     sft_rows_id: str | None = None
 
@@ -87,9 +88,12 @@ class Planner:
         self.inputs, self.workspace, self.ledger = inputs, workspace, ledger
         self.plan = Plan()
         self.history = History(ledger)
+        self.until: Step | None = None
+        self.roots: dict[str, str] = {}
         self.slugs = {principle_id(p): p.slug for p in inputs.constitution.principles}
 
     def make(self, until: Step | None = None) -> Plan:
+        self.until = until
         rows = self._data(until)
         if at_most("sft", until):
             self._training(rows, until)
@@ -105,9 +109,8 @@ class Planner:
         if not at_most("pairs", until):
             return None
         pairs = self.plan.steps["pairs"] = StepPlan("pairs")
-        if walked.waiting:
-            pairs.to_generate = (0, len(walked.waiting))
-            return None
+        waiting = {prompt.prompt_id for prompt in walked.waiting}
+        walked.steps = [s for s in walked.steps if s.turn.prompt.prompt_id not in waiting]
         recipe = self.inputs.recipe
         rows = assemble(
             walked,
@@ -115,11 +118,15 @@ class Planner:
             recipe.prompts.held_out_percent,
             recipe.snapshots.sft_rounds == "last",
         )
-        pairs.id, pairs.excluded = rows.preferences.dataset_id, len(rows.exclusions)
         distinct = {pair.pair_id for pair in rows.pairs.values()}
         known = self.history.known("pairs", "pair_id", distinct)
         pairs.reused, new = known, len(distinct) - known
-        pairs.to_generate = (new, new)
+        pairs.to_generate = (new, new + len(waiting))
+        pairs.excluded = len(rows.exclusions)
+        if waiting:
+            return None
+        pairs.id = rows.preferences.dataset_id
+        self.plan.exclusions = [*self.inputs.exclusions, *rows.exclusions]
         steps = {step.revision_id for step in walked.steps}
         snapshots = {rows.sft.dataset_id, rows.preferences.dataset_id}
         self.plan.to_record = (
@@ -133,8 +140,9 @@ class Planner:
 
     def _answer(self, level: Level) -> dict[str, Answer]:
         """Answer what the ledger can; count the rest."""
-        if level.step not in self.plan.steps:
-            return {}
+        beyond = level.round and not at_most("revisions", self.until)
+        if level.step not in self.plan.steps or beyond:
+            return {}  # the run ends before it
         found = look_up(self.ledger, level.calls)
         missing = list(
             {c.completion_id: c for c in level.calls if c.completion_id not in found}.values()
@@ -148,14 +156,7 @@ class Planner:
             step.rounds.append(
                 {"round": level.round, "reused": len(found), "to_generate": list(more)}
             )
-        self.plan.why += self._why(missing)
-        return found
-
-    def _why(self, missing: Sequence[Call]) -> list[dict[str, Any]]:
-        found = causes(self.ledger, missing, self.slugs)
-        for cause in found:
-            upstream = cause["component"] == "upstream" and self.plan.why
-            cause["root"] = self.plan.why[0]["component"] if upstream else cause["component"]
+        self.plan.why += causes(self.ledger, missing, self.slugs, self.roots)
         return found
 
     def _training(self, rows: Rows | None, until: Step | None) -> None:
@@ -176,8 +177,9 @@ class Planner:
         """Plan one checkpoint or evaluation by its key; returns its id."""
         found = step.id = checkpoint_id(parts)
         is_known = self.history.has(found)
-        if is_known and is_whole(artifact_path(self.workspace, found)):
+        if is_whole(artifact_path(self.workspace, found)):
             step.reused = 1
+            self.plan.to_record += not is_known
             return found
         step.to_train = (1, 1)
         before = self.history.latest_components(step.step)
@@ -203,4 +205,7 @@ class Planner:
         if len(known) < len(STAGES):
             step.to_train = (0 if self.history.latest_components("evaluate") else 1, 1)
             return
-        self._artifact(step, evaluation_components(self.inputs, known))
+        found = self._artifact(step, evaluation_components(self.inputs, known))
+        report = self.workspace.reports / found / "report.md"
+        is_told = self.history.has_metrics(found) and report.is_file()
+        self.plan.to_record += bool(step.reused) and not is_told

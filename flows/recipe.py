@@ -26,6 +26,7 @@ MAX_BYTES = 1 << 20
 Step = Literal[
     "drafts", "critiques", "revisions", "pairs", "sft", "reward", "dpo", "ppo", "evaluate"
 ]
+Stage = Literal["sft", "reward", "dpo", "ppo"]
 STEPS: tuple[Step, ...] = (
     *("drafts", "critiques", "revisions", "pairs"),
     *("sft", "reward", "dpo", "ppo", "evaluate"),

@@ -17,7 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from storage.errors import SolonError
@@ -35,11 +35,16 @@ SCHEDULING = ("SCHEDULER", "LATE_RUNS", "CANCELLATION_CLEANUP", "PAUSE_EXPIRATIO
 def login(workspace: Workspace) -> str:
     """The workspace's `user:password`; drawn once and kept where only the user can read it."""
     path = workspace.prefect / "login"
-    if not path.exists():
+    if not (path.exists() and path.read_text().strip()):
         workspace.prefect.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        path.unlink(missing_ok=True)  # left empty by a process that was killed
+        draft = path.with_name(f"login-{secrets.token_hex(4)}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         os.write(descriptor, f"solon:{secrets.token_urlsafe(18)}".encode())
         os.close(descriptor)
+        with suppress(FileExistsError):  # another process was first: its login counts
+            os.link(draft, path)
+        draft.unlink()
     return path.read_text().strip()
 
 
@@ -48,6 +53,7 @@ def environment(workspace: Workspace, port: int, is_scheduling: bool) -> dict[st
     url, secret = f"http://{HOST}:{port}", login(workspace)
     settings = {
         "DO_NOT_TRACK": "1",
+        "NO_PROXY": ",".join(filter(None, [HOST, os.environ.get("NO_PROXY")])),
         "PREFECT_HOME": str(workspace.prefect),
         "PREFECT_API_URL": f"{url}/api",
         "PREFECT_API_AUTH_STRING": secret,
@@ -78,10 +84,11 @@ def running(workspace: Workspace, port: int | None = None) -> Iterator[str]:
     """
     given = os.environ.get("PREFECT_API_URL")
     if given and port is None:
-        from flows.slot import ensure_limit
-
-        ensure_limit()
-        yield given
+        _greet(given)
+        try:
+            yield given
+        finally:
+            _send_what_is_left()
         return
     chosen = port or free_port()
     settings = environment(workspace, chosen, is_scheduling=port is not None)
@@ -106,6 +113,18 @@ def running(workspace: Workspace, port: int | None = None) -> Iterator[str]:
             del os.environ["PREFECT_API_URL"]
 
 
+def _greet(url: str) -> None:
+    """Make a server that someone named ready for a run; SolonError where it does not answer."""
+    slot = importlib.import_module("flows.slot")
+    try:
+        slot.ensure_limit()
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise SolonError(
+            f"PREFECT_API_URL={url}: no Prefect server to use there: {reason}"
+        ) from error
+
+
 def _start(workspace: Workspace, port: int) -> subprocess.Popen[bytes]:
     with (workspace.prefect / "server.log").open("ab") as log:
         return subprocess.Popen(
@@ -114,17 +133,19 @@ def _start(workspace: Workspace, port: int) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=log,
             cwd=workspace.prefect,
+            start_new_session=True,  # Ctrl-C is for the run, which still needs its server
             env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
         )
 
 
 def _wait_until_healthy(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     deadline = time.monotonic() + START_WAIT_S
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
         try:
-            with urllib.request.urlopen(f"http://{HOST}:{port}/api/health", timeout=2):
+            with opener.open(f"http://{HOST}:{port}/api/health", timeout=2):
                 return
         except (OSError, urllib.error.URLError):
             time.sleep(0.1)

@@ -6,32 +6,21 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-import os
-import platform
-import subprocess
 import time
-import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from flows import progress
-from flows.inputs import Inputs, find_checkpoint, read_inputs
-from flows.recipe import Recipe, Step
-from storage.code import ROOT
+from flows.inputs import Inputs, find_checkpoint
+from flows.recipe import Recipe
 from storage.errors import InputError
 from storage.ledger import Ledger, insert, now
 from storage.workspace import Workspace
 from tasks import models
 from tasks.generation.engine import Engine, WorkerEngine
-from tasks.generation.record import (
-    record_constitution,
-    record_exclusions,
-    record_model,
-    record_prompts,
-)
 from tasks.generation.scripted import ScriptedEngine
 from tasks.process import Worker, warm_up
 
@@ -71,7 +60,7 @@ class Session:
             self._model = models.prepare(
                 self.recipe.model,
                 self.workspace,
-                on_event=_hear,
+                on_event=hearer(PREPARING),
                 find_checkpoint=partial(find_checkpoint, self.ledger, self.workspace),
             )
         return self._model
@@ -95,7 +84,7 @@ class Session:
             batch_tokens=generation.batch_tokens,
             batch_rows=generation.batch_rows,
             threads=self.recipe.threads,
-            on_event=_hear,
+            on_event=hearer("generate"),
         )
 
     def close_engine(self) -> None:
@@ -112,7 +101,7 @@ class Session:
     def warm_worker(self, job: str) -> Worker | None:
         """The worker that was warmed up for this job, if there is one; another's is ended."""
         found, self._warm = self._warm, None
-        if found is not None and found.job != job:
+        if found is not None and not (found.job == job and found.is_alive):
             found.close()
             return None
         return found
@@ -151,10 +140,26 @@ class Session:
             insert(con, "decisions", values)
 
 
-def _hear(event: dict[str, Any]) -> None:
-    """Pass on what a worker says; `progress` events without a step of ours are its conversions."""
-    if event["event"] == "log":
-        progress.current().say(event["message"])
+def hearer(step: str) -> Callable[[dict[str, Any]], None]:
+    """Shows a worker's events as they come: what it says, and how far it is in `step`."""
+    bar, is_started = progress.current(), False
+
+    def hear(event: dict[str, Any]) -> None:
+        nonlocal is_started
+        if event["event"] == "log":
+            bar.say(event["message"])
+        elif event["event"] == "progress":
+            if not is_started:
+                bar.start(step, event["total"], event.get("unit", "steps"))
+                is_started = True
+            numbers = {name: value for name, value in event.items() if isinstance(value, float)}
+            note = " ".join(f"{name} {value:.3g}" for name, value in numbers.items())
+            bar.update(event["done"], event["total"], note)
+
+    return hear
+
+
+PREPARING = "preparing the model, once"
 
 
 def check_context(model: Path, recipe: Recipe) -> None:
@@ -173,103 +178,6 @@ def check_context(model: Path, recipe: Recipe) -> None:
             "lower generation.max_prompt_tokens",
             "generation",
         )
-
-
-@contextmanager
-def open_session(recipe: Recipe, until: Step | None, flow_run_id: str | None) -> Iterator[Session]:
-    """Check the inputs, then open a run in the ledger and close it as it ends, however it ends."""
-    workspace = Workspace.open()
-    run_id = f"run_{uuid.uuid4().hex}"
-    ledger = Ledger(workspace.ledger, holder=run_id)
-    inputs = read_inputs(recipe, workspace, ledger)
-    workspace.create()
-    if inputs.model.model_id is None:
-        models.prepare(recipe.model, workspace, on_event=_hear)
-        inputs = read_inputs(recipe, workspace, ledger)
-    _record_inputs(ledger, inputs, run_id, until, flow_run_id)
-    session = Session(inputs, workspace, ledger, run_id)
-    try:
-        yield session
-    except BaseException as error:
-        _end(ledger, run_id, "failed", " ".join(str(error).split())[:500] or type(error).__name__)
-        raise
-    else:
-        _end(ledger, run_id, "completed", None)
-    finally:
-        session.close()
-
-
-def _record_inputs(
-    ledger: Ledger, inputs: Inputs, run_id: str, until: Step | None, flow_run_id: str | None
-) -> None:
-    recipe = inputs.recipe
-    constitution_id = record_constitution(
-        ledger, inputs.constitution, inputs.constitution_path.name
-    )
-    run = {
-        "run_id": run_id,
-        "constitution_id": constitution_id,
-        "flow_run_id": flow_run_id,
-        "recipe": recipe.name,
-        "settings": recipe.model_dump_json(),
-        "until": until,
-        "git_commit": git_commit(),
-        "host": platform.node(),
-        "pid": os.getpid(),
-        "state": "running",
-        "message": None,
-        "started_at": now(),
-        "ended_at": None,
-    }
-    with ledger.transaction() as con:
-        insert(con, "runs", [run])
-    record_models(ledger, inputs)
-    record_prompts(ledger, inputs.prompts)
-    record_exclusions(ledger, run_id, inputs.exclusions)
-
-
-def record_models(ledger: Ledger, inputs: Inputs) -> None:
-    """Keep the base that is trained and, where it is another one, the model that generates."""
-    model, generator = inputs.model, inputs.method.model_id
-    if model.base_model_id is None:
-        record_model(ledger, inputs.base_model_id, model.kind, inputs.recipe.model)
-    if generator != inputs.base_model_id:
-        scripted = inputs.recipe.generation.engine == "scripted"
-        kind = "scripted" if scripted else model.kind
-        reference = "scripted" if scripted else inputs.recipe.model
-        record_model(ledger, generator, kind, reference, model.base_model_id)
-
-
-def _end(ledger: Ledger, run_id: str, state: str, message: str | None) -> None:
-    with ledger.transaction() as con:
-        con.execute(
-            "UPDATE runs SET state = ?, message = ?, ended_at = ? WHERE run_id = ?",
-            [state, message, now(), run_id],
-        )
-
-
-def git_commit() -> str | None:
-    """The code's commit, `-dirty` where tracked files have changes; None outside a checkout."""
-    try:
-        found = subprocess.run(
-            [
-                "git",
-                "-C",
-                str(ROOT),
-                "describe",
-                "--always",
-                "--dirty",
-                "--abbrev=40",
-                "--exclude=*",
-            ],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip() or None
 
 
 @contextmanager

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +15,14 @@ from prefect.cache_policies import CachePolicy
 from prefect.context import TaskRunContext
 
 from flows import progress
-from flows.inputs import Inputs
 from flows.keys import parents_of, stage_components
 from flows.recipe import Step
-from flows.session import Session, timed
+from flows.session import Session, hearer, timed
 from flows.slot import device_slot
+from flows.stage_rows import stage_rows, write_rows
 from storage.artifacts import artifact_path, is_whole, writing
 from storage.errors import SolonError
 from storage.ledger import insert, now, point
-from tasks.generation.record import Snapshot
 from tasks.generation.snapshots import Rows
 from tasks.process import run_job
 from tasks.training.keys import WITHOUT_EFFECT, changes, checkpoint_id
@@ -43,6 +41,9 @@ class StageKey(CachePolicy):
         **kwargs: Any,
     ) -> str:
         return f"{inputs['stage']}-{inputs['artifact_id']}"
+
+
+RESULT = "result.json"
 
 
 class Job:
@@ -70,25 +71,40 @@ class Job:
     cache_result_in_memory=False,
 )
 def make(stage: str, artifact_id: str, job: Job) -> dict[str, Any]:
-    """Make an artifact in a worker, then tell the ledger. Returns its manifest in short.
+    """Make an artifact, where it is not whole; tell the ledger, where it does not know it.
 
-    Does nothing where the artifact is there and the ledger knows it (Prefect's memory was lost).
+    A run that was killed between the two left a whole artifact, which is taken over as it is.
     """
-    session, started = job.session, time.monotonic()
+    session = job.session
     path = artifact_path(session.workspace, artifact_id)
-    if is_known(session, artifact_id) and is_whole(path):
-        return {"id": artifact_id, "stage": stage}
+    is_made = not is_whole(path)
+    if is_made:
+        _produce(stage, artifact_id, job)
+    if is_made or not is_known(session, artifact_id):
+        _record(session, stage, artifact_id, job)
+    shutil.rmtree(session.workspace.state / artifact_id, ignore_errors=True)
+    return {"id": artifact_id, "stage": stage}
+
+
+def _produce(stage: str, artifact_id: str, job: Job) -> None:
+    """Run the stage's job in a worker, the device held, and keep its result in the artifact."""
+    session = job.session
     session.close_engine()
+    with device_slot(session):
+        if not is_whole(artifact_path(session.workspace, artifact_id)):  # another run's, meanwhile
+            _run_in_worker(stage, artifact_id, job)
+
+
+def _run_in_worker(stage: str, artifact_id: str, job: Job) -> None:
+    session, started = job.session, time.monotonic()
     warm = session.warm_worker(stage)
-    with device_slot(session), writing(session.workspace, artifact_id, components=job.parts) as out:
+    with writing(session.workspace, artifact_id, components=job.parts) as out:
         spec = _spec(stage, artifact_id, job, out)
         if job.next_stage:
             session.warm_up(job.next_stage)
-        result = run_job(spec, session.log(stage), _listener(stage), warm)
-    duration_s = time.monotonic() - started
-    _record(session, stage, artifact_id, job, result, duration_s)
-    shutil.rmtree(session.workspace.state / artifact_id, ignore_errors=True)
-    return {"id": artifact_id, "stage": stage, "metrics": result.get("metrics", {})}
+        result = run_job(spec, session.log(stage), hearer(stage), warm)
+        result["duration_s"] = round(time.monotonic() - started, 3)
+        (out / RESULT).write_text(json.dumps(result, indent=1), encoding="utf-8")
 
 
 def ensure(session: Session, stage: Step, artifact_id: str, job: Job) -> str:
@@ -99,13 +115,12 @@ def ensure(session: Session, stage: Step, artifact_id: str, job: Job) -> str:
         known, whole = is_known(session, artifact_id), is_whole(path)
         if known and whole:
             session.decide(stage, artifact_id, "HIT")
-            result.reused = 1
             make(stage, artifact_id, job)
         else:
-            verdict = "REPAIRED" if known else "MISS"
+            verdict = "REPAIRED" if known or whole else "MISS"
             session.decide(stage, artifact_id, verdict, why=_changes(session, stage, job.parts))
             make.with_options(refresh_cache=True)(stage, artifact_id, job)
-            result.trained = 1
+        result.reused, result.trained = int(whole), int(not whole)
         result.id = artifact_id
         point(session.ledger, f"latest/{stage}", artifact_id)
     return artifact_id
@@ -122,7 +137,7 @@ def train_stage(
     inputs = session.inputs
     parts = stage_components(inputs, stage, rows, checkpoints)
     parents = parents_of(inputs, stage, checkpoints)
-    job = Job(session, parts, parents, _data(inputs, stage, rows), next_stage=next_stage)
+    job = Job(session, parts, parents, stage_rows(inputs, stage, rows), next_stage=next_stage)
     if not job.data["train"]:
         raise SolonError(
             f"{stage}: no rows to train on (all were excluded): raise prompts.limit or"
@@ -169,7 +184,7 @@ def _spec(stage: str, artifact_id: str, job: Job, out: Path) -> dict[str, Any]:
     state = session.workspace.state / artifact_id
     state.mkdir(parents=True, exist_ok=True)
     folder = session.log(stage).parent
-    paths = {name: _write_rows(folder / f"{stage}-{name}.jsonl", r) for name, r in job.data.items()}
+    paths = {name: write_rows(folder / f"{stage}-{name}.jsonl", r) for name, r in job.data.items()}
     adapters = {
         role: str(artifact_path(session.workspace, parent) / "adapter")
         for role, parent in job.parents.items()
@@ -197,43 +212,10 @@ def _without_effect(session: Session, stage: str) -> dict[str, Any]:
     return {name: value for name, value in dict(settings).items() if name in WITHOUT_EFFECT}
 
 
-def _write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> str:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    return str(path)
-
-
-def _listener(stage: str) -> Any:
-    """Shows a worker's progress events as they come."""
-    bar, started = progress.current(), False
-
-    def hear(event: dict[str, Any]) -> None:
-        nonlocal started
-        if event["event"] == "progress":
-            if not started:
-                bar.start(stage, event["total"], event.get("unit", "steps"))
-                started = True
-            shown = {k: v for k, v in event.items() if isinstance(v, float)}
-            bar.update(
-                event["done"], event["total"], " ".join(f"{k} {v:.3g}" for k, v in shown.items())
-            )
-        elif event["event"] == "log":
-            bar.say(event["message"])
-
-    return hear
-
-
-def _record(
-    session: Session,
-    stage: str,
-    artifact_id: str,
-    job: Job,
-    result: dict[str, Any],
-    duration_s: float,
-) -> None:
+def _record(session: Session, stage: str, artifact_id: str, job: Job) -> None:
+    """Tell the ledger of an artifact: the checkpoint and its metrics."""
     parts, path = job.parts, artifact_path(session.workspace, artifact_id)
+    result = json.loads((path / RESULT).read_text(encoding="utf-8"))
     counts = {k: v for k, v in result.items() if k in ("steps", "trainable_parameters")}
     metrics = result.get("metrics", {}) | counts
     row = {
@@ -247,7 +229,7 @@ def _record(
         "stage": stage,
         "components": json.dumps(parts, sort_keys=True),
         "path": str(path.relative_to(session.workspace.root)),
-        "duration_s": round(duration_s, 3),
+        "duration_s": result["duration_s"],
         "device": result.get("device"),
         "created_at": now(),
     }
@@ -280,39 +262,3 @@ def learned(metrics: dict[str, Any]) -> tuple[str, float, float] | None:
 def _summary(metrics: dict[str, Any]) -> str:
     found = learned(metrics)
     return "done" if found is None else f"{found[0]} {found[1]:.3f} -> {found[2]:.3f}"
-
-
-def _data(inputs: Inputs, stage: Step, rows: Rows) -> dict[str, list[dict[str, Any]]]:
-    """The rows a stage reads, train and eval, each in the order of their ids."""
-    messages = {prompt.prompt_id: list(prompt.messages) for prompt in inputs.prompts}
-    if stage == "sft":
-        by_id: dict[str, dict[str, Any]] = {
-            e.example_id: {
-                "id": e.example_id,
-                "messages": messages[e.prompt_id],
-                "response": e.response,
-            }
-            for e in rows.examples.values()
-        }
-        return _split(by_id, rows.sft)
-    if stage == "ppo":
-        by_id = {
-            prompt_id: {"id": prompt_id, "messages": found} for prompt_id, found in messages.items()
-        }
-        return _split(by_id, inputs.prompt_snapshot)
-    by_id = {
-        p.pair_id: {
-            "id": p.pair_id,
-            "messages": messages[p.prompt_id],
-            "chosen": p.chosen.text,
-            "rejected": p.rejected.text,
-            "preference": p.preference,
-        }
-        for p in rows.pairs.values()
-    }
-    return _split(by_id, rows.preferences)
-
-
-def _split(by_id: dict[str, dict[str, Any]], snapshot: Snapshot) -> dict[str, list[dict[str, Any]]]:
-    sides: dict[str, Sequence[str]] = {"train": snapshot.training, "eval": snapshot.held_out}
-    return {side: [by_id[row_id] for row_id in ids] for side, ids in sides.items()}

@@ -36,7 +36,7 @@ def modules(module: str, root: Path = ROOT) -> dict[str, str]:
         if name in found or path is None:
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        found[name] = digest(ast.dump(_without_docstrings(tree)).encode())
+        found[name] = digest(ast.unparse(_without_docstrings(tree)).encode())
         waiting += _imports(tree, name, path.name == "__init__.py")
     return found
 
@@ -65,12 +65,11 @@ def _imports(tree: ast.AST, name: str, is_package: bool) -> list[str]:
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
+    """Drop every bare string, those below attributes too."""
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        if isinstance(body, list) and len(body) > 1 and _is_docstring(body[0]):
-            del body[0]
-        elif isinstance(body, list) and len(body) == 1 and _is_docstring(body[0]):
-            body[0] = ast.Pass()
+        if isinstance(body, list):
+            node.body = [n for n in body if not _is_docstring(n)] or [ast.Pass()]  # type: ignore[attr-defined]
     return tree
 
 

@@ -58,6 +58,6 @@ def seed_of(row_id: str) -> int:
     return int(row_id.rpartition("_")[2][:16], 16)
 
 
-def dataset_id(kind: str, row_ids: Iterable[str]) -> str:
-    """The id of a set of rows: order does not matter, and a row counts once."""
-    return content_id("dataset", [kind, sorted(set(row_ids))])
+def dataset_id(kind: str, training: Iterable[str], held_out: Iterable[str] = ()) -> str:
+    """The id of a set of rows and its split: order does not matter, and a row counts once."""
+    return content_id("dataset", [kind, sorted(set(training)), sorted(set(held_out))])

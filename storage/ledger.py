@@ -71,7 +71,12 @@ def _connect(path: Path) -> Connection:
         config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"},
     )
     quoted = str(path).replace("'", "''")
-    con.execute(f"ATTACH '{quoted}' AS ledger (STORAGE_VERSION '{STORAGE_VERSION}')")
+    try:
+        con.execute(f"ATTACH '{quoted}' AS ledger (STORAGE_VERSION '{STORAGE_VERSION}')")
+    except duckdb.Error as error:
+        con.close()
+        reason = " ".join(str(error).split())
+        raise SolonError(f"{path}: the ledger cannot be opened: {reason}") from error
     con.execute("USE ledger")
     con.execute("SET TimeZone = 'UTC'")
     return con
@@ -137,6 +142,15 @@ def insert(con: Connection, table: str, values: Sequence[Row], replace: bool = F
     con.execute(f"{verb} INTO {table} ({names}) SELECT {names} FROM incoming")
     con.unregister("incoming")
     return _count(con, table) - before
+
+
+def fill(con: Connection, table: str, key: str, columns: Sequence[str], values: list[Row]) -> None:
+    """Set `columns` of rows that are there where they are null; what is set stays."""
+    names = [key, *columns]
+    con.register("incoming", pa.table({n: _array([row[n] for row in values]) for n in names}))
+    settings = ", ".join(f"{c} = coalesce({table}.{c}, incoming.{c})" for c in columns)
+    con.execute(f"UPDATE {table} SET {settings} FROM incoming WHERE {table}.{key} = incoming.{key}")
+    con.unregister("incoming")
 
 
 def _array(values: list[Any]) -> pa.Array:

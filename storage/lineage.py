@@ -27,6 +27,12 @@ WALK = {
           FROM reached r JOIN lineage_edges e ON e.parent_id = r.id""",
 }
 
+MADE = """
+    SELECT checkpoint_id AS id, stage AS label, components, c.path, run_id, git_commit,
+           c.constitution_id, name AS constitution, duration_s, c.created_at::VARCHAR AS created_at
+    FROM checkpoints c LEFT JOIN runs USING (run_id)
+    LEFT JOIN constitutions k ON k.constitution_id = c.constitution_id"""
+
 # What a reader wants to see of a row, by kind of id.
 DETAILS = {
     "principle": "SELECT principle_id AS id, slug AS label, title, critique, revision"
@@ -34,20 +40,17 @@ DETAILS = {
     "constitution": "SELECT constitution_id AS id, name AS label, version, path FROM constitutions",
     "prompt": "SELECT prompt_id AS id, messages->-1->>'content' AS label, category, source"
     " FROM prompts",
+    "few_shot": "SELECT few_shot_id AS id, 'worked examples' AS label, messages FROM few_shots",
     "model": "SELECT model_id AS id, reference AS label, kind AS model_kind FROM models",
-    "completion": "SELECT completion_id AS id, text AS label, step, round, model_id, finish_reason,"
-    " temperature, top_p, run_id FROM completions",
+    "completion": "SELECT completion_id AS id, text AS label, step, round, model_id, request,"
+    " finish_reason, temperature, top_p, run_id FROM completions",
     "revision": "SELECT revision_id AS id, 'round ' || round AS label, round, principle_id,"
     " prompt_id FROM revisions",
     "example": "SELECT example_id AS id, response AS label, prompt_id FROM examples",
     "pair": "SELECT pair_id AS id, chosen AS label, rejected, prompt_id, preference FROM pairs",
     "dataset": "SELECT dataset_id AS id, kind AS label, row_count, held_out_count FROM datasets",
-    "evaluation": "SELECT checkpoint_id AS id, stage AS label, components, path, run_id"
-    " FROM checkpoints",
-    "checkpoint": "SELECT checkpoint_id AS id, stage AS label, components, c.path, run_id,"
-    " git_commit, c.constitution_id, name AS constitution, duration_s,"
-    " c.created_at::VARCHAR AS created_at FROM checkpoints c LEFT JOIN runs USING (run_id)"
-    " LEFT JOIN constitutions k ON k.constitution_id = c.constitution_id",
+    "checkpoint": MADE,
+    "evaluation": MADE,
 }
 LABEL_CHARS = 80
 DETAILED_NODES = 2000

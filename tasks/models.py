@@ -58,6 +58,7 @@ class ModelInfo:
     kind: Kind
     name: str
     base_model_id: str | None = None
+    checkpoint_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,8 @@ def identify(
     checkpoint_id, adapter, base_reference = find_checkpoint(found.value)
     base = identify(base_reference, workspace, find_checkpoint)
     model_id = adapter_id(adapter, base.model_id, digests) if base.model_id else None
-    return ModelInfo(model_id, "checkpoint", f"{base.name} + {checkpoint_id}", base.model_id)
+    name = f"{base.name} + {checkpoint_id}"
+    return ModelInfo(model_id, "checkpoint", name, base.model_id, checkpoint_id)
 
 
 def prepare(

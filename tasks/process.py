@@ -92,6 +92,10 @@ class Worker:
         self.send(spec)
 
     @property
+    def is_alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def pid(self) -> int:
         return self._process.pid if self._process else 0
 
@@ -158,13 +162,15 @@ class Worker:
         finally:
             os.close(write_end)
             self._started.set()
-        with os.fdopen(read_end, encoding="utf-8") as lines:
-            for line in lines:
-                if line.endswith("\n"):  # a killed child may leave half a line
-                    self._events.put(json.loads(line))
-        if self._process is not None:
-            self._process.wait()
-        self._events.put(None)
+        try:
+            with os.fdopen(read_end, encoding="utf-8") as lines:
+                for line in lines:
+                    if line.endswith("\n"):  # a killed child may leave half a line
+                        self._events.put(json.loads(line))
+            if self._process is not None:
+                self._process.wait()
+        finally:
+            self._events.put(None)
 
     def _fork(self, event_fd: int) -> subprocess.Popen[str]:
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])

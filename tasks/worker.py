@@ -93,6 +93,12 @@ def error_fields(error: BaseException) -> dict[str, Any]:
     return {"kind": type(error).__name__, "message": str(error), "input": is_input, **parts}
 
 
+def device_name() -> str:
+    """The accelerator's name, or cpu; torch is asked only where the job has loaded it."""
+    torch = sys.modules.get("torch")
+    return torch.cuda.get_device_name() if torch and torch.cuda.is_available() else "cpu"
+
+
 def open_report() -> Report:
     """The event pipe; its number is taken out of the environment so that no grandchild uses it."""
     number = os.environ.pop("SOLON_EVENT_FD", "")
@@ -121,7 +127,7 @@ def main(arguments: list[str]) -> int:
             spec = json.loads(sys.stdin.readline() or "null")
             if spec is None:  # the parent had no need of it
                 return 0
-        result = job.run(spec, report)
+        result = {"device": device_name(), **job.run(spec, report)}
         report.event("result", result=result)
     except Exception as error:
         traceback.print_exc()

@@ -264,19 +264,19 @@ COMMENT ON COLUMN pairs.preference IS 'Probability in [0, 1] that chosen is bett
 COMMENT ON COLUMN pairs.created_at IS 'UTC.';
 
 CREATE TABLE exclusions (
+    run_id VARCHAR NOT NULL,
     row_id VARCHAR NOT NULL,
     step VARCHAR NOT NULL,
     reason VARCHAR NOT NULL,
-    run_id VARCHAR NOT NULL,
     detail VARCHAR,
     created_at TIMESTAMPTZ NOT NULL,
-    PRIMARY KEY (row_id, step, reason)
+    PRIMARY KEY (run_id, row_id, step, reason)
 );
-COMMENT ON TABLE exclusions IS 'One row per row that was not used, step and reason.';
+COMMENT ON TABLE exclusions IS 'One row per row that a run did not use, step and reason.';
 COMMENT ON COLUMN exclusions.row_id IS 'The id of the row, or source:line of a prompt that could not be read.';
 COMMENT ON COLUMN exclusions.step IS 'The step that left it out.';
 COMMENT ON COLUMN exclusions.reason IS 'One word or two, the same for every row of that kind.';
-COMMENT ON COLUMN exclusions.run_id IS 'The run that first left it out.';
+COMMENT ON COLUMN exclusions.run_id IS 'The run that left it out.';
 COMMENT ON COLUMN exclusions.detail IS 'What exactly.';
 COMMENT ON COLUMN exclusions.created_at IS 'UTC.';
 
@@ -396,6 +396,8 @@ COMMENT ON COLUMN refs.updated_at IS 'UTC.';
 CREATE VIEW lineage_edges AS
     SELECT completion_id AS child_id, model_id AS parent_id, 'model' AS role FROM completions
     UNION ALL SELECT completion_id, prompt_id, 'prompt' FROM completions
+    UNION ALL SELECT completion_id, few_shot_id, 'examples' FROM completions
+        WHERE few_shot_id IS NOT NULL
     UNION ALL SELECT critique_completion_id, principle_id, 'principle' FROM revisions
     UNION ALL SELECT critique_completion_id, response_completion_id, 'response' FROM revisions
     UNION ALL SELECT revision_completion_id, principle_id, 'principle' FROM revisions
@@ -410,5 +412,7 @@ CREATE VIEW lineage_edges AS
     UNION ALL SELECT model_id, checkpoint_id, 'checkpoint' FROM models WHERE checkpoint_id IS NOT NULL
     UNION ALL SELECT checkpoint_id, dataset_id, 'dataset' FROM checkpoints
     UNION ALL SELECT checkpoint_id, base_model_id, 'base' FROM checkpoints
+    UNION ALL SELECT checkpoint_id, constitution_id, 'constitution' FROM checkpoints
+        WHERE constitution_id IS NOT NULL
     UNION ALL SELECT checkpoint_id, unnest(parent_ids), unnest(parent_roles) FROM checkpoints;
 COMMENT ON VIEW lineage_edges IS 'One row per edge of the lineage: child_id was made from parent_id, which was its role.';

@@ -2,8 +2,8 @@
 
 A revision is left out, with its reason, where it could teach a fault: it is empty, cut at the
 limit, says that it is a revision (the "Sure, here is the revised response" leak that the authors of
-the first open reproductions report), is a critique, repeats its instructions or a worked example,
-or changes nothing.
+the first open reproductions report), is a critique, repeats its instructions or a worked example.
+One that changes nothing is an example all the same, but no pair.
 """
 
 from __future__ import annotations
@@ -158,9 +158,8 @@ def examples(
     left_out: list[Exclusion] = []
     for step in steps:
         prompt_id = step.turn.prompt.prompt_id
-        if final_only and step.round < last[prompt_id]:
-            continue
-        reason = fault_of(step.revision, shown)
+        is_earlier = final_only and step.round < last[prompt_id]
+        reason = "earlier_round" if is_earlier else fault_of(step.revision, shown)
         if reason:
             left_out.append(Exclusion(step.revision_id, "examples", reason))
         else:

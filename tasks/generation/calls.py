@@ -80,6 +80,13 @@ class Call:
             },
         )
 
+    @property
+    def few_shot_id(self) -> str | None:
+        """The id of the shared examples; None without any."""
+        if not self.few_shot:
+            return None
+        return content_id("few_shot", list(self.messages[: self.few_shot]))
+
 
 @dataclass(frozen=True)
 class Turn:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import pyarrow as pa
 
-from storage.ids import canonical_json, content_id, seed_of
+from storage.ids import canonical_json, seed_of
 from storage.ledger import Connection, Ledger, Row, insert, now
 from tasks.generation.calls import Answer, Call
 from tasks.generation.engine import Batch, Completion, Engine, Request
@@ -111,7 +111,7 @@ def _row(call: Call, item: Completion, batch: Batch, engine: Engine, run_id: str
         "model_id": call.model_id,
         "prompt_id": call.prompt_id,
         "principle_id": call.principle_id,
-        "few_shot_id": _few_shot_id(call),
+        "few_shot_id": call.few_shot_id,
         "run_id": run_id,
         "step": call.step,
         "round": call.round,
@@ -132,12 +132,6 @@ def _row(call: Call, item: Completion, batch: Batch, engine: Engine, run_id: str
     }
 
 
-def _few_shot_id(call: Call) -> str | None:
-    if not call.few_shot:
-        return None
-    return content_id("few_shot", list(call.messages[: call.few_shot]))
-
-
 def _commit(ledger: Ledger, calls: Sequence[Call], values: list[Row]) -> None:
     if not values:
         return
@@ -153,7 +147,7 @@ def _insert_few_shots(con: Connection, calls: Iterable[Call], wanted: set[str | 
             shared[call.few_shot] = call
     rows = [
         {
-            "few_shot_id": _few_shot_id(call),
+            "few_shot_id": call.few_shot_id,
             "messages": json.dumps(call.messages[:count], ensure_ascii=False),
         }
         for count, call in shared.items()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from constitution.schema import Constitution, Principle
 from storage.ids import canonical_json, content_id, dataset_id
-from storage.ledger import Ledger, insert, now
+from storage.ledger import Ledger, fill, insert, now
 from tasks.generation.assemble import Example, Exclusion, Pair, Step
 from tasks.generation.calls import principle_id
 from tasks.prompts import Prompt
@@ -25,7 +25,7 @@ class Snapshot:
 
     @property
     def dataset_id(self) -> str:
-        return dataset_id(self.kind, [*self.training, *self.held_out])
+        return dataset_id(self.kind, self.training, self.held_out)
 
 
 def constitution_id(constitution: Constitution) -> str:
@@ -94,11 +94,17 @@ def record_prompts(ledger: Ledger, prompts: Sequence[Prompt]) -> None:
 
 
 def record_model(
-    ledger: Ledger, model_id: str, kind: str, reference: str, base_model_id: str | None = None
+    ledger: Ledger,
+    model_id: str,
+    kind: str,
+    reference: str,
+    base_model_id: str | None = None,
+    checkpoint_id: str | None = None,
 ) -> None:
     row = {
         "model_id": model_id,
         "base_model_id": base_model_id,
+        "checkpoint_id": checkpoint_id,
         "kind": kind,
         "reference": reference,
         "created_at": now(),
@@ -130,18 +136,19 @@ def record_rows(
     examples: dict[str, Example],
     pairs: dict[str, Pair],
 ) -> None:
-    """Keep revisions, examples and pairs; a revision whose rows changed is overwritten."""
+    """Keep revisions, examples and pairs.
+
+    A revision that is there learns which rows it gives now and forgets none that it gave before:
+    earlier snapshots keep their lineage.
+    """
     created = now()
     with ledger.transaction() as con:
-        insert(
-            con,
-            "revisions",
-            [
-                _revision_row(step, run_id, examples, pairs) | {"created_at": created}
-                for step in steps
-            ],
-            replace=True,
-        )
+        revisions = [
+            _revision_row(step, run_id, examples, pairs) | {"created_at": created} for step in steps
+        ]
+        insert(con, "revisions", revisions)
+        if revisions:
+            fill(con, "revisions", "revision_id", ["example_id", "pair_id"], revisions)
         insert(
             con, "examples", [_example_row(e) | {"created_at": created} for e in examples.values()]
         )

@@ -61,6 +61,20 @@ def completions(home: Path) -> dict[tuple[str, int], str]:
     return {(row["completion_id"], row["cut_at"]): row["at"] for row in rows}
 
 
+def test_an_artifact_the_ledger_never_heard_of_is_taken_over(solon: Any) -> None:
+    """As a kill leaves it between the last file and the ledger's row."""
+    arguments = ["run", "--recipe", "smoke", "--until", "sft"]
+    first = solon.json(*arguments)
+    with Ledger(solon.home / "ledger.duckdb").transaction() as con:
+        con.execute("DELETE FROM checkpoints")
+        con.execute("DELETE FROM metrics")
+    again = solon.json(*arguments)
+    sft = next(step for step in again["steps"] if step["step"] == "sft")
+    assert (sft["reused"], sft["trained"]) == (1, 0)
+    assert again["checkpoints"] == first["checkpoints"]
+    assert solon.json("why", "latest/sft")["id"] == first["checkpoints"]["sft"]
+
+
 @pytest.mark.parametrize("whole_tree", [True, False], ids=["tree", "flow only"])
 def test_killed_while_drafting(solon: Any, whole_tree: bool) -> None:
     arguments = ["run", "--recipe", "smoke", "--until", "drafts", *SLOW]
@@ -79,11 +93,11 @@ def test_killed_while_training_dpo(solon: Any) -> None:
     arguments = ["run", "--recipe", "smoke", "--until", "dpo", *LONG_DPO]
 
     def in_dpo() -> bool:
-        return any(solon.home.glob("state/*/checkpoint-*/trainer_state.json")) and bool(
-            Ledger(solon.home / "ledger.duckdb").query(
-                "SELECT 1 FROM refs WHERE name = 'latest/reward'"
-            )
-        )
+        sql = "SELECT 1 FROM refs WHERE name = 'latest/reward'"
+        if not Ledger(solon.home / "ledger.duckdb").query(sql):
+            return False
+        # Step 2's state is whole once a later one is begun.
+        return any(solon.home.glob("state/*/checkpoint-[468]/trainer_state.json"))
 
     kill_when(solon, arguments, in_dpo, whole_tree=True)
     ledger = Ledger(solon.home / "ledger.duckdb")

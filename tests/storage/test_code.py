@@ -26,9 +26,10 @@ BASE = "def f():\n    return 1\n"
     ("helper", "is_same"),
     [
         ('"""What it is."""\n\ndef f():\n    """Says 1."""\n    return 1  # one\n', True),
+        ('def f():\n    return (1)\n\n\n"""A note."""\n', True),
         ("def f():\n    return 2\n", False),
     ],
-    ids=["comments and docstrings", "a helper's code"],
+    ids=["comments and docstrings", "layout and notes", "a helper's code"],
 )
 def test_only_code_counts(tmp_path: Path, helper: str, is_same: bool) -> None:
     before = fingerprint("tasks.stage", project(tmp_path / "a", BASE))

@@ -56,6 +56,7 @@ def test_numbers_that_json_lacks_are_refused(value: float) -> None:
 def test_a_dataset_is_a_set() -> None:
     assert dataset_id("sft", ["b", "a", "a"]) == dataset_id("sft", ["a", "b"])
     assert dataset_id("sft", ["a"]) != dataset_id("preferences", ["a"])
+    assert dataset_id("sft", ["a", "b"]) != dataset_id("sft", ["a"], ["b"])  # another split
 
 
 def test_a_seed_is_the_first_64_bits_of_the_id() -> None:

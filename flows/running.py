@@ -1,0 +1,97 @@
+"""From a command to its result: plan first; with nothing to do, start neither server nor flow."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from flows import recipe as recipes
+from flows.inputs import Inputs, check_held_out, count_exclusions, read_inputs
+from flows.plan import Plan, Planner
+from storage.ledger import Ledger, point
+from storage.workspace import Workspace
+
+
+def open_ledger(workspace: Workspace) -> Ledger:
+    return Ledger(workspace.ledger, holder="solon " + " ".join(sys.argv[1:2]))
+
+
+def run_flow(
+    flow: str,
+    recipe: str,
+    overrides: dict[str, Any],
+    until: recipes.Step | None,
+    workspace: Workspace,
+    console: Console,
+) -> dict[str, Any]:
+    """Start a server for the time of the run, then the flow in this process."""
+    from flows import progress, server
+    from flows.console import BarProgress
+
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    workspace.create()
+    bar = BarProgress(console)
+    progress.use(bar)
+    with server.running(workspace):
+        from flows import align
+
+        parameters: dict[str, Any] = {"recipe": recipe, "overrides": overrides}
+        if flow in ("align", "train"):
+            parameters["until"] = until
+        try:
+            return dict(getattr(align, flow)(**parameters))
+        except KeyboardInterrupt:
+            bar.close()
+            bar.say("stopped: what was committed is kept, the next run goes on from it")
+            raise typer.Exit(130) from None
+        finally:
+            bar.close()
+
+
+def nothing_done(made: Plan, inputs: Inputs, workspace: Workspace) -> dict[str, Any]:
+    """The result of a run that had nothing to do: the same ids as the run that made them.
+
+    The refs `latest/...` follow it, as they follow every run.
+    """
+    ids = {name: step.id for name, step in made.steps.items()}
+    snapshots = {"sft": made.sft_rows_id, "preferences": ids.get("pairs")}
+    _follow(open_ledger(workspace), ids, snapshots)
+    report = workspace.reports / (ids.get("evaluate") or "") / "report.md"
+    names = ("step", "reused", "excluded", "id")
+    steps = [
+        {"generated": 0, "trained": 0, "duration_s": 0.0} | {n: getattr(step, n) for n in names}
+        for step in made.steps.values()
+    ]
+    return {
+        "run_id": None,
+        "recipe": inputs.recipe.name,
+        "workspace": str(workspace.root),
+        "steps": steps,
+        "exclusions": count_exclusions(made.exclusions),
+        "snapshots": snapshots,
+        "checkpoints": {stage: ids.get(stage) for stage in recipes.STAGES},
+        "report": str(report) if report.is_file() else None,
+    }
+
+
+def _follow(ledger: Ledger, ids: dict[str, str | None], snapshots: dict[str, str | None]) -> None:
+    targets = {f"latest/{kind}-rows": found for kind, found in snapshots.items()}
+    targets |= {f"latest/{step}": ids.get(step) for step in (*recipes.STAGES, "evaluate")}
+    known = {row["name"]: row["target_id"] for row in ledger.query("SELECT * FROM refs")}
+    for name, target in targets.items():
+        if target and known.get(name) != target:
+            point(ledger, name, target)
+
+
+def make_plan(
+    recipe: str, overrides: dict[str, Any], until: recipes.Step | None
+) -> tuple[Plan, Inputs]:
+    workspace = Workspace.open()
+    ledger = open_ledger(workspace)
+    inputs = read_inputs(recipes.load(recipe, overrides), workspace, ledger)
+    check_held_out(inputs, until)
+    return Planner(inputs, workspace, ledger).make(until), inputs
