@@ -69,6 +69,7 @@ CASES: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "no such package": (lambda p: ["--set", "model=package:nothing/x.gguf"], "not installed"),
     "no such checkpoint": (lambda p: ["--set", "model=checkpoint:latest/ppo"], "latest/ppo"),
     "no kind of model": (lambda p: ["--set", "model=what is this"], "not a model reference"),
+    "nothing held out": (lambda p: ["--set", "prompts.limit=1"], "held out"),
     "no principle for a category": (
         lambda p: constitution(p, ONE + "    applies_to: [nothing]\n"),
         "applies to this category",

@@ -89,6 +89,27 @@ def test_killed_while_drafting(solon: Any, whole_tree: bool) -> None:
     assert len({completion_id for completion_id, _ in after}) == 96
 
 
+def test_ctrl_c_ends_everything_and_the_next_run_goes_on(solon: Any) -> None:
+    """Ctrl-C in a terminal reaches every process of the foreground group."""
+    arguments = ["run", "--recipe", "smoke", "--until", "drafts", *SLOW]
+    process = solon.start(*arguments, start_new_session=True)
+    while not 0 < len(completions(solon.home)) < 96:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    started = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert time.monotonic() - started < 20
+    assert process.returncode == 130
+    assert out == ""
+    assert "the next run goes on from it" in err
+    assert "Traceback" not in err
+    assert processes_of(solon.home) == []
+    kept = len(completions(solon.home))
+    drafts = solon.json(*arguments)["steps"][0]
+    assert (drafts["reused"], drafts["generated"]) == (kept, 96 - kept)
+
+
 def test_killed_while_training_dpo(solon: Any) -> None:
     arguments = ["run", "--recipe", "smoke", "--until", "dpo", *LONG_DPO]
 

@@ -15,6 +15,7 @@ from flows.inputs import Inputs, read_inputs
 from flows.plan import Plan, Planner
 from flows.recipe import load
 from storage.ledger import Ledger
+from storage.lineage import trace
 from storage.workspace import Workspace
 from tasks.generation.calls import Answer, category_of
 from tasks.generation.memo import complete, look_up
@@ -214,3 +215,60 @@ def test_a_plan_writes_nothing(world: World) -> None:
     before = {p: p.stat().st_mtime_ns for p in world.workspace.root.rglob("*.duckdb")}
     world.plan(world.edit(reworded(most_used(world), "critique")))
     assert {p: p.stat().st_mtime_ns for p in world.workspace.root.rglob("*.duckdb")} == before
+
+
+def test_another_split_is_another_snapshot(world: World) -> None:
+    """Or a checkpoint would be measured on prompts it was trained on."""
+    before = world.plan(world.inputs).steps["pairs"].id
+    after = world.plan(world.read(**{"prompts.held_out_percent": 50}))
+    assert after.steps["pairs"].id != before
+    assert not after.is_empty
+
+
+def test_more_rounds_leave_earlier_snapshots_their_lineage(world: World) -> None:
+    def behind(dataset_id: str | None) -> dict[str, int]:
+        counts: dict[str, int] = trace(world.ledger, dataset_id or "", "up")["counts"]
+        return counts
+
+    first = world.plan(world.inputs).steps["pairs"].id
+    before = behind(first)
+    assert before["principle"] > 1
+    world.run(world.read(**{"generation.rounds": 2}))
+    assert behind(first) == before
+
+
+def test_a_run_that_ends_within_the_first_round_plans_one_round(tmp_path: Path) -> None:
+    world = World(tmp_path / "home", **{"generation.rounds": 3})
+    plan = Planner(world.inputs, world.workspace, world.ledger).make("critiques")
+    assert ranges(plan) == {"drafts": (60, 60), "critiques": (60, 60)}
+
+
+def test_the_bounds_of_pairs_hold_after_an_interruption(tmp_path: Path) -> None:
+    world = World(tmp_path / "home")
+    part = world.read(**{"prompts.limit": 40})
+    world.run(part)
+    with world.ledger.transaction() as con:
+        con.execute("DELETE FROM pairs")
+    low, high = world.plan(world.inputs).steps["pairs"].to_generate
+    world.run(world.inputs)
+    made = world.ledger.query("SELECT count(*) AS n FROM pairs")[0]["n"]
+    assert low <= made <= high
+
+
+@pytest.mark.parametrize(
+    ("overrides", "change", "component"),
+    [
+        ({"generation.system": "Be brief."}, None, "system"),
+        ({"generation.temperature": 0.5}, None, "sampling"),
+        ({}, lambda c: replace(c, examples=c.examples[1:]), "examples"),
+    ],
+)
+def test_the_root_cause_is_named(
+    world: World, overrides: dict[str, Any], change: Any, component: str
+) -> None:
+    inputs = world.read(**overrides)
+    if change:
+        inputs = replace(inputs, constitution=change(inputs.constitution))
+    why = world.plan(inputs).why
+    assert why[0]["component"] == component
+    assert {cause["root"] for cause in why} == {component}

@@ -147,6 +147,19 @@ def test_an_edited_setting_retrains_what_it_reaches_and_no_more(
     assert plan["cost"]["seconds"][0] > 0
 
 
+def test_refs_follow_a_run_that_had_nothing_to_do(
+    solon: Any, home: Path, first: dict[str, Any]
+) -> None:
+    other = solon.json("refresh", "--recipe", "smoke", "--set", "prompts.limit=47")
+    assert other["snapshots"] != first["snapshots"]
+    again = solon.json("refresh", "--recipe", "smoke")
+    assert again["run_id"] is None
+    rows = Ledger(home / "ledger.duckdb").query(
+        "SELECT target_id FROM refs WHERE name = 'latest/preferences-rows'"
+    )
+    assert rows == [{"target_id": first["snapshots"]["preferences"]}]
+
+
 def test_the_parts_run_alone(solon: Any, first: dict[str, Any]) -> None:
     err = solon.run("train", "--recipe", "smoke", "--set", "prompts.limit=50", code=1)[1]
     assert "run `solon refresh` first" in err.splitlines()[-1]
