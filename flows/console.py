@@ -32,7 +32,7 @@ class BarProgress:
             return
         self._bar = Progress(
             TextColumn("{task.description:<22}"),
-            BarColumn(),
+            BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("{task.fields[unit]} {task.fields[note]}"),
             TimeElapsedColumn(),

@@ -54,7 +54,7 @@ def complete_chunk(name: str, chunk: Chunk) -> dict[str, int]:
         chunk.answers = look_up(session.ledger, chunk.calls)  # another run may have been here
         rest = [call for call in chunk.calls if call.completion_id not in chunk.answers]
         if rest:
-            made = complete(session.ledger, session.engine, session.run_id, rest, on_progress)
+            made = complete(session.ledger, session.engine(), session.run_id, rest, on_progress)
             chunk.answers |= made | look_up(session.ledger, rest)  # the first committed text counts
     return {
         "rows": len(chunk.answers),
@@ -89,6 +89,7 @@ class Generator:
 
     def _generate(self, level: Level, missing: Sequence[Call]) -> dict[str, Answer]:
         name = level.step if level.round is None else f"{level.step}, round {level.round}"
+        self.session.engine()  # a model that must be prepared shows its own bar first
         bar = progress.current()
         bar.start(name, len(missing), "rows")
         answers: dict[str, Answer] = {}

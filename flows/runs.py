@@ -12,11 +12,10 @@ from functools import partial
 
 from flows.inputs import Inputs, check_held_out, find_checkpoint, read_inputs
 from flows.recipe import Recipe, Step
-from flows.session import PREPARING, Session, hearer
+from flows.session import Session, prepare_model
 from storage.code import ROOT
 from storage.ledger import Ledger, insert, now
 from storage.workspace import Workspace
-from tasks import models
 from tasks.generation.record import (
     record_constitution,
     record_exclusions,
@@ -34,12 +33,7 @@ def open_session(recipe: Recipe, until: Step | None, flow_run_id: str | None) ->
     inputs = read_inputs(recipe, workspace, ledger)
     workspace.create()
     if inputs.model.model_id is None:
-        models.prepare(
-            recipe.model,
-            workspace,
-            on_event=hearer(PREPARING),
-            find_checkpoint=partial(find_checkpoint, ledger, workspace),
-        )
+        prepare_model(recipe.model, workspace, partial(find_checkpoint, ledger, workspace))
         inputs = read_inputs(recipe, workspace, ledger)
     check_held_out(inputs, until)
     _record_inputs(ledger, inputs, run_id, until, flow_run_id)

@@ -57,22 +57,17 @@ class Session:
     def model(self) -> models.PreparedModel:
         """The model on disk; converted or downloaded at first use."""
         if self._model is None:
-            self._model = models.prepare(
-                self.recipe.model,
-                self.workspace,
-                on_event=hearer(PREPARING),
-                find_checkpoint=partial(find_checkpoint, self.ledger, self.workspace),
-            )
+            find = partial(find_checkpoint, self.ledger, self.workspace)
+            self._model = prepare_model(self.recipe.model, self.workspace, find)
         return self._model
 
-    @property
     def engine(self) -> Engine:
-        """The engine, started at first use and kept until `close_engine`."""
+        """The engine, made at first use with the model it needs, and kept until `close_engine`."""
         if self._engine is None:
-            self._engine = self._start_engine()
+            self._engine = self._make_engine()
         return self._engine
 
-    def _start_engine(self) -> Engine:
+    def _make_engine(self) -> Engine:
         generation = self.recipe.generation
         if generation.engine == "scripted":
             return ScriptedEngine(batch_rows=generation.batch_rows)
@@ -159,7 +154,21 @@ def hearer(step: str) -> Callable[[dict[str, Any]], None]:
     return hear
 
 
-PREPARING = "preparing the model, once"
+def prepare_model(
+    reference: str, workspace: Workspace, find: models.FindCheckpoint
+) -> models.PreparedModel:
+    """Convert or download a model where that was not done yet, and show it."""
+    heard, hear = False, hearer("preparing the model")
+
+    def listen(event: dict[str, Any]) -> None:
+        nonlocal heard
+        heard = True
+        hear(event)
+
+    prepared = models.prepare(reference, workspace, on_event=listen, find_checkpoint=find)
+    if heard:
+        progress.current().finish("done, and kept in the workspace")
+    return prepared
 
 
 def check_context(model: Path, recipe: Recipe) -> None:

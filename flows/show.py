@@ -74,10 +74,11 @@ def run_lines(result: dict[str, Any]) -> Iterator[str]:
         yield f"checkpoint  {home / 'artifacts' / 'checkpoints' / list(made.values())[-1]}"
     yield f"ledger      {home / 'ledger.duckdb'}"
     yield "next:"
-    last = f"latest/{list(made)[-1]}" if made else "latest/preferences-rows"
-    yield f"  solon why {last}"
     yield f"  solon plan --recipe {result['recipe']}      (after editing a principle)"
-    yield "  solon export latest/preferences-rows --format trl --out pairs"
+    if result["snapshots"]["preferences"]:
+        last = list(made)[-1] if made else "preferences-rows"
+        yield f"  solon why latest/{last}"
+        yield "  solon export latest/preferences-rows --format trl --out pairs"
 
 
 def lineage_lines(found: dict[str, Any], direction: str) -> Iterator[str]:

@@ -42,6 +42,7 @@ def refresh(home: Path, prompts: Path, constitution: Path) -> tuple[dict[str, An
     settings = {
         "generation.engine": "scripted",
         "prompts.path": prompts,
+        "prompts.limit": "null",
         "constitution": constitution,
         "generation.batch_rows": 256,
         "generation.chunk_rows": 2048,
