@@ -67,7 +67,7 @@ def refresh(recipe: str = "demo", overrides: dict[str, Any] | None = None) -> di
         overrides: Single values of the recipe by key path, as {"prompts.limit": 64}.
     """
     with _session(recipe, overrides, "pairs") as session:
-        rows = build_rows(session, generate(session))
+        rows = build_rows(session, generate(session, "pairs"))
         return _result(session, rows, {}, write_report(session, rows, {}, None))
 
 
@@ -134,8 +134,7 @@ def _result(
     checkpoints: dict[str, str] | None = None,
     report: Path | None = None,
 ) -> dict[str, Any]:
-    """The run in short (the contract of `solon run --json`), also published as Prefect
-    artifacts."""
+    """The run in short, as `solon run --json` promises it; published as Prefect artifacts."""
     steps = [asdict(session.steps[name]) for name in STEPS if name in session.steps]
     left_out = [*session.inputs.exclusions, *(rows.exclusions if rows else [])]
     _publish(steps, report)

@@ -1,5 +1,4 @@
-"""Why a call has no answer yet: which component of its key differs from the last one of its
-kind."""
+"""Why a call has no answer yet: what differs from the last call in the same place."""
 
 from __future__ import annotations
 

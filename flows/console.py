@@ -15,8 +15,7 @@ from rich.progress import (
 
 
 class BarProgress:
-    """Implements flows.progress.Progress with a Rich bar; plain lines where there is no
-    terminal."""
+    """Implements flows.progress.Progress: a Rich bar, plain lines without a terminal."""
 
     def __init__(self, console: Console) -> None:
         self.console = console

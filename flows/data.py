@@ -1,5 +1,4 @@
-"""The data side as Prefect tasks: a chunk of rows each, answered from the ledger where it can
-be."""
+"""The data side as Prefect tasks, a chunk of rows each; what the ledger has is not asked again."""
 
 from __future__ import annotations
 
@@ -40,8 +39,7 @@ class Chunk:
 
 @task(name="complete", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
 def complete_chunk(name: str, chunk: Chunk) -> dict[str, int]:
-    """Answer a chunk of calls that the ledger cannot answer; each batch is committed as it
-    comes."""
+    """Answer a chunk of calls that the ledger cannot; batches are committed as they come."""
     session, started = chunk.session, time.monotonic()
 
     def on_progress(done: int, tokens: int) -> None:
@@ -135,8 +133,7 @@ def generate(session: Session, until: Step | None = None) -> Walk:
 
 
 def existing_rows(session: Session) -> Rows:
-    """The rows of this recipe where the ledger has them all. Raises SolonError where it does
-    not."""
+    """The rows of this recipe. Raises SolonError where the ledger has not got them all."""
     known = walk(session.inputs.method, session.inputs.prompts, _OnlyKnown(session))
     return build_rows(session, known)
 

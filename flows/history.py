@@ -65,8 +65,7 @@ class History:
         return int(found[0]["n"]) if found else 0
 
     def cost(self, steps: dict[str, StepPlan], inputs: Inputs) -> dict[str, Any]:
-        """`{"calls", "tokens", "seconds"}` as [min, max]; seconds None where there is no
-        history."""
+        """`{"calls", "tokens", "seconds"}` as [min, max]; seconds None without a history."""
         calls, tokens, seconds = [0, 0], [0.0, 0.0], [0.0, 0.0]
         is_known = True
         rates = self._rates(inputs.method.model_id)

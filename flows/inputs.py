@@ -101,8 +101,7 @@ class Inputs:
 
 
 def read_inputs(recipe: Recipe, workspace: Workspace, ledger: Ledger) -> Inputs:
-    """Load constitution and prompts and identify the model. Raises InputError or
-    ConstitutionError."""
+    """Load constitution and prompts, identify the model. InputError or ConstitutionError."""
     path = resolve(recipe.constitution)
     constitution = load_constitution(path)
     info = models.identify(

@@ -14,11 +14,24 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from storage.errors import InputError, SolonError
 from tasks.training.ppo.config import config_from_settings
-from tasks.training.settings import DpoSettings, RewardSettings, SftSettings, parse_settings
+from tasks.training.settings import (
+    DpoSettings,
+    RewardSettings,
+    SftSettings,
+    StageSettings,
+    parse_settings,
+)
 
 RECIPES = importlib.resources.files("flows") / "recipes"
 MAX_BYTES = 1 << 20
@@ -32,6 +45,12 @@ STEPS: tuple[Step, ...] = (
     *("sft", "reward", "dpo", "ppo", "evaluate"),
 )
 STAGES: tuple[Step, ...] = ("sft", "reward", "dpo", "ppo")
+
+SETTINGS: dict[str, type[StageSettings]] = {
+    "sft": SftSettings,
+    "reward": RewardSettings,
+    "dpo": DpoSettings,
+}
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -109,25 +128,14 @@ class Recipe(Part):
     ppo: dict[str, Any] = {}
     evaluation: EvaluationSettings = EvaluationSettings()
 
-    @field_validator("sft")
+    @field_validator(*STAGES)
     @classmethod
-    def _fill_sft(cls, value: dict[str, Any]) -> dict[str, Any]:
-        return dataclasses.asdict(parse_settings(SftSettings, value))
-
-    @field_validator("reward")
-    @classmethod
-    def _fill_reward(cls, value: dict[str, Any]) -> dict[str, Any]:
-        return dataclasses.asdict(parse_settings(RewardSettings, value))
-
-    @field_validator("dpo")
-    @classmethod
-    def _fill_dpo(cls, value: dict[str, Any]) -> dict[str, Any]:
-        return dataclasses.asdict(parse_settings(DpoSettings, value))
-
-    @field_validator("ppo")
-    @classmethod
-    def _fill_ppo(cls, value: dict[str, Any]) -> dict[str, Any]:
-        return dataclasses.asdict(config_from_settings(value))
+    def _fill(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        """Check a stage's settings and fill in the defaults: keys and tasks see them all."""
+        stage = str(info.field_name)
+        if stage == "ppo":
+            return dataclasses.asdict(config_from_settings(value))
+        return dataclasses.asdict(parse_settings(SETTINGS[stage], value))
 
 
 def names() -> list[str]:

@@ -1,5 +1,4 @@
-"""What the steps of one run share: inputs, ledger, the engine while it is needed, and what was
-done."""
+"""What the steps of one run share: inputs, ledger, workers, and what was done."""
 
 from __future__ import annotations
 
@@ -172,8 +171,7 @@ def prepare_model(
 
 
 def check_context(model: Path, recipe: Recipe) -> None:
-    """Raise InputError where the longest request and answer together do not fit the model's
-    context."""
+    """Raise InputError where the longest request and answer do not fit the model's context."""
     config = json.loads((model / "config.json").read_text(encoding="utf-8"))
     context = config.get("max_position_embeddings")
     limits = recipe.generation.max_new_tokens

@@ -1,5 +1,4 @@
-"""Stages as cached Prefect tasks: the key is ours, the artifact is checked before it is
-believed."""
+"""Stages as cached Prefect tasks: the key is ours, and no artifact is believed unchecked."""
 
 from __future__ import annotations
 
@@ -30,8 +29,7 @@ from tasks.training.keys import WITHOUT_EFFECT, changes, checkpoint_id
 
 @dataclass
 class StageKey(CachePolicy):
-    """The checkpoint's id, with the stage in front: Prefect's own key knows neither code nor
-    files."""
+    """The stage and the artifact's id: Prefect's own key knows neither code nor files."""
 
     def compute_key(
         self,

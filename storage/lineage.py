@@ -1,5 +1,4 @@
-"""Lineage is a query over the foreign keys: up to everything a thing was made from, down to what
-it made."""
+"""Lineage is a query over the foreign keys: up to what made a thing, down to what it made."""
 
 from __future__ import annotations
 

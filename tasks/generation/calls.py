@@ -26,8 +26,7 @@ Message = dict[str, str]
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a step samples. `max_new_tokens` is no part of a completion's id (see
-    `completion_id`)."""
+    """How a step samples; of this only the two limits are no part of a completion's id."""
 
     temperature: float
     top_p: float
@@ -48,8 +47,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Call:
-    """One model call. `messages` is the whole request, `few_shot` how many of them are shared
-    examples."""
+    """One model call: the whole request, of which the first `few_shot` messages are shared."""
 
     step: str
     model_id: str
@@ -120,8 +118,7 @@ def draft_calls(
 
 
 def category_of(prompt: Prompt) -> str | None:
-    """The category that decides which principles may be assigned; None, where none is given, for
-    all."""
+    """The category that decides which principles may be assigned; None for all of them."""
     return None if prompt.category == UNSPECIFIED else prompt.category
 
 
@@ -167,8 +164,7 @@ def revision_calls(
     model_id: str,
     sampling: Sampling,
 ) -> list[Call]:
-    """One call a turn, in the order of `critiques`: rewrite the response in the light of its
-    critique."""
+    """One call a turn, in the order of `critiques`: rewrite the response in its light."""
     shared = len(few_shot_revision(constitution))
     chosen = principles_of(constitution, turns, round)
     calls = []

@@ -41,8 +41,7 @@ def _body(constitution: Constitution) -> dict[str, object]:
 
 
 def record_constitution(ledger: Ledger, constitution: Constitution, path: str) -> str:
-    """Keep this version of the constitution and of its principles; returns the constitution's
-    id."""
+    """Keep this version of the constitution and of its principles; returns its id."""
     found = constitution_id(constitution)
     with ledger.transaction() as con:
         insert(con, "principles", [_principle_row(p) for p in constitution.principles])

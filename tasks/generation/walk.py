@@ -31,8 +31,7 @@ LevelStep = Literal["drafts", "critiques", "revisions"]
 
 @dataclass(frozen=True)
 class Method:
-    """What the data side needs to know: whose words, which model, how to sample, how many
-    rounds."""
+    """What the data side needs to know: words, model, sampling, number of rounds."""
 
     constitution: Constitution
     model_id: str

@@ -33,8 +33,7 @@ def components(
     seed: int,
     precision: str,
 ) -> dict[str, Any]:
-    """The parts of a stage's key. `parents` are checkpoint ids by role; settings have no defaults
-    left."""
+    """The parts of a stage's key. `parents`: checkpoint ids by role; settings are all filled in."""
     return {
         "stage": stage,
         "dataset": dataset_id,
