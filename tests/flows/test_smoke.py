@@ -150,7 +150,7 @@ def test_an_edited_setting_retrains_what_it_reaches_and_no_more(
 def test_refs_follow_a_run_that_had_nothing_to_do(
     solon: Any, home: Path, first: dict[str, Any]
 ) -> None:
-    other = solon.json("refresh", "--recipe", "smoke", "--set", "prompts.limit=47")
+    other = solon.json("refresh", "--recipe", "smoke", "--set", "prompts.limit=20")
     assert other["snapshots"] != first["snapshots"]
     again = solon.json("refresh", "--recipe", "smoke")
     assert again["run_id"] is None
