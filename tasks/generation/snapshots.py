@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -61,8 +60,3 @@ def _snapshot(kind: str, members: Iterable[tuple[str, str]], percent: int) -> Sn
     for row_id, prompt_id in members:
         sides[is_held_out(prompt_id, percent)].add(row_id)
     return Snapshot(kind, tuple(sorted(sides[False])), tuple(sorted(sides[True])))
-
-
-def reasons(exclusions: Iterable[Exclusion]) -> dict[str, int]:
-    """How many rows were left out, by reason, most first."""
-    return dict(Counter(found.reason for found in exclusions).most_common())
