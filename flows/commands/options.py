@@ -1,0 +1,54 @@
+"""What the commands share: two consoles, the options, the ledger, JSON on standard output."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from flows import recipe as recipes
+from flows.running import open_ledger
+from storage.errors import InputError
+from storage.ledger import Ledger
+from storage.workspace import Workspace
+
+out = Console(soft_wrap=True)
+err = Console(stderr=True)
+
+RecipeOption = Annotated[str, typer.Option("--recipe", help="A recipe's name or a .yaml file.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="One value of the recipe: key.path=value.")
+]
+UntilOption = Annotated[
+    str | None, typer.Option("--until", help=f"Stop after: {', '.join(recipes.STEPS)}.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=1, default=str))
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Lines of text as they are: nothing in them is markup."""
+    for line in lines:
+        out.print(line, markup=False, highlight=False)
+
+
+def ledger() -> Ledger:
+    return open_ledger(Workspace.open())
+
+
+def step_named(until: str | None) -> recipes.Step | None:
+    """The step of that name; None for none. Raises InputError for any other name."""
+    for step in recipes.STEPS:
+        if until == step:
+            return step
+    if until is not None:
+        raise InputError(
+            until, "no step has this name", f"use {', '.join(recipes.STEPS)}", "--until"
+        )
+    return None

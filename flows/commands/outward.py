@@ -1,0 +1,41 @@
+"""Export rows, and serve the flows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.commands.options import JsonOption, err, ledger, out, print_json
+from storage.workspace import Workspace
+
+
+def export(
+    snapshot: Annotated[str, typer.Argument(help="A dataset id or latest/preferences-rows.")],
+    to: Annotated[Path, typer.Option("--out", help="A new or empty folder.")],
+    format: Annotated[str, typer.Option("--format", help="trl, hh, parquet or hf.")] = "trl",
+    as_json: JsonOption = False,
+) -> None:
+    """Write a snapshot's rows for other tools, with a card filled from its lineage."""
+    from flows.export import export_snapshot
+
+    result = export_snapshot(ledger(), snapshot, format, to)
+    if as_json:
+        print_json(result)
+    else:
+        out.print(f"{result['rows']} rows, {result['held_out']} held out: {to}", highlight=False)
+
+
+def serve(
+    port: Annotated[int, typer.Option(min=1024, max=65535, help="Port on this machine.")] = 4200,
+) -> None:
+    """Prefect's server and UI with this workspace's flows, until Ctrl-C."""
+    from flows.serve import serve_until_stopped
+
+    serve_until_stopped(Workspace.open().create(), port, err)
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(export)
+    app.command()(serve)

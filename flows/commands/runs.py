@@ -1,0 +1,108 @@
+"""Runs of the method and of its parts, and the plan of one."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Literal
+
+import typer
+
+from flows import recipe as recipes
+from flows import show
+from flows.commands.options import (
+    JsonOption,
+    RecipeOption,
+    SetOption,
+    UntilOption,
+    err,
+    out,
+    print_json,
+    print_lines,
+    step_named,
+)
+from flows.running import make_plan, nothing_done, run_flow
+from storage.errors import InputError
+from storage.workspace import Workspace
+
+
+def run(
+    recipe: RecipeOption = "demo",
+    set_: SetOption = None,
+    until: UntilOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The whole method: generate what is missing, train what that reaches, measure, report."""
+    _run("align", recipe, set_, until, as_json)
+
+
+def refresh(
+    recipe: RecipeOption = "demo", set_: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """Drafts, critiques, revisions and pairs; trains nothing."""
+    _run("refresh", recipe, set_, "pairs", as_json)
+
+
+def train(
+    recipe: RecipeOption = "demo",
+    set_: SetOption = None,
+    until: Annotated[
+        str, typer.Option("--until", help=f"Stop after: {', '.join(recipes.STAGES)}.")
+    ] = "ppo",
+    as_json: JsonOption = False,
+) -> None:
+    """SFT, reward model, DPO and PPO on rows that are there."""
+    if until not in recipes.STAGES:
+        stages = ", ".join(recipes.STAGES)
+        raise InputError(until, "this is no stage of training", f"use {stages}", "--until")
+    _run("train", recipe, set_, until, as_json)
+
+
+def evaluate(
+    recipe: RecipeOption = "demo", set_: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """Measure checkpoints that are there on the held-out prompts."""
+    _run("evaluate", recipe, set_, None, as_json)
+
+
+def plan(
+    recipe: RecipeOption = "demo",
+    set_: SetOption = None,
+    until: UntilOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What a run would reuse, generate and train, and what it would cost. Writes nothing."""
+    made, _ = make_plan(recipe, recipes.parse_overrides(set_ or []), step_named(until))
+    if as_json:
+        print_json(made.to_json())
+        return
+    out.print(show.plan_table(made))
+    print_lines(show.plan_lines(made))
+
+
+def _run(
+    flow: Literal["align", "refresh", "train", "evaluate"],
+    recipe: str,
+    set_: list[str] | None,
+    until: str | None,
+    as_json: bool,
+) -> None:
+    started = time.monotonic()
+    overrides, step = recipes.parse_overrides(set_ or []), step_named(until)
+    made, inputs = make_plan(recipe, overrides, step)
+    workspace = Workspace.open()
+    if made.is_empty:
+        result = nothing_done(made, inputs, workspace)
+        err.print("nothing to do: every row and checkpoint is there")
+    else:
+        result = run_flow(flow, recipe, overrides, step, workspace, err)
+    if as_json:
+        print_json(result)
+        return
+    out.print(show.run_table(result))
+    print_lines(show.run_lines(result))
+    out.print(f"{time.monotonic() - started:.0f} s", highlight=False)
+
+
+def register(app: typer.Typer) -> None:
+    for command in (run, refresh, train, evaluate, plan):
+        app.command()(command)

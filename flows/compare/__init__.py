@@ -1,0 +1,1 @@
+"""What changed between two constitutions, snapshots or checkpoints."""
