@@ -14,61 +14,133 @@ The hash, exactly:
     draw    = -ln(u) / weight                       exponential with rate `weight`; smallest wins
 
 The smallest draw is the largest score -weight / ln(u) of the paper, without its division by zero.
-Equal draws go to the slug that sorts first. In round r the principles that the same prompt met in
-earlier rounds are left out; when all have been met, the next round starts with all of them again.
+Equal draws go to the slug that sorts first.
+
+In round r the candidates are the enabled principles that apply to the prompt's category and that
+the rounds' policy allows in r. Of these, the ones that the prompt met least often in rounds < r
+take part; the best draw wins. So a round depends on no later round, and without a policy a prompt
+meets every principle once before any twice.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
+from collections import Counter
+from dataclasses import dataclass
+from hashlib import blake2b
 
 from constitution.errors import ConstitutionError
 from constitution.schema import Constitution, Principle
+
+_json = json.JSONEncoder(ensure_ascii=False).encode
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    principle: Principle
+    slug: str
+    weight: float
+    ending: bytes  # what follows prompt id and round in the hashed message
+
+
+class Assigner:
+    """Assigns one constitution's principles to many prompts: about 1 µs a candidate and round."""
+
+    def __init__(self, constitution: Constitution) -> None:
+        self.constitution = constitution
+        self._known: dict[tuple[str | None, tuple[str, ...]], tuple[_Candidate, ...]] = {}
+
+    def principles(
+        self, prompt_id: str, rounds: int, category: str | None = None
+    ) -> tuple[Principle, ...]:
+        """Return the principles of rounds 0 to rounds - 1 for this prompt.
+
+        Without a category a prompt may meet the principles of every category. Raises
+        ConstitutionError if a round leaves no principle for the category.
+        """
+        start = f"[{_json(prompt_id)},"
+        met: Counter[str] = Counter()
+        chosen = []
+        for round in range(rounds):
+            candidates = self._candidates(round, category)
+            if met:
+                least = min(met[c.slug] for c in candidates)
+                candidates = tuple(c for c in candidates if met[c.slug] == least)
+            winner = _winner(candidates, f"{start}{round}".encode())
+            met[winner.slug] += 1
+            chosen.append(winner.principle)
+        return tuple(chosen)
+
+    def _candidates(self, round: int, category: str | None) -> tuple[_Candidate, ...]:
+        """Return the candidates of the round in the order of their slugs."""
+        tags = self.constitution.tags_of(round)
+        known = self._known.get((category, tags))
+        if known is None:
+            found = sorted(applicable(self.constitution, category, tags), key=lambda p: p.slug)
+            if not found:
+                raise _nobody(self.constitution, round, category)
+            known = tuple(_Candidate(p, p.slug, p.weight, _ending(p.slug)) for p in found)
+            self._known[category, tags] = known
+        return known
 
 
 def assign(
     constitution: Constitution, prompt_id: str, round: int, category: str | None = None
 ) -> Principle:
-    """Return the principle of (prompt, round); `round` counts from 0.
+    """Return the principle of (prompt, round); `round` counts from 0. See `Assigner.principles`.
 
-    Only enabled principles take part, and of those with `applies_to` only the ones that name the
-    category. Without a category every enabled principle takes part. Raises ConstitutionError if
-    none is left, or if the round is negative.
+    Raises ConstitutionError also if the round is negative.
     """
     if round < 0:
         raise ConstitutionError(round, "a round is counted from 0", "give 0 or more")
-    candidates = applicable(constitution, category)
-    if not candidates:
-        rule = f"no enabled principle of {constitution.name!r} applies to this category"
-        raise ConstitutionError(category, rule, "add one without applies_to")
-    first = round - round % len(candidates)  # the round in which this pass over all began
-    left = {p.slug: p for p in candidates}
-    for earlier in range(first, round):
-        del left[_winner(left, prompt_id, earlier)]
-    return left[_winner(left, prompt_id, round)]
+    return Assigner(constitution).principles(prompt_id, round + 1, category)[-1]
 
 
-def applicable(constitution: Constitution, category: str | None = None) -> tuple[Principle, ...]:
-    """Return the enabled principles that may be assigned to a prompt of this category."""
+def applicable(
+    constitution: Constitution, category: str | None = None, tags: tuple[str, ...] = ()
+) -> tuple[Principle, ...]:
+    """Return the enabled principles for a category (None: any) that have one of `tags` (() any)."""
     return tuple(
         p
         for p in constitution.enabled
-        if category is None or not p.applies_to or category in p.applies_to
+        if (category is None or not p.applies_to or category in p.applies_to)
+        and (not tags or not set(tags).isdisjoint(p.tags))
     )
-
-
-def _winner(candidates: dict[str, Principle], prompt_id: str, round: int) -> str:
-    return min(
-        (draw(prompt_id, round, slug, principle.weight), slug)
-        for slug, principle in candidates.items()
-    )[1]
 
 
 def draw(prompt_id: str, round: int, slug: str, weight: float) -> float:
     """Return the principle's draw for (prompt, round), 0 or more; the smallest wins."""
-    message = json.dumps([prompt_id, round, slug], ensure_ascii=False, separators=(",", ":"))
-    digest = hashlib.blake2b(message.encode("utf-8"), digest_size=8).digest()
+    message = f"[{_json(prompt_id)},{round}".encode() + _ending(slug)
+    return _draw(blake2b(message, digest_size=8).digest(), weight)
+
+
+def _winner(candidates: tuple[_Candidate, ...], start: bytes) -> _Candidate:
+    """Return the first candidate with the smallest draw; `start` is the message up to the round."""
+    hashed = blake2b(start, digest_size=8)
+    best, smallest = candidates[0], math.inf
+    for candidate in candidates:
+        own = hashed.copy()
+        own.update(candidate.ending)
+        drawn = _draw(own.digest(), candidate.weight)
+        if drawn < smallest:
+            best, smallest = candidate, drawn
+    return best
+
+
+def _ending(slug: str) -> bytes:
+    return f",{_json(slug)}]".encode()
+
+
+def _draw(digest: bytes, weight: float) -> float:
     u = ((int.from_bytes(digest, "big") >> 11) + 1) / 2**53
     return -math.log(u) / weight
+
+
+def _nobody(constitution: Constitution, round: int, category: str | None) -> ConstitutionError:
+    tags = constitution.tags_of(round)
+    if not tags:
+        rule = f"no enabled principle of {constitution.name!r} applies to this category"
+        return ConstitutionError(category, rule, "add one without applies_to")
+    rule = f"no enabled principle with the tags of round {round} applies to this category"
+    return ConstitutionError(category, rule, f"add one tagged {' or '.join(tags)}, or a tag")

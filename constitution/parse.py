@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +12,15 @@ import yaml
 from constitution.errors import ConstitutionError
 from constitution.fields import (
     boolean,
+    check,
     is_nothing,
     line_of_text,
     names,
     note,
     shape,
     slug,
+    suggest,
+    tags_of_round,
     text,
     weight,
 )
@@ -34,6 +36,7 @@ class Parsed:
 
     constitution: Constitution | None
     errors: list[ConstitutionError] = field(default_factory=list)
+    round_lines: list[int] = field(default_factory=list)  # 1-based line of each item of `rounds`
 
 
 def parse(path: Path) -> Parsed:
@@ -44,7 +47,8 @@ def parse(path: Path) -> Parsed:
         return Parsed(None, [error])
     parser = _Parser(path)
     constitution = parser.constitution(root)
-    return Parsed(None if parser.errors else constitution, parser.errors)
+    lines = [node.start_mark.line + 1 for node in parser.round_nodes]
+    return Parsed(None if parser.errors else constitution, parser.errors, lines)
 
 
 PRINCIPLE: dict[str, Reader] = {
@@ -57,6 +61,7 @@ PRINCIPLE: dict[str, Reader] = {
     "weight": weight,
     "enabled": boolean,
     "applies_to": names,
+    "check": check,
 }
 PRINCIPLE_REQUIRED = ("slug", "critique", "revision", "comparison")
 EXAMPLE: dict[str, Reader] = {
@@ -76,6 +81,7 @@ class _Parser:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.errors: list[ConstitutionError] = []
+        self.round_nodes: list[yaml.Node] = []
 
     def fault(self, node: yaml.Node, value: Any, rule: str, fix: str) -> None:
         where = at(self.path, node.start_mark.line + 1)
@@ -85,12 +91,33 @@ class _Parser:
         readers: dict[str, Reader] = {
             "name": line_of_text,
             "version": note,
+            "rounds": self.rounds,
             "principles": self.principles,
             "examples": self.examples,
         }
         fields = self.mapping(root, readers, ("principles",), "a constitution")
         fields.setdefault("name", self.path.stem)
-        return Constitution(**{"principles": (), **fields})
+        constitution = Constitution(**{"principles": (), **fields})
+        self.check_tags(constitution)
+        return constitution
+
+    def rounds(self, node: yaml.Node) -> tuple[tuple[str, ...], ...]:
+        if is_nothing(node):
+            return ()
+        if not isinstance(node, yaml.SequenceNode):
+            rule = "must be a list, each item the tags of one round"
+            raise ConstitutionError(shape(node), rule, "write it like [[harmless], any]")
+        self.round_nodes = node.value
+        return tuple(self.read_item("rounds", child, tags_of_round, ()) for child in node.value)
+
+    def check_tags(self, constitution: Constitution) -> None:
+        """Every tag of a round must be that of a principle that may be assigned."""
+        known = {tag for p in constitution.enabled for tag in p.tags}
+        for node, tags in zip(self.round_nodes, constitution.rounds, strict=False):
+            for tag in tags if constitution.principles else ():
+                if tag not in known:
+                    rule = "rounds: no enabled principle has this tag"
+                    self.fault(node, tag, rule, suggest(tag, sorted(known), "tags"))
 
     def principles(self, node: yaml.Node) -> tuple[Principle, ...]:
         rows = self.rows(node, PRINCIPLE, PRINCIPLE_REQUIRED, "a principle")
@@ -149,7 +176,7 @@ class _Parser:
             if key in seen:
                 self.fault(key_node, key, "the key stands here twice", "keep one of them")
             elif key not in readers:
-                self.fault(key_node, key, f"{what} has no such key", _suggest(key, readers))
+                self.fault(key_node, key, f"{what} has no such key", suggest(key, readers))
             else:
                 self.read(key, value_node, readers[key], fields)
             seen.add(key)
@@ -164,12 +191,12 @@ class _Parser:
         except ConstitutionError as error:
             self.fault(node, error.value, f"{key}: {error.rule}", error.fix)
 
+    def read_item(self, key: str, node: yaml.Node, reader: Reader, instead: Any) -> Any:
+        fields: dict[str, Any] = {}
+        self.read(key, node, reader, fields)
+        return fields.get(key, instead)
+
 
 def _title(fields: dict[str, Any]) -> str:
     """The title of a principle that has none: its slug as words."""
     return str(fields.get("slug", "")).replace("-", " ").capitalize()
-
-
-def _suggest(key: str, known: dict[str, Reader]) -> str:
-    close = difflib.get_close_matches(key, known, n=1)
-    return f"did you mean {close[0]}?" if close else f"known keys: {', '.join(known)}"

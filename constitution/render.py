@@ -63,8 +63,14 @@ def critique_messages(
     `conversation` ends with the user's message that `response` answers. Raises ConstitutionError if
     it does not.
     """
-    request = _critique_request(conversation, response, principle.critique)
-    return [*few_shot_critique(constitution), _message("user", request)]
+    return [*few_shot_critique(constitution), critique_message(principle, conversation, response)]
+
+
+def critique_message(
+    principle: Principle, conversation: Sequence[Message], response: str
+) -> Message:
+    """Return the last message of `critique_messages`: the one that its examples go before."""
+    return _message("user", _critique_request(conversation, response, principle.critique))
 
 
 def revision_messages(
@@ -79,10 +85,18 @@ def revision_messages(
     The message holds the critique request, `critique`, the revision request and the conversation.
     Raises ConstitutionError if `conversation` does not end with a user's message.
     """
+    message = revision_message(principle, conversation, response, critique)
+    return [*few_shot_revision(constitution), message]
+
+
+def revision_message(
+    principle: Principle, conversation: Sequence[Message], response: str, critique: str
+) -> Message:
+    """Return the last message of `revision_messages`: the one that its examples go before."""
     request = _revision_request(
         conversation, response, principle.critique, critique, principle.revision
     )
-    return [*few_shot_revision(constitution), _message("user", request)]
+    return _message("user", request)
 
 
 def comparison_messages(

@@ -6,20 +6,23 @@ from dataclasses import dataclass, field
 
 from constitution.errors import ConstitutionError
 
+Check = tuple[str, int | str | bool]  # a name of `checks.CHECKS` and its parameter
+
 
 @dataclass(frozen=True)
 class Principle:
-    """One rule. Only the three texts reach a model; `slug` and `weight` decide where it is used."""
+    """One rule. Only the three texts reach a model; the other fields decide where it is used."""
 
     slug: str  # kebab-case name, at most 64 characters; the identity of the principle
     title: str  # for people
     critique: str  # critique request
     revision: str  # revision request
     comparison: str  # question with which a judge compares two responses
-    tags: tuple[str, ...] = ()  # for people and reports, such as "honest"
+    tags: tuple[str, ...] = ()  # such as "honest": for people, reports and the rounds' policy
     weight: float = 1.0  # relative share of the rows, 0.000001 to 1000000
     enabled: bool = True  # a disabled principle is assigned to no row
     applies_to: tuple[str, ...] = ()  # prompt categories; () = all
+    check: Check | None = None  # how a program sees whether an answer keeps it (see checks.py)
     line: int = field(default=0, compare=False)  # 1-based line in the file; 0 = not from a file
 
 
@@ -49,6 +52,11 @@ class Constitution:
     principles: tuple[Principle, ...]
     examples: tuple[Example, ...] = ()
     version: str = ""  # a note for people; identity comes from the content
+    rounds: tuple[tuple[str, ...], ...] = ()  # tags that may be used in round 0, 1, ...; () = all
+
+    def tags_of(self, round: int) -> tuple[str, ...]:
+        """Return the tags whose principles may be used in the round; () means every principle."""
+        return self.rounds[round] if round < len(self.rounds) else ()
 
     @property
     def enabled(self) -> tuple[Principle, ...]:

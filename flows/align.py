@@ -8,6 +8,7 @@ prompts -> drafts -> (critique -> revision) x rounds -> pairs -+-> SFT -+-> DPO 
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -22,7 +23,7 @@ from prefect.artifacts import (
 )
 from prefect.runtime import flow_run
 
-from flows.data import build_rows, existing_rows, generate
+from flows.data import existing_rows, make_rows
 from flows.inputs import count_exclusions
 from flows.measure import evaluate_checkpoints
 from flows.measure import report as write_report
@@ -45,10 +46,9 @@ def align(
         until: The step to stop after; empty for all.
     """
     with _session(recipe, overrides, until) as session:
-        walked = generate(session, until)
-        if not at_most("pairs", until):
+        rows = make_rows(session, until)
+        if rows is None:
             return _result(session)
-        rows = build_rows(session, walked)
         checkpoints = _stages(session, rows, until, train_stage)
         evaluation = None
         if at_most("evaluate", until):
@@ -67,8 +67,8 @@ def refresh(recipe: str = "demo", overrides: dict[str, Any] | None = None) -> di
         overrides: Single values of the recipe by key path, as {"prompts.limit": 64}.
     """
     with _session(recipe, overrides, "pairs") as session:
-        rows = build_rows(session, generate(session, "pairs"))
-        return _result(session, rows, {}, write_report(session, rows, {}, None))
+        rows = make_rows(session, "pairs")
+        return _result(session, rows, {}, write_report(session, rows, {}, None) if rows else None)
 
 
 @flow(name="train", flow_run_name="train {recipe}")
@@ -136,14 +136,14 @@ def _result(
 ) -> dict[str, Any]:
     """The run in short, as `solon run --json` promises it; published as Prefect artifacts."""
     steps = [asdict(session.steps[name]) for name in STEPS if name in session.steps]
-    left_out = [*session.inputs.exclusions, *(rows.exclusions if rows else [])]
+    left_out = rows.left_out if rows else Counter[tuple[str, str]]()
     _publish(steps, report)
     return {
         "run_id": session.run_id,
         "recipe": session.recipe.name,
         "workspace": str(session.workspace.root),
         "steps": steps,
-        "exclusions": count_exclusions(left_out),
+        "exclusions": count_exclusions(session.inputs.exclusions, left_out),
         "snapshots": {
             "sft": rows.sft.dataset_id if rows else None,
             "preferences": rows.preferences.dataset_id if rows else None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -11,14 +11,20 @@ from prefect.cache_policies import NO_CACHE
 from flows import progress
 from flows.recipe import Step, at_most
 from flows.session import Session, timed
-from flows.slot import device_slot
 from storage.errors import SolonError
 from storage.ledger import point
 from tasks.generation.calls import Answer, Call
 from tasks.generation.memo import complete, look_up
-from tasks.generation.record import record_exclusions, record_rows, record_snapshot
-from tasks.generation.snapshots import Rows, assemble
-from tasks.generation.walk import Level, Walk, walk
+from tasks.generation.record import (
+    record_exclusions,
+    record_prompts,
+    record_rows,
+    record_snapshot,
+)
+from tasks.generation.snapshots import Rows
+from tasks.generation.walk import Level, LevelStep, Walk, walk, windows
+
+CHUNK_S = 20.0  # what a task should take, once the engine's speed is known
 
 
 class Chunk:
@@ -48,12 +54,9 @@ def complete_chunk(name: str, chunk: Chunk) -> dict[str, int]:
 
     if chunk.next_job:
         session.warm_up(chunk.next_job)
-    with device_slot(session):
-        chunk.answers = look_up(session.ledger, chunk.calls)  # another run may have been here
-        rest = [call for call in chunk.calls if call.completion_id not in chunk.answers]
-        if rest:
-            made = complete(session.ledger, session.engine(), session.run_id, rest, on_progress)
-            chunk.answers |= made | look_up(session.ledger, rest)  # the first committed text counts
+    chunk.answers = complete(
+        session.ledger, session.engine(), session.run_id, chunk.calls, on_progress
+    )
     return {
         "rows": len(chunk.answers),
         "tokens": sum(a.completion_tokens for a in chunk.answers.values()),
@@ -65,6 +68,8 @@ class Generator:
 
     def __init__(self, session: Session, until: Step | None) -> None:
         self.session, self.until = session, until
+        self.is_last_window = True
+        self._rates: dict[LevelStep, float] = {}  # rows a second
 
     def __call__(self, level: Level) -> dict[str, Answer]:
         if not at_most(level.step, self.until):
@@ -72,9 +77,10 @@ class Generator:
         result = self.session.result(level.step)
         with timed(result):
             answers = look_up(self.session.ledger, level.calls)
-            missing = list(
-                {c.completion_id: c for c in level.calls if c.completion_id not in answers}.values()
-            )
+            missing = _without(level.calls, answers)
+            if missing and self.session.hold_device():  # another run may have had it meanwhile
+                answers |= look_up(self.session.ledger, missing)
+                missing = _without(missing, answers)
             result.reused += len(answers)
             if answers:
                 self.session.decide(level.step, level.step, "HIT", len(answers))
@@ -91,21 +97,35 @@ class Generator:
         bar = progress.current()
         bar.start(name, len(missing), "rows")
         answers: dict[str, Answer] = {}
-        size = self.session.recipe.generation.chunk_rows
-        for first in range(0, len(missing), size):
-            part = missing[first : first + size]
-            is_last = first + size >= len(missing)
+        first = 0
+        while first < len(missing):
+            part = missing[first : first + self._chunk_rows(level.step)]
+            is_last = first + len(part) == len(missing)
             chunk = Chunk(self.session, part, first, len(missing), self._next_job(level, is_last))
+            started = time.monotonic()
             complete_chunk(f"{name}: rows {first + 1} to {first + len(part)}", chunk)
+            self._rates[level.step] = len(part) / (time.monotonic() - started)
             answers |= chunk.answers
+            first += len(part)
         bar.finish(f"{len(missing)} generated")
         return answers
+
+    def _chunk_rows(self, step: LevelStep) -> int:
+        """The recipe's number of rows, or what the engine does in CHUNK_S where that is more."""
+        return max(
+            self.session.recipe.generation.chunk_rows, int(self._rates.get(step, 0.0) * CHUNK_S)
+        )
 
     def _next_job(self, level: Level, is_last_chunk: bool) -> Step | None:
         """SFT, while the very last rows are generated in a run that goes on to train."""
         last_round = self.session.recipe.generation.rounds - 1
         is_last = level.step == "revisions" and level.round == last_round and is_last_chunk
-        return "sft" if is_last and at_most("sft", self.until) else None
+        return "sft" if is_last and self.is_last_window and at_most("sft", self.until) else None
+
+
+def _without(calls: Iterable[Call], answers: Container[str]) -> list[Call]:
+    """The calls that have no answer, equal ones once."""
+    return list({c.completion_id: c for c in calls if c.completion_id not in answers}.values())
 
 
 class _OnlyKnown:
@@ -125,45 +145,57 @@ class _OnlyKnown:
         return answers
 
 
-def generate(session: Session, until: Step | None = None) -> Walk:
-    """Drafts, critiques and revisions of every prompt, as far as the run is to go."""
-    walked = walk(session.inputs.method, session.inputs.prompts, Generator(session, until))
+def make_rows(session: Session, until: Step | None = None) -> Rows | None:
+    """Draft, critique, revise and pair every prompt, a window of them at a time.
+
+    The rows are in the ledger then; None where the run ends before there are pairs.
+    """
+    generator, prompts = Generator(session, until), session.inputs.prompts
+    builder = _Builder(session)
+    seen = 0
+    for window in windows(prompts):
+        seen += len(window)
+        generator.is_last_window = seen == len(prompts)
+        record_prompts(session.ledger, window)
+        walked = walk(session.inputs.method, window, generator)
+        if at_most("pairs", until):
+            builder.add(walked)
     session.close_engine()
-    return walked
+    return builder.finish() if at_most("pairs", until) else None
 
 
 def existing_rows(session: Session) -> Rows:
     """The rows of this recipe. Raises SolonError where the ledger has not got them all."""
-    known = walk(session.inputs.method, session.inputs.prompts, _OnlyKnown(session))
-    return build_rows(session, known)
+    builder, answer = _Builder(session), _OnlyKnown(session)
+    for window in windows(session.inputs.prompts):
+        builder.add(walk(session.inputs.method, window, answer))
+    return builder.finish()
 
 
-def build_rows(session: Session, walked: Walk) -> Rows:
-    """Pairs, SFT examples and snapshots of a walk, kept in the ledger with what was left out."""
-    recipe, result = session.recipe, session.result("pairs")
-    with timed(result):
-        rows = assemble(
-            walked,
-            session.inputs.constitution,
-            recipe.prompts.held_out_percent,
-            recipe.snapshots.sft_rounds == "last",
-        )
-        before = _known_pairs(session, rows)
-        record_rows(session.ledger, session.run_id, walked.steps, rows.examples, rows.pairs)
-        record_exclusions(session.ledger, session.run_id, rows.exclusions)
-        for snapshot in (rows.sft, rows.preferences, session.inputs.prompt_snapshot):
-            record_snapshot(session.ledger, session.run_id, snapshot)
-            point(session.ledger, f"latest/{snapshot.kind}-rows", snapshot.dataset_id)
-        distinct = {pair.pair_id for pair in rows.pairs.values()}
-        result.reused, result.generated = len(distinct & before), len(distinct - before)
-        result.excluded = len(rows.exclusions)
-        result.id = rows.preferences.dataset_id
-    return rows
+class _Builder:
+    """Keeps the rows of one walk after another in the ledger, then the snapshots of them all."""
 
+    def __init__(self, session: Session) -> None:
+        self.session, self.result = session, session.result("pairs")
+        self._assembler = session.inputs.assembler()
 
-def _known_pairs(session: Session, rows: Rows) -> set[str]:
-    wanted = [pair.pair_id for pair in rows.pairs.values()]
-    found = session.ledger.query(
-        "SELECT pair_id FROM pairs WHERE pair_id IN (SELECT unnest(?::VARCHAR[]))", [wanted]
-    )
-    return {row["pair_id"] for row in found}
+    def add(self, walked: Walk) -> None:
+        session = self.session
+        with timed(self.result):
+            rows = self._assembler.add(walked)
+            new = record_rows(session.ledger, session.run_id, walked.steps, rows)
+            record_exclusions(session.ledger, session.run_id, rows.exclusions)
+            distinct = {pair.pair_id for pair in rows.pairs.values()}
+            self.result.generated += new
+            self.result.reused += len(distinct) - new
+            self.result.excluded += len(rows.exclusions)
+
+    def finish(self) -> Rows:
+        session = self.session
+        with timed(self.result):
+            rows = self._assembler.rows()
+            for snapshot in (rows.sft, rows.preferences, session.inputs.prompt_snapshot):
+                record_snapshot(session.ledger, session.run_id, snapshot)
+                point(session.ledger, f"latest/{snapshot.kind}-rows", snapshot.dataset_id)
+            self.result.id = rows.preferences.dataset_id
+        return rows

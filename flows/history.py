@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from constitution.assign import assign
 from storage.ledger import Ledger
-from tasks.generation.calls import category_of, principle_id
 from tasks.generation.walk import Level, Method
-from tasks.prompts import Prompt
 
 if TYPE_CHECKING:
     from flows.inputs import Inputs
     from flows.plan import StepPlan
 
+# Prompts that wait and have a completion of this place, model and principle.
+MAY_SERVE = """
+    SELECT count(*) AS n FROM wanted SEMI JOIN completions c
+    ON c.prompt_id = wanted.prompt_id AND c.principle_id = wanted.principle_id
+    AND c.step = ? AND c.round = ? AND c.model_id = ?"""
+ANY_THERE = "SELECT 1 FROM completions WHERE step = ? AND round = ? AND model_id = ? LIMIT 1"
+CALL_COST = """
+    SELECT step, avg(completion_tokens) AS tokens, avg(duration_s) AS seconds, device
+    FROM completions WHERE model_id = ? AND cut_at >= 0 GROUP BY step, device
+    QUALIFY row_number() OVER (PARTITION BY step ORDER BY max(created_at) DESC) = 1"""
+STAGE_COST = """
+    SELECT duration_s AS seconds, 0.0::DOUBLE AS tokens, coalesce(device, '') AS device
+    FROM checkpoints WHERE stage = ? AND base_model_id = ? ORDER BY created_at DESC LIMIT 1"""
 STEP_OF_LEVEL = {"drafts": "draft", "critiques": "critique", "revisions": "revision"}
 
 
@@ -30,17 +42,18 @@ class History:
         A prompt may be served only if the ledger has a completion of this step and round for it,
         by this model, under the principle it has now.
         """
-        if not level.waiting:
+        if not level.waiting or level.round is None:
             return 0
-        rows = self.ledger.query(
-            "SELECT DISTINCT prompt_id, principle_id FROM completions"
-            " WHERE step = ? AND round IS NOT DISTINCT FROM ? AND model_id = ?",
-            [STEP_OF_LEVEL[level.step], level.round, method.model_id],
-        )
-        there = {(row["prompt_id"], row["principle_id"]) for row in rows}
-        return sum(
-            (p.prompt_id, _principle(method, p, level.round)) not in there for p in level.waiting
-        )
+        place = [STEP_OF_LEVEL[level.step], level.round, method.model_id]
+        if not self.ledger.query(ANY_THERE, place):
+            return len(level.waiting)
+        slugs = [method.principles(prompt)[level.round].slug for prompt in level.waiting]
+        wanted = {
+            "prompt_id": [prompt.prompt_id for prompt in level.waiting],
+            "principle_id": [method.principle_ids[slug] for slug in slugs],
+        }
+        found = self.ledger.query(MAY_SERVE, place, wanted)
+        return len(level.waiting) - (found[0]["n"] if found else 0)
 
     def latest_components(self, stage: str) -> dict[str, Any] | None:
         """The key's parts of the newest checkpoint of a stage."""
@@ -58,56 +71,67 @@ class History:
     def has_metrics(self, subject_id: str) -> bool:
         return bool(self.ledger.query("SELECT 1 FROM metrics WHERE subject_id = ?", [subject_id]))
 
-    def known(self, table: str, column: str, ids: set[str]) -> int:
-        """How many of these ids a table has."""
-        sql = f"SELECT count(*) AS n FROM {table} WHERE {column} IN (SELECT unnest(?::VARCHAR[]))"
-        found = self.ledger.query(sql, [sorted(ids)])
+    def known(self, table: str, column: str, ids: Collection[str]) -> int:
+        """How many of these ids, each given once, a table has."""
+        sql = f"SELECT count(*) AS n FROM {table} SEMI JOIN wanted ON {column} = wanted.id"
+        found = self.ledger.query(sql, wanted={"id": list(ids)}) if ids else []
         return int(found[0]["n"]) if found else 0
 
-    def cost(self, steps: dict[str, StepPlan], inputs: Inputs) -> dict[str, Any]:
-        """`{"calls", "tokens", "seconds"}` as [min, max]; seconds None without a history."""
-        calls, tokens, seconds = [0, 0], [0.0, 0.0], [0.0, 0.0]
-        is_known = True
-        rates = self._rates(inputs.method.model_id)
-        limits = inputs.recipe.generation.max_new_tokens.model_dump()
-        for name, step in steps.items():
-            low_high = step.to_generate if name in STEP_OF_LEVEL else step.to_train
-            if not low_high[1]:
-                continue
-            if name in STEP_OF_LEVEL:
-                kind = STEP_OF_LEVEL[name]
-                mean_tokens, mean_s = rates.get(kind, (float(limits[kind]), None))
-            else:
-                mean_tokens, mean_s = 0.0, self._stage_seconds(name)
-            is_known = is_known and mean_s is not None
-            for side, count in enumerate(low_high):
-                calls[side] += count if name in STEP_OF_LEVEL else 0
-                tokens[side] += count * mean_tokens
-                seconds[side] += count * (mean_s or 0.0)
-        return {
-            "calls": calls,
-            "tokens": [round(value) for value in tokens],
-            "seconds": [round(value, 1) for value in seconds] if is_known else None,
-        }
+    def latest(self, stage: str) -> str | None:
+        """The checkpoint that `latest/<stage>` points to."""
+        found = self.ledger.query("SELECT target_id FROM refs WHERE name = ?", [f"latest/{stage}"])
+        return found[0]["target_id"] if found else None
 
-    def _rates(self, model_id: str) -> dict[str, tuple[float, float | None]]:
-        """Mean (tokens, seconds) of a call by step, of this model."""
-        rows = self.ledger.query(
-            "SELECT step, avg(completion_tokens) AS tokens, avg(duration_s) AS seconds"
-            " FROM completions WHERE model_id = ? AND cut_at >= 0 GROUP BY step",
-            [model_id],
-        )
-        return {row["step"]: (row["tokens"], row["seconds"]) for row in rows}
+    def call_cost(self, model_id: str) -> dict[str, Cost]:
+        """What a call of each step costs with this model, on the device it last ran on."""
+        return {row.pop("step"): Cost(**row) for row in self.ledger.query(CALL_COST, [model_id])}
 
-    def _stage_seconds(self, stage: str) -> float | None:
-        rows = self.ledger.query(
-            "SELECT duration_s FROM checkpoints WHERE stage = ? ORDER BY created_at DESC LIMIT 1",
-            [stage],
-        )
-        return rows[0]["duration_s"] if rows else None
+    def stage_cost(self, stage: str, base_model_id: str) -> Cost | None:
+        """What the newest checkpoint of a stage on this base took."""
+        found = self.ledger.query(STAGE_COST, [stage, base_model_id])
+        return Cost(**found[0]) if found else None
 
 
-def _principle(method: Method, prompt: Prompt, round: int | None) -> str | None:
-    if round is None:
-        return None
-    return principle_id(assign(method.constitution, prompt.prompt_id, round, category_of(prompt)))
+@dataclass(frozen=True)
+class Cost:
+    """Of one call or stage: seconds, mean tokens out, and whether a GPU does it."""
+
+    seconds: float | None
+    tokens: float
+    device: str
+
+    @property
+    def is_on_gpu(self) -> bool:
+        return self.device not in ("cpu", "none", "")
+
+
+def cost_of(steps: Mapping[str, StepPlan], inputs: Inputs, history: History) -> dict[str, Any]:
+    """`{"calls", "tokens", "seconds", "gpu_seconds"}` as [min, max] of the whole plan.
+
+    From this ledger's history of the same model, step and device; seconds are None where a step
+    has none.
+    """
+    calls, tokens = [0, 0], [0.0, 0.0]
+    seconds, gpu_seconds = [0.0, 0.0], [0.0, 0.0]
+    by_step = history.call_cost(inputs.method.model_id)
+    limits = inputs.recipe.generation.max_new_tokens.model_dump()
+    is_known = True
+    for name, step in steps.items():
+        kind = STEP_OF_LEVEL.get(name, "")
+        span = step.to_generate if kind else step.to_train
+        if not span[1]:
+            continue
+        cost = by_step.get(kind) if kind else history.stage_cost(name, inputs.base_model_id)
+        cost = cost or Cost(None, float(limits.get(kind, 0)), "")
+        is_known = is_known and cost.seconds is not None
+        for side, count in enumerate(span):
+            calls[side] += count if kind else 0
+            tokens[side] += count * cost.tokens
+            seconds[side] += count * (cost.seconds or 0.0)
+            gpu_seconds[side] += count * (cost.seconds or 0.0) * cost.is_on_gpu
+    return {
+        "calls": calls,
+        "tokens": [round(value) for value in tokens],
+        "seconds": [round(value, 1) for value in seconds] if is_known else None,
+        "gpu_seconds": [round(value, 1) for value in gpu_seconds] if is_known else None,
+    }

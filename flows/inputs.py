@@ -21,8 +21,8 @@ from storage.workspace import Workspace
 from tasks import models
 from tasks.generation.assemble import Exclusion
 from tasks.generation.calls import Sampling, category_of
-from tasks.generation.record import Snapshot, constitution_id
-from tasks.generation.snapshots import prompt_snapshot
+from tasks.generation.record import constitution_id
+from tasks.generation.snapshots import Assembler, Snapshot, prompt_snapshot
 from tasks.generation.walk import Method
 from tasks.prompts import Prompt, is_held_out, read_prompts
 from tasks.training import keys
@@ -51,7 +51,7 @@ class Inputs:
         """The model that is trained on: a checkpoint reference's base, else the model itself."""
         return self.model.base_model_id or self.model.model_id or UNKNOWN_MODEL
 
-    @property
+    @cached_property
     def method(self) -> Method:
         """What the data side of this run is."""
         generation = self.recipe.generation
@@ -70,6 +70,15 @@ class Inputs:
         generation = self.recipe.generation
         return Sampling(
             generation.temperature, generation.top_p, max_new_tokens, generation.max_prompt_tokens
+        )
+
+    def assembler(self) -> Assembler:
+        """What turns this run's walks into rows."""
+        recipe = self.recipe
+        return Assembler(
+            self.constitution,
+            recipe.prompts.held_out_percent,
+            recipe.snapshots.sft_rounds == "last",
         )
 
     @cached_property
@@ -128,9 +137,11 @@ def check_held_out(inputs: Inputs, until: Step | None) -> None:
         )
 
 
-def count_exclusions(exclusions: Iterable[Exclusion]) -> list[dict[str, Any]]:
-    """`[{"step", "reason", "rows"}]`, most rows first."""
-    counts = Counter((found.step, found.reason) for found in exclusions)
+def count_exclusions(
+    exclusions: Iterable[Exclusion], left_out: Counter[tuple[str, str]]
+) -> list[dict[str, Any]]:
+    """`[{"step", "reason", "rows"}]` of prompts and rows, most rows first."""
+    counts = left_out + Counter((found.step, found.reason) for found in exclusions)
     return [{"step": s, "reason": r, "rows": n} for (s, r), n in counts.most_common()]
 
 

@@ -6,23 +6,26 @@ from typing import Any
 
 from flows.inputs import Inputs
 from flows.recipe import Step
-from tasks.generation.record import Snapshot
-from tasks.generation.snapshots import Rows
+from tasks.generation.snapshots import Rows, Snapshot
 
 
 def stage_components(
     inputs: Inputs, stage: Step, rows: Rows, checkpoints: dict[str, str]
 ) -> dict[str, Any]:
     """The key's parts of a stage, given the rows and the checkpoints before it (by stage)."""
+    found = stage_snapshot(inputs, stage, rows).dataset_id
+    return inputs.components(stage, found, parents_of(inputs, stage, checkpoints))
+
+
+def stage_snapshot(inputs: Inputs, stage: Step, rows: Rows) -> Snapshot:
+    """The snapshot a stage learns from."""
     snapshots = {
         "sft": rows.sft,
         "reward": rows.preferences,
         "dpo": rows.preferences,
         "ppo": inputs.prompt_snapshot,
     }
-    return inputs.components(
-        stage, snapshots[stage].dataset_id, parents_of(inputs, stage, checkpoints)
-    )
+    return snapshots[stage]
 
 
 def parents_of(inputs: Inputs, stage: Step, checkpoints: dict[str, str]) -> dict[str, str]:

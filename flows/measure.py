@@ -10,6 +10,7 @@ from flows.inputs import count_exclusions
 from flows.keys import evaluation_components, evaluation_snapshot
 from flows.recipe import STAGES
 from flows.session import Session
+from flows.stage_rows import given_rows
 from flows.training import Job, ensure, learned
 from storage.artifacts import artifact_path
 from storage.ledger import insert
@@ -37,7 +38,7 @@ def evaluate_checkpoints(session: Session, checkpoints: dict[str, str]) -> str:
         + [{"name": name, "adapter": adapter} for name, adapter in adapters.items()],
         "reward": {"adapter": _adapter(session, checkpoints["reward"])},
     }
-    job = Job(session, parts, checkpoints, {"prompts": prompts}, extra)
+    job = Job(session, parts, checkpoints, given_rows("prompts", prompts), extra)
     evaluation_id = ensure(session, "evaluate", checkpoint_id(parts), job)
     _record_metrics(session, evaluation_id)
     return evaluation_id
@@ -91,7 +92,7 @@ def report(
         },
         exclusions=[
             (found["step"], found["reason"], found["rows"])
-            for found in count_exclusions([*inputs.exclusions, *rows.exclusions])
+            for found in count_exclusions(inputs.exclusions, rows.left_out)
         ],
         stages=[
             _stage(session, stage, checkpoints[stage]) for stage in STAGES if stage in checkpoints

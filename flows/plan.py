@@ -7,25 +7,26 @@ the ledger has, and max that none does.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 from flows.causes import causes
-from flows.history import History
+from flows.history import History, cost_of
 from flows.inputs import Inputs
 from flows.keys import evaluation_components, stage_components
 from flows.recipe import STAGES, Step, at_most
 from storage.artifacts import artifact_path, is_whole
 from storage.ledger import Ledger
 from storage.workspace import Workspace
-from tasks.generation.assemble import Exclusion
-from tasks.generation.calls import Answer, principle_id
+from tasks.generation.calls import Answer
 from tasks.generation.memo import look_up
-from tasks.generation.snapshots import Rows, assemble
-from tasks.generation.walk import Level, walk
+from tasks.generation.snapshots import Assembler, Rows
+from tasks.generation.walk import Level, Walk, walk, windows
 from tasks.training.keys import changes, checkpoint_id
 
 Range = tuple[int, int]
+CAUSE = ("step", "component", "was", "is", "root")
 
 
 @dataclass
@@ -45,13 +46,16 @@ class StepPlan:
 class Plan:
     """The steps in order, why each is a miss, and the cost.
 
-    `to_record`: rows and artifacts that are there and that the ledger does not know yet.
+    `falls`: the checkpoints now in use that a run would replace, certainly or perhaps. `left_out`:
+    rows not used, by (step, reason). `to_record`: rows and artifacts that are there and that the
+    ledger does not know yet.
     """
 
     steps: dict[str, StepPlan] = field(default_factory=dict)
     why: list[dict[str, Any]] = field(default_factory=list)
     cost: dict[str, Any] = field(default_factory=dict)
-    exclusions: list[Exclusion] = field(default_factory=list)
+    left_out: Counter[tuple[str, str]] = field(default_factory=Counter)
+    falls: list[dict[str, Any]] = field(default_factory=list)
     to_record: int = 0
     sft_rows_id: str | None = None
 
@@ -77,8 +81,18 @@ class Plan:
                 for s in self.steps.values()
             ],
             "why": self.why,
+            "falls": self.falls,
             "cost": self.cost,
         }
+
+
+def _add_round(step: StepPlan, round: int, reused: int, more: Range) -> None:
+    """Add one window's numbers to those of a step's round."""
+    if round == len(step.rounds):
+        step.rounds.append({"round": round, "reused": 0, "to_generate": [0, 0]})
+    found = step.rounds[round]
+    found["reused"] += reused
+    found["to_generate"] = [had + n for had, n in zip(found["to_generate"], more, strict=True)]
 
 
 class Planner:
@@ -90,53 +104,58 @@ class Planner:
         self.history = History(ledger)
         self.until: Step | None = None
         self.roots: dict[str, str] = {}
-        self.slugs = {principle_id(p): p.slug for p in inputs.constitution.principles}
+        self.slugs = {found: slug for slug, found in inputs.method.principle_ids.items()}
+        self._causes: Counter[tuple[str, ...]] = Counter()
 
     def make(self, until: Step | None = None) -> Plan:
         self.until = until
-        rows = self._data(until)
-        if at_most("sft", until):
-            self._training(rows, until)
-        self.plan.cost = self.history.cost(self.plan.steps, self.inputs)
-        return self.plan
-
-    def _data(self, until: Step | None) -> Rows | None:
-        """Plan the data side; the rows it would give, or None where some are not yet known."""
-        for step in ("drafts", "critiques", "revisions"):
+        for step in ("drafts", "critiques", "revisions", "pairs"):
             if at_most(step, until):
                 self.plan.steps[step] = StepPlan(step)
-        walked = walk(self.inputs.method, self.inputs.prompts, self._answer)
-        if not at_most("pairs", until):
+        rows = self._data()
+        self.plan.why = [
+            {**dict(zip(CAUSE, cause, strict=True)), "rows": count}
+            for cause, count in self._causes.items()
+        ]
+        if at_most("sft", until):
+            self._training(rows, until)
+        self.plan.cost = cost_of(self.plan.steps, self.inputs, self.history)
+        return self.plan
+
+    def _data(self) -> Rows | None:
+        """Plan the data side; the rows it would give, or None where some are not yet known."""
+        assembler, is_known = self.inputs.assembler(), True
+        for window in windows(self.inputs.prompts):
+            walked = walk(self.inputs.method, window, self._answer)
+            is_known = is_known and not walked.waiting
+            if "pairs" in self.plan.steps:
+                self._pairs(walked, assembler)
+        if "pairs" not in self.plan.steps or not is_known:
             return None
-        pairs = self.plan.steps["pairs"] = StepPlan("pairs")
-        waiting = {prompt.prompt_id for prompt in walked.waiting}
-        walked.steps = [s for s in walked.steps if s.turn.prompt.prompt_id not in waiting]
-        recipe = self.inputs.recipe
-        rows = assemble(
-            walked,
-            self.inputs.constitution,
-            recipe.prompts.held_out_percent,
-            recipe.snapshots.sft_rounds == "last",
-        )
-        distinct = {pair.pair_id for pair in rows.pairs.values()}
-        known = self.history.known("pairs", "pair_id", distinct)
-        pairs.reused, new = known, len(distinct) - known
-        pairs.to_generate = (new, new + len(waiting))
-        pairs.excluded = len(rows.exclusions)
-        if waiting:
-            return None
-        pairs.id = rows.preferences.dataset_id
-        self.plan.exclusions = [*self.inputs.exclusions, *rows.exclusions]
-        steps = {step.revision_id for step in walked.steps}
+        rows = assembler.rows()
         snapshots = {rows.sft.dataset_id, rows.preferences.dataset_id}
-        self.plan.to_record = (
-            len(steps)
-            - self.history.known("revisions", "revision_id", steps)
-            + len(snapshots)
-            - self.history.known("datasets", "dataset_id", snapshots)
+        self.plan.to_record += len(snapshots) - self.history.known(
+            "datasets", "dataset_id", snapshots
         )
+        self.plan.steps["pairs"].id = rows.preferences.dataset_id
+        self.plan.left_out = rows.left_out
         self.plan.sft_rows_id = rows.sft.dataset_id
         return rows
+
+    def _pairs(self, walked: Walk, assembler: Assembler) -> None:
+        """Plan the pairs of one window: those of prompts that wait are not yet known."""
+        waiting = {prompt.prompt_id for prompt in walked.waiting}
+        walked.steps = [s for s in walked.steps if s.turn.prompt.prompt_id not in waiting]
+        rows = assembler.add(walked)
+        distinct = {pair.pair_id for pair in rows.pairs.values()}
+        known = self.history.known("pairs", "pair_id", distinct)
+        new = len(distinct) - known
+        step = self.plan.steps["pairs"]
+        step.reused += known
+        step.to_generate = (step.to_generate[0] + new, step.to_generate[1] + new + len(waiting))
+        step.excluded += len(rows.exclusions)
+        steps = {step.revision_id for step in walked.steps}
+        self.plan.to_record += len(steps) - self.history.known("revisions", "revision_id", steps)
 
     def _answer(self, level: Level) -> dict[str, Answer]:
         """Answer what the ledger can; count the rest."""
@@ -153,10 +172,12 @@ class Planner:
         step.reused += len(found)
         step.to_generate = (step.to_generate[0] + more[0], step.to_generate[1] + more[1])
         if level.round is not None:
-            step.rounds.append(
-                {"round": level.round, "reused": len(found), "to_generate": list(more)}
+            _add_round(step, level.round, len(found), more)
+        for cause in causes(self.ledger, missing, self.slugs, self.roots):
+            rows = cause.pop("rows")
+            self._causes[tuple(cause[n] for n in ("step", "component", "was", "is", "root"))] += (
+                rows
             )
-        self.plan.why += causes(self.ledger, missing, self.slugs, self.roots)
         return found
 
     def _training(self, rows: Rows | None, until: Step | None) -> None:
@@ -170,8 +191,16 @@ class Planner:
                 else:
                     parts = stage_components(self.inputs, stage, rows, known)
                     known[stage] = self._artifact(step, parts)
+                self._falls(step)
         if at_most("evaluate", until):
             self._evaluation(known)
+
+    def _falls(self, step: StepPlan) -> None:
+        """Note the checkpoint in use that this step's would replace."""
+        latest = self.history.latest(step.step)
+        if latest and step.to_train[1] and step.id != latest:
+            is_certain = step.id is not None
+            self.plan.falls.append({"stage": step.step, "id": latest, "certain": is_certain})
 
     def _artifact(self, step: StepPlan, parts: dict[str, Any]) -> str:
         """Plan one checkpoint or evaluation by its key; returns its id."""

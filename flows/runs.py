@@ -20,7 +20,6 @@ from tasks.generation.record import (
     record_constitution,
     record_exclusions,
     record_model,
-    record_prompts,
 )
 
 
@@ -74,7 +73,6 @@ def _record_inputs(
     with ledger.transaction() as con:
         insert(con, "runs", [run])
     record_models(ledger, inputs)
-    record_prompts(ledger, inputs.prompts)
     record_exclusions(ledger, run_id, inputs.exclusions)
 
 

@@ -7,7 +7,7 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from flows import progress
 from flows.inputs import Inputs, find_checkpoint
 from flows.recipe import Recipe
+from flows.slot import device_slot
 from storage.errors import InputError
 from storage.ledger import Ledger, insert, now
 from storage.workspace import Workspace
@@ -45,6 +46,8 @@ class Session:
         self.steps: dict[str, StepResult] = {}
         self._decisions = itertools.count()
         self._engine: Engine | None = None
+        self._device = ExitStack()
+        self._has_device = False
         self._warm: Worker | None = None
         self._model: models.PreparedModel | None = None
 
@@ -81,11 +84,24 @@ class Session:
             on_event=hearer("generate"),
         )
 
+    def hold_device(self) -> bool:
+        """Take the device for generation until `close_engine`; whether it was not held already.
+
+        It is kept between chunks, as the model stays in its memory.
+        """
+        if self._has_device:
+            return False
+        self._device.enter_context(device_slot(self))
+        self._has_device = True
+        return True
+
     def close_engine(self) -> None:
-        """End the generation worker, so that its memory is free for training."""
+        """End the generation worker, so that its memory and the device are free for training."""
         if self._engine is not None:
             self._engine.close()
             self._engine = None
+        self._device.close()
+        self._has_device = False
 
     def warm_up(self, job: str) -> None:
         """Load the libraries of the next job while this one runs."""

@@ -6,6 +6,7 @@ in the UI, and a lock of the kernel's, which holds when the server is away.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,11 +27,15 @@ if TYPE_CHECKING:
 LIMIT = "gpu"
 WAIT_S = 7 * 24 * 3600.0
 LEASE_S = 60.0
+# Just after a change of state the server's recorder is still writing. A slot that is asked for then
+# is refused as "database is locked", and Prefect's client tries again after two seconds.
+SETTLE_S = 0.3
 
 
 @contextmanager
 def device_slot(session: Session) -> Iterator[None]:
     """Hold the device. Waits for whoever has it; raises where the limit `gpu` does not exist."""
+    time.sleep(SETTLE_S)
     with (
         concurrency(LIMIT, occupy=1, strict=True, lease_duration=LEASE_S),
         file_lock(_lock_path(session.workspace), WAIT_S, session.run_id),

@@ -3,54 +3,58 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from flows.inputs import Inputs
 from flows.recipe import Step
-from tasks.generation.record import Snapshot
-from tasks.generation.snapshots import Rows
+from storage.ledger import Ledger, Row, batches
+
+EXAMPLES = """
+    SELECT e.example_id AS id, p.messages, e.response
+    FROM dataset_rows r
+    JOIN examples e ON e.example_id = r.row_id
+    JOIN prompts p USING (prompt_id)"""
+PAIRS = """
+    SELECT x.pair_id AS id, p.messages, x.chosen, x.rejected, x.preference
+    FROM dataset_rows r
+    JOIN pairs x ON x.pair_id = r.row_id
+    JOIN prompts p USING (prompt_id)"""
+PROMPTS = """
+    SELECT p.prompt_id AS id, p.messages
+    FROM dataset_rows r
+    JOIN prompts p ON p.prompt_id = r.row_id"""
+ROWS = {"sft": EXAMPLES, "reward": PAIRS, "dpo": PAIRS, "ppo": PROMPTS}
+
+# Writes a job's rows into a folder, with the start of their files' names; returns their paths.
+WriteData = Callable[[Path, str], dict[str, str]]
 
 
-def stage_rows(inputs: Inputs, stage: Step, rows: Rows) -> dict[str, list[dict[str, Any]]]:
-    """The rows a stage reads, train and eval, each in the order of their ids."""
-    messages = {prompt.prompt_id: list(prompt.messages) for prompt in inputs.prompts}
-    if stage == "sft":
-        by_id: dict[str, dict[str, Any]] = {
-            e.example_id: {
-                "id": e.example_id,
-                "messages": messages[e.prompt_id],
-                "response": e.response,
-            }
-            for e in rows.examples.values()
-        }
-        return _split(by_id, rows.sft)
-    if stage == "ppo":
-        by_id = {
-            prompt_id: {"id": prompt_id, "messages": found} for prompt_id, found in messages.items()
-        }
-        return _split(by_id, inputs.prompt_snapshot)
-    by_id = {
-        p.pair_id: {
-            "id": p.pair_id,
-            "messages": messages[p.prompt_id],
-            "chosen": p.chosen.text,
-            "rejected": p.rejected.text,
-            "preference": p.preference,
-        }
-        for p in rows.pairs.values()
-    }
-    return _split(by_id, rows.preferences)
+def snapshot_rows(ledger: Ledger, stage: Step, dataset_id: str) -> WriteData:
+    """Writes the rows of a snapshot: "train", and "eval" for those held out."""
+
+    def write(folder: Path, prefix: str) -> dict[str, str]:
+        paths = {}
+        for side, held_out in (("train", False), ("eval", True)):
+            sql = f"{ROWS[stage]} WHERE r.dataset_id = ? AND r.is_held_out = ? ORDER BY id"
+            with batches(ledger, sql, [dataset_id, held_out]) as found:
+                rows = (_parsed(row) for batch in found for row in batch)
+                paths[side] = _write(folder / f"{prefix}-{side}.jsonl", rows)
+        return paths
+
+    return write
 
 
-def _split(by_id: dict[str, dict[str, Any]], snapshot: Snapshot) -> dict[str, list[dict[str, Any]]]:
-    sides: dict[str, Sequence[str]] = {"train": snapshot.training, "eval": snapshot.held_out}
-    return {side: [by_id[row_id] for row_id in ids] for side, ids in sides.items()}
+def given_rows(name: str, rows: Iterable[dict[str, Any]]) -> WriteData:
+    """Writes rows that are at hand."""
+    return lambda folder, prefix: {name: _write(folder / f"{prefix}-{name}.jsonl", rows)}
 
 
-def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> str:
-    """Write rows as JSON lines; returns the path as a string."""
+def _parsed(row: Row) -> Row:
+    return row | {"messages": json.loads(row["messages"])}
+
+
+def _write(path: Path, rows: Iterable[Row]) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as file:
         for row in rows:

@@ -14,11 +14,11 @@ from prefect.cache_policies import CachePolicy
 from prefect.context import TaskRunContext
 
 from flows import progress
-from flows.keys import parents_of, stage_components
+from flows.keys import parents_of, stage_components, stage_snapshot
 from flows.recipe import Step
 from flows.session import Session, hearer, timed
 from flows.slot import device_slot
-from flows.stage_rows import stage_rows, write_rows
+from flows.stage_rows import WriteData, snapshot_rows
 from storage.artifacts import artifact_path, is_whole, writing
 from storage.errors import SolonError
 from storage.ledger import insert, now, point
@@ -52,12 +52,12 @@ class Job:
         session: Session,
         parts: dict[str, Any],
         parents: dict[str, str],
-        data: dict[str, list[dict[str, Any]]],
+        write_data: WriteData,
         extra: dict[str, Any] | None = None,
         next_stage: Step | None = None,
     ) -> None:
         self.session, self.parts, self.parents = session, parts, parents
-        self.data, self.extra, self.next_stage = data, extra or {}, next_stage
+        self.write_data, self.extra, self.next_stage = write_data, extra or {}, next_stage
 
 
 @task(
@@ -135,8 +135,9 @@ def train_stage(
     inputs = session.inputs
     parts = stage_components(inputs, stage, rows, checkpoints)
     parents = parents_of(inputs, stage, checkpoints)
-    job = Job(session, parts, parents, stage_rows(inputs, stage, rows), next_stage=next_stage)
-    if not job.data["train"]:
+    data = snapshot_rows(session.ledger, stage, parts["dataset"])
+    job = Job(session, parts, parents, data, next_stage=next_stage)
+    if not stage_snapshot(inputs, stage, rows).training:
         raise SolonError(
             f"{stage}: no rows to train on (all were excluded): raise prompts.limit or"
             " generation.max_new_tokens, or see why with `solon plan`"
@@ -181,8 +182,6 @@ def _spec(stage: str, artifact_id: str, job: Job, out: Path) -> dict[str, Any]:
     session = job.session
     state = session.workspace.state / artifact_id
     state.mkdir(parents=True, exist_ok=True)
-    folder = session.log(stage).parent
-    paths = {name: write_rows(folder / f"{stage}-{name}.jsonl", r) for name, r in job.data.items()}
     adapters = {
         role: str(artifact_path(session.workspace, parent) / "adapter")
         for role, parent in job.parents.items()
@@ -197,7 +196,7 @@ def _spec(stage: str, artifact_id: str, job: Job, out: Path) -> dict[str, Any]:
             "quantization": session.recipe.quantization,
         },
         "adapters": adapters,
-        "data": paths,
+        "data": job.write_data(session.log(stage).parent, stage),
         "settings": job.parts["settings"] | _without_effect(session, stage),
         "seed": session.recipe.seed,
         "threads": session.recipe.threads,

@@ -28,14 +28,15 @@ PREFIXES = {
     "evaluation": "evl",
     "few_shot": "few",
 }
+_ENCODER = json.JSONEncoder(
+    sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False
+)
 KINDS = {prefix: kind for kind, prefix in PREFIXES.items()}
 
 
 def canonical_json(value: Any) -> bytes:
     """UTF-8 JSON with sorted keys and no spaces. NaN and infinities are refused (ValueError)."""
-    return json.dumps(
-        value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False
-    ).encode("utf-8", "surrogatepass")
+    return _ENCODER.encode(value).encode("utf-8", "surrogatepass")
 
 
 def digest(data: bytes) -> str:

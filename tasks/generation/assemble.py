@@ -9,8 +9,9 @@ One that changes nothing is an example all the same, but no pair.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from storage.ids import content_id
 from tasks.generation.calls import Answer, Turn
@@ -50,7 +51,7 @@ class Step:
     critique: Answer
     revision: Answer
 
-    @property
+    @cached_property
     def revision_id(self) -> str:
         return content_id(
             "revision",
@@ -84,7 +85,7 @@ class Example:
     completion_id: str
     response: str
 
-    @property
+    @cached_property
     def example_id(self) -> str:
         return content_id("example", [self.prompt_id, self.response])
 
@@ -98,7 +99,7 @@ class Pair:
     rejected: Answer
     preference: float = 1.0
 
-    @property
+    @cached_property
     def pair_id(self) -> str:
         words = [self.prompt_id, self.chosen.text, self.rejected.text, self.preference]
         return content_id("pair", words)
@@ -146,8 +147,15 @@ def _words(text: str) -> list[str]:
     return re.findall(r"\w+", text.casefold())
 
 
+def faults_of(
+    steps: Sequence[Step], shown: frozenset[tuple[str, ...]] = frozenset()
+) -> dict[str, str | None]:
+    """`fault_of` of every step's revision, by revision id."""
+    return {step.revision_id: fault_of(step.revision, shown) for step in steps}
+
+
 def examples(
-    steps: Sequence[Step], final_only: bool, shown: frozenset[tuple[str, ...]] = frozenset()
+    steps: Sequence[Step], final_only: bool, faults: Mapping[str, str | None]
 ) -> tuple[dict[str, Example], list[Exclusion]]:
     """SFT examples by the revision id they come from, and what was left out.
 
@@ -159,7 +167,7 @@ def examples(
     for step in steps:
         prompt_id = step.turn.prompt.prompt_id
         is_earlier = final_only and step.round < last[prompt_id]
-        reason = "earlier_round" if is_earlier else fault_of(step.revision, shown)
+        reason = "earlier_round" if is_earlier else faults[step.revision_id]
         if reason:
             left_out.append(Exclusion(step.revision_id, "examples", reason))
         else:
@@ -169,9 +177,7 @@ def examples(
 
 
 def pairs(
-    drafts: dict[str, Answer],
-    steps: Sequence[Step],
-    shown: frozenset[tuple[str, ...]] = frozenset(),
+    drafts: Mapping[str, Answer], steps: Sequence[Step], faults: Mapping[str, str | None]
 ) -> tuple[dict[str, Pair], list[Exclusion]]:
     """Final revision over draft, by the revision id it comes from, and what was left out.
 
@@ -185,7 +191,7 @@ def pairs(
     for prompt_id, step in final.items():
         draft = drafts[prompt_id]
         reason = (
-            fault_of(step.revision, shown)
+            faults[step.revision_id]
             or ("empty_draft" if not draft.text.strip() else None)
             or ("unchanged" if is_unchanged(draft, step.revision) else None)
         )

@@ -6,19 +6,12 @@ calls, and a plan, which only counts those that have no answer yet.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
-from constitution.assign import assign
-from constitution.render import (
-    critique_messages,
-    few_shot_critique,
-    few_shot_revision,
-    revision_messages,
-)
-from constitution.schema import Constitution, Principle
-from storage.ids import content_id
+from constitution.schema import Principle
+from storage.ids import PREFIXES, canonical_json, content_id
 from tasks.prompts import UNSPECIFIED, Prompt
 
 Message = dict[str, str]
@@ -35,7 +28,7 @@ class Sampling:
     stop: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Answer:
     """A call's answer, from the ledger or fresh from the model."""
 
@@ -45,53 +38,90 @@ class Answer:
     completion_tokens: int
 
 
-@dataclass(frozen=True)
-class Call:
-    """One model call: the whole request, of which the first `few_shot` messages are shared."""
+class CallForm:
+    """What all calls of a step share: model, worked examples before the request, sampling.
 
-    step: str
-    model_id: str
+    The examples are hashed once and not for every call; the ids are those of the whole request.
+    """
+
+    def __init__(
+        self, step: str, model_id: str, sampling: Sampling, examples: Sequence[Message] = ()
+    ) -> None:
+        self.step, self.model_id, self.sampling = step, model_id, sampling
+        self.examples = tuple(examples)
+        self.few_shot_id = content_id("few_shot", list(examples)) if examples else None
+        before = b"".join(canonical_json(message) + b"," for message in examples)
+        self._hash = hashlib.blake2b(b'{"messages":[' + before, digest_size=16)
+        rest = {
+            "model": model_id,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "stop": list(sampling.stop),
+            "sample_index": 0,
+        }
+        self._after = b"," + canonical_json(rest)[1:]
+
+    def call(
+        self,
+        prompt_id: str,
+        messages: tuple[Message, ...],
+        round: int | None = None,
+        principle_id: str | None = None,
+    ) -> Call:
+        """The call that asks `messages` after the shared examples.
+
+        Its completion_id is the content id of {"messages": all of them, "model", "sample_index",
+        "stop", "temperature", "top_p"}. The limit on the answer's length is no part of it: an
+        answer that ended by itself serves every limit it fits in; one that was cut serves its own.
+        """
+        request = canonical_json(messages)
+        state = self._hash.copy()
+        state.update(request[1:])
+        state.update(self._after)
+        completion_id = f"{PREFIXES['completion']}_{state.hexdigest()}"
+        return Call(self, prompt_id, messages, request.decode(), completion_id, round, principle_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One model call. `request` is its own messages as canonical JSON, the examples left out."""
+
+    form: CallForm
     prompt_id: str
     messages: tuple[Message, ...]
-    sampling: Sampling
-    few_shot: int = 0
-    round: int | None = None
-    principle_id: str | None = None
-    sample_index: int = 0
+    request: str
+    completion_id: str
+    round: int | None
+    principle_id: str | None
 
-    @cached_property
-    def completion_id(self) -> str:
-        """The id of the answer: of model, messages and sampling, without the limit on its length.
+    @property
+    def step(self) -> str:
+        return self.form.step
 
-        An answer that ended by itself serves every limit it fits in; one that was cut serves its
-        own.
-        """
-        return content_id(
-            "completion",
-            {
-                "model": self.model_id,
-                "messages": list(self.messages),
-                "temperature": self.sampling.temperature,
-                "top_p": self.sampling.top_p,
-                "stop": list(self.sampling.stop),
-                "sample_index": self.sample_index,
-            },
-        )
+    @property
+    def model_id(self) -> str:
+        return self.form.model_id
+
+    @property
+    def sampling(self) -> Sampling:
+        return self.form.sampling
 
     @property
     def few_shot_id(self) -> str | None:
         """The id of the shared examples; None without any."""
-        if not self.few_shot:
-            return None
-        return content_id("few_shot", list(self.messages[: self.few_shot]))
+        return self.form.few_shot_id
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Turn:
-    """A prompt with its current response: the draft, then each round's revision in its place."""
+    """A prompt with its current response: the draft, then each round's revision in its place.
+
+    `principles`: those it meets, by round.
+    """
 
     prompt: Prompt
     answer: Answer
+    principles: tuple[Principle, ...]
 
 
 def principle_id(principle: Principle) -> str:
@@ -100,102 +130,6 @@ def principle_id(principle: Principle) -> str:
     return content_id("principle", words)
 
 
-def draft_calls(
-    prompts: Iterable[Prompt], model_id: str, sampling: Sampling, system: str = ""
-) -> list[Call]:
-    """One call a prompt: the conversation, after `system` unless it has a system message itself."""
-    before: tuple[Message, ...] = ({"role": "system", "content": system},) if system else ()
-    return [
-        Call(
-            "draft",
-            model_id,
-            prompt.prompt_id,
-            (*(before if prompt.messages[0]["role"] != "system" else ()), *prompt.messages),
-            sampling,
-        )
-        for prompt in prompts
-    ]
-
-
 def category_of(prompt: Prompt) -> str | None:
     """The category that decides which principles may be assigned; None for all of them."""
     return None if prompt.category == UNSPECIFIED else prompt.category
-
-
-def principles_of(
-    constitution: Constitution, turns: Sequence[Turn], round: int
-) -> dict[str, Principle]:
-    """The principle each prompt gets in this round, by prompt id."""
-    return {
-        turn.prompt.prompt_id: assign(
-            constitution, turn.prompt.prompt_id, round, category_of(turn.prompt)
-        )
-        for turn in turns
-    }
-
-
-def critique_calls(
-    constitution: Constitution,
-    turns: Sequence[Turn],
-    round: int,
-    model_id: str,
-    sampling: Sampling,
-) -> list[Call]:
-    """One call a turn: say what is wrong with the current response under its principle."""
-    shared = len(few_shot_critique(constitution))
-    chosen = principles_of(constitution, turns, round)
-    calls = []
-    for turn in turns:
-        principle = chosen[turn.prompt.prompt_id]
-        messages = critique_messages(
-            constitution, principle, list(turn.prompt.messages), turn.answer.text
-        )
-        calls.append(
-            _reviewing("critique", turn, round, principle, messages, shared, model_id, sampling)
-        )
-    return calls
-
-
-def revision_calls(
-    constitution: Constitution,
-    turns: Sequence[Turn],
-    critiques: Sequence[Answer],
-    round: int,
-    model_id: str,
-    sampling: Sampling,
-) -> list[Call]:
-    """One call a turn, in the order of `critiques`: rewrite the response in its light."""
-    shared = len(few_shot_revision(constitution))
-    chosen = principles_of(constitution, turns, round)
-    calls = []
-    for turn, critique in zip(turns, critiques, strict=True):
-        principle = chosen[turn.prompt.prompt_id]
-        messages = revision_messages(
-            constitution, principle, list(turn.prompt.messages), turn.answer.text, critique.text
-        )
-        calls.append(
-            _reviewing("revision", turn, round, principle, messages, shared, model_id, sampling)
-        )
-    return calls
-
-
-def _reviewing(
-    step: str,
-    turn: Turn,
-    round: int,
-    principle: Principle,
-    messages: list[Message],
-    shared: int,
-    model_id: str,
-    sampling: Sampling,
-) -> Call:
-    return Call(
-        step,
-        model_id,
-        turn.prompt.prompt_id,
-        tuple(messages),
-        sampling,
-        few_shot=shared,
-        round=round,
-        principle_id=principle_id(principle),
-    )

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
-import pyarrow as pa
-
-from storage.ids import canonical_json, seed_of
-from storage.ledger import Connection, Ledger, Row, insert, now
-from tasks.generation.calls import Answer, Call
+from storage.ids import seed_of
+from storage.ledger import Columns, Connection, Ledger, insert, insert_columns, now
+from tasks.generation.calls import Answer, Call, CallForm
 from tasks.generation.engine import Batch, Completion, Engine, Request
 
 COMMIT_EVERY_S = 1.0
 
 # An answer serves a limit it ended within, the limit it was cut at, and any narrower prompt limit.
 SERVED = """
-    SELECT w.position, c.text, c.finish_reason, c.completion_tokens
+    SELECT c.completion_id, c.text, c.finish_reason, c.completion_tokens
     FROM wanted w JOIN completions c USING (completion_id)
     WHERE (c.cut_at = 0 AND c.completion_tokens <= w.max_new_tokens)
        OR c.cut_at = w.max_new_tokens
@@ -35,24 +33,15 @@ OnProgress = Callable[[int, int], None]
 
 def look_up(ledger: Ledger, calls: Sequence[Call]) -> dict[str, Answer]:
     """The answers the ledger already has for these calls, by completion id."""
-    if not calls or not ledger.exists:
+    if not calls:
         return {}
-    wanted = pa.table(
-        {
-            "position": list(range(len(calls))),
-            "completion_id": [call.completion_id for call in calls],
-            "max_new_tokens": [call.sampling.max_new_tokens for call in calls],
-            "max_prompt_tokens": [call.sampling.max_prompt_tokens for call in calls],
-        }
-    )
-    with ledger.transaction() as con:
-        con.register("wanted", wanted)
-        found = con.execute(SERVED).fetchall()
-        con.unregister("wanted")
-    return {
-        calls[position].completion_id: Answer(calls[position].completion_id, text, reason, tokens)
-        for position, text, reason, tokens in found
+    wanted: Columns = {
+        "position": list(range(len(calls))),
+        "completion_id": [call.completion_id for call in calls],
+        "max_new_tokens": [call.sampling.max_new_tokens for call in calls],
+        "max_prompt_tokens": [call.sampling.max_prompt_tokens for call in calls],
     }
+    return {row["completion_id"]: Answer(**row) for row in ledger.query(SERVED, wanted=wanted)}
 
 
 def complete(
@@ -62,14 +51,15 @@ def complete(
     calls: Sequence[Call],
     on_progress: OnProgress = lambda done, tokens: None,
 ) -> dict[str, Answer]:
-    """Generate answers for `calls`, none of which the ledger has, and commit them as they come.
+    """Generate answers for `calls`, which are of one step, and commit them as they come.
 
     Groups are committed about once a second: every batch of a slow engine, many of a fast one.
-    Equal calls are made once. Returns the answers by completion id.
+    Equal calls are made once; where another run was first, its text is the answer. Returns the
+    answers by completion id.
     """
     unique = list({call.completion_id: call for call in calls}.values())
     answers: dict[str, Answer] = {}
-    waiting: list[Row] = []
+    waiting: list[_Made] = []
     last_commit, tokens = time.monotonic(), 0
     try:
         for batch in engine.generate([_request(call) for call in unique]):
@@ -78,21 +68,21 @@ def complete(
                 answers[call.completion_id] = Answer(
                     call.completion_id, item.text, item.finish_reason, item.completion_tokens
                 )
-                waiting.append(_row(call, item, batch, engine, run_id))
+                waiting.append((call, item, batch))
                 tokens += item.completion_tokens
             if time.monotonic() - last_commit >= COMMIT_EVERY_S:
-                _commit(ledger, unique, waiting)
+                answers |= _commit(ledger, engine, run_id, waiting)
                 waiting, last_commit = [], time.monotonic()
             on_progress(len(answers), tokens)
     finally:
-        _commit(ledger, unique, waiting)
+        answers |= _commit(ledger, engine, run_id, waiting)
     return answers
 
 
 def _request(call: Call) -> Request:
     sampling = call.sampling
     return Request(
-        messages=call.messages,
+        messages=(*call.form.examples, *call.messages),
         text=None,
         temperature=sampling.temperature,
         top_p=sampling.top_p,
@@ -103,53 +93,60 @@ def _request(call: Call) -> Request:
     )
 
 
-def _row(call: Call, item: Completion, batch: Batch, engine: Engine, run_id: str) -> Row:
-    cut_at = {"length": call.sampling.max_new_tokens, "too_long": -1}.get(item.finish_reason, 0)
+_Made = tuple[Call, Completion, Batch]
+
+
+def _commit(
+    ledger: Ledger, engine: Engine, run_id: str, made: Sequence[_Made]
+) -> dict[str, Answer]:
+    """Commit what was made; the answers of those that another run had committed before."""
+    if not made:
+        return {}
+    columns = _call_columns([call for call, _, _ in made], run_id)
+    columns |= _completion_columns(made, engine)
+    with ledger.transaction() as con:
+        _insert_examples(con, made[0][0].form)
+        gained = insert_columns(con, "completions", columns)
+    return {} if gained == len(made) else look_up(ledger, [call for call, _, _ in made])
+
+
+def _call_columns(calls: Sequence[Call], run_id: str) -> Columns:
+    count, form = len(calls), calls[0].form
     return {
-        "completion_id": call.completion_id,
-        "cut_at": cut_at,
-        "model_id": call.model_id,
-        "prompt_id": call.prompt_id,
-        "principle_id": call.principle_id,
-        "few_shot_id": call.few_shot_id,
-        "run_id": run_id,
-        "step": call.step,
-        "round": call.round,
-        "request": canonical_json(list(call.messages[call.few_shot :])).decode(),
-        "text": item.text,
-        "finish_reason": item.finish_reason,
-        "temperature": call.sampling.temperature,
-        "top_p": call.sampling.top_p,
-        "sample_index": call.sample_index,
-        "prompt_tokens": item.prompt_tokens,
-        "completion_tokens": item.completion_tokens,
-        "engine": engine.name,
-        "device": engine.device,
-        "dtype": engine.dtype,
-        "batch_rows": batch.rows,
-        "duration_s": batch.duration_s / max(1, batch.rows),
-        "created_at": now(),
+        "completion_id": [call.completion_id for call in calls],
+        "model_id": [form.model_id] * count,
+        "prompt_id": [call.prompt_id for call in calls],
+        "principle_id": [call.principle_id for call in calls],
+        "few_shot_id": [form.few_shot_id] * count,
+        "run_id": [run_id] * count,
+        "step": [form.step] * count,
+        "round": [call.round for call in calls],
+        "request": [call.request for call in calls],
+        "temperature": [form.sampling.temperature] * count,
+        "top_p": [form.sampling.top_p] * count,
+        "sample_index": [0] * count,
     }
 
 
-def _commit(ledger: Ledger, calls: Sequence[Call], values: list[Row]) -> None:
-    if not values:
-        return
-    with ledger.transaction() as con:
-        _insert_few_shots(con, calls, {row["few_shot_id"] for row in values})
-        insert(con, "completions", values)
+def _completion_columns(made: Sequence[_Made], engine: Engine) -> Columns:
+    count, limit = len(made), made[0][0].sampling.max_new_tokens
+    cut_at = {"length": limit, "too_long": -1}
+    return {
+        "cut_at": [cut_at.get(item.finish_reason, 0) for _, item, _ in made],
+        "text": [item.text for _, item, _ in made],
+        "finish_reason": [item.finish_reason for _, item, _ in made],
+        "prompt_tokens": [item.prompt_tokens for _, item, _ in made],
+        "completion_tokens": [item.completion_tokens for _, item, _ in made],
+        "engine": [engine.name] * count,
+        "device": [engine.device] * count,
+        "dtype": [engine.dtype] * count,
+        "batch_rows": [batch.rows for _, _, batch in made],
+        "duration_s": [batch.duration_s / max(1, batch.rows) for _, _, batch in made],
+        "created_at": [now()] * count,
+    }
 
 
-def _insert_few_shots(con: Connection, calls: Iterable[Call], wanted: set[str | None]) -> None:
-    shared = {}
-    for call in calls:
-        if call.few_shot and call.few_shot not in shared:
-            shared[call.few_shot] = call
-    rows = [
-        {
-            "few_shot_id": call.few_shot_id,
-            "messages": json.dumps(call.messages[:count], ensure_ascii=False),
-        }
-        for count, call in shared.items()
-    ]
-    insert(con, "few_shots", [row for row in rows if row["few_shot_id"] in wanted])
+def _insert_examples(con: Connection, form: CallForm) -> None:
+    if form.few_shot_id:
+        messages = json.dumps(list(form.examples), ensure_ascii=False)
+        insert(con, "few_shots", [{"few_shot_id": form.few_shot_id, "messages": messages}])

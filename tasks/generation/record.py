@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from constitution.schema import Constitution, Principle
-from storage.ids import canonical_json, content_id, dataset_id
-from storage.ledger import Ledger, fill, insert, now
+from storage.ids import canonical_json, content_id
+from storage.ledger import Columns, Ledger, fill, insert, insert_columns, now
 from tasks.generation.assemble import Example, Exclusion, Pair, Step
 from tasks.generation.calls import principle_id
+from tasks.generation.snapshots import Snapshot, WindowRows
 from tasks.prompts import Prompt
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """An immutable set of rows: those to train on and those held out, by id."""
-
-    kind: str
-    training: tuple[str, ...]
-    held_out: tuple[str, ...]
-
-    @property
-    def dataset_id(self) -> str:
-        return dataset_id(self.kind, self.training, self.held_out)
 
 
 def constitution_id(constitution: Constitution) -> str:
@@ -76,20 +63,16 @@ def _principle_row(principle: Principle) -> dict[str, object]:
 
 
 def record_prompts(ledger: Ledger, prompts: Sequence[Prompt]) -> None:
-    created = now()
-    values = [
-        {
-            "prompt_id": prompt.prompt_id,
-            "messages": json.dumps(list(prompt.messages), ensure_ascii=False),
-            "category": prompt.category,
-            "source": prompt.source,
-            "source_line": prompt.line,
-            "created_at": created,
-        }
-        for prompt in prompts
-    ]
+    columns: Columns = {
+        "prompt_id": [p.prompt_id for p in prompts],
+        "messages": [json.dumps(list(p.messages), ensure_ascii=False) for p in prompts],
+        "category": [p.category for p in prompts],
+        "source": [p.source for p in prompts],
+        "source_line": [p.line for p in prompts],
+        "created_at": [now()] * len(prompts),
+    }
     with ledger.transaction() as con:
-        insert(con, "prompts", values)
+        insert_columns(con, "prompts", columns)
 
 
 def record_model(
@@ -112,86 +95,79 @@ def record_model(
         insert(con, "models", [row])
 
 
-def record_exclusions(ledger: Ledger, run_id: str, exclusions: Iterable[Exclusion]) -> None:
-    values = [
-        {
-            "row_id": found.row_id,
-            "step": found.step,
-            "reason": found.reason,
-            "run_id": run_id,
-            "detail": found.detail,
-            "created_at": now(),
-        }
-        for found in exclusions
-    ]
-    with ledger.transaction() as con:
-        insert(con, "exclusions", values)
+def record_exclusions(ledger: Ledger, run_id: str, exclusions: Sequence[Exclusion]) -> None:
+    columns: Columns = {
+        "row_id": [found.row_id for found in exclusions],
+        "step": [found.step for found in exclusions],
+        "reason": [found.reason for found in exclusions],
+        "run_id": [run_id] * len(exclusions),
+        "detail": [found.detail for found in exclusions],
+        "created_at": [now()] * len(exclusions),
+    }
+    if exclusions:
+        with ledger.transaction() as con:
+            insert_columns(con, "exclusions", columns)
 
 
-def record_rows(
-    ledger: Ledger,
-    run_id: str,
-    steps: Sequence[Step],
-    examples: dict[str, Example],
-    pairs: dict[str, Pair],
-) -> None:
-    """Keep revisions, examples and pairs.
+def record_rows(ledger: Ledger, run_id: str, steps: Sequence[Step], rows: WindowRows) -> int:
+    """Keep revisions, examples and pairs; returns how many of the pairs are new.
 
     A revision that is there learns which rows it gives now and forgets none that it gave before:
     earlier snapshots keep their lineage.
     """
-    created = now()
+    if not steps:
+        return 0
+    revisions = _revision_columns(steps, run_id, rows)
     with ledger.transaction() as con:
-        revisions = [
-            _revision_row(step, run_id, examples, pairs) | {"created_at": created} for step in steps
-        ]
-        insert(con, "revisions", revisions)
-        if revisions:
+        if insert_columns(con, "revisions", revisions) < len(steps):
             fill(con, "revisions", "revision_id", ["example_id", "pair_id"], revisions)
-        insert(
-            con, "examples", [_example_row(e) | {"created_at": created} for e in examples.values()]
-        )
-        insert(con, "pairs", [_pair_row(p) | {"created_at": created} for p in pairs.values()])
+        if rows.examples:
+            insert_columns(con, "examples", _example_columns(list(rows.examples.values())))
+        if not rows.pairs:
+            return 0
+        return insert_columns(con, "pairs", _pair_columns(list(rows.pairs.values())))
 
 
-def _revision_row(
-    step: Step, run_id: str, examples: dict[str, Example], pairs: dict[str, Pair]
-) -> dict[str, object]:
-    example, pair = examples.get(step.revision_id), pairs.get(step.revision_id)
+def _revision_columns(steps: Sequence[Step], run_id: str, rows: WindowRows) -> Columns:
+    examples = [rows.examples.get(step.revision_id) for step in steps]
+    pairs = [rows.pairs.get(step.revision_id) for step in steps]
     return {
-        "revision_id": step.revision_id,
-        "prompt_id": step.turn.prompt.prompt_id,
-        "principle_id": step.principle_id,
-        "response_completion_id": step.turn.answer.completion_id,
-        "critique_completion_id": step.critique.completion_id,
-        "revision_completion_id": step.revision.completion_id,
-        "example_id": example.example_id if example else None,
-        "pair_id": pair.pair_id if pair else None,
-        "run_id": run_id,
-        "round": step.round,
+        "revision_id": [step.revision_id for step in steps],
+        "prompt_id": [step.turn.prompt.prompt_id for step in steps],
+        "principle_id": [step.principle_id for step in steps],
+        "response_completion_id": [step.turn.answer.completion_id for step in steps],
+        "critique_completion_id": [step.critique.completion_id for step in steps],
+        "revision_completion_id": [step.revision.completion_id for step in steps],
+        "example_id": [example.example_id if example else None for example in examples],
+        "pair_id": [pair.pair_id if pair else None for pair in pairs],
+        "run_id": [run_id] * len(steps),
+        "round": [step.round for step in steps],
+        "created_at": [now()] * len(steps),
     }
 
 
-def _example_row(example: Example) -> dict[str, object]:
+def _example_columns(examples: Sequence[Example]) -> Columns:
     return {
-        "example_id": example.example_id,
-        "prompt_id": example.prompt_id,
-        "completion_id": example.completion_id,
-        "response": example.response,
-        "source": "revision",
+        "example_id": [example.example_id for example in examples],
+        "prompt_id": [example.prompt_id for example in examples],
+        "completion_id": [example.completion_id for example in examples],
+        "response": [example.response for example in examples],
+        "source": ["revision"] * len(examples),
+        "created_at": [now()] * len(examples),
     }
 
 
-def _pair_row(pair: Pair) -> dict[str, object]:
+def _pair_columns(pairs: Sequence[Pair]) -> Columns:
     return {
-        "pair_id": pair.pair_id,
-        "prompt_id": pair.prompt_id,
-        "chosen_completion_id": pair.chosen.completion_id,
-        "rejected_completion_id": pair.rejected.completion_id,
-        "chosen": pair.chosen.text,
-        "rejected": pair.rejected.text,
-        "source": "revision",
-        "preference": pair.preference,
+        "pair_id": [pair.pair_id for pair in pairs],
+        "prompt_id": [pair.prompt_id for pair in pairs],
+        "chosen_completion_id": [pair.chosen.completion_id for pair in pairs],
+        "rejected_completion_id": [pair.rejected.completion_id for pair in pairs],
+        "chosen": [pair.chosen.text for pair in pairs],
+        "rejected": [pair.rejected.text for pair in pairs],
+        "source": ["revision"] * len(pairs),
+        "preference": [pair.preference for pair in pairs],
+        "created_at": [now()] * len(pairs),
     }
 
 
@@ -206,13 +182,13 @@ def record_snapshot(ledger: Ledger, run_id: str, snapshot: Snapshot) -> str:
         "held_out_count": len(snapshot.held_out),
         "created_at": now(),
     }
-    members = [(row_id, False) for row_id in snapshot.training]
-    members += [(row_id, True) for row_id in snapshot.held_out]
+    sides = [False] * len(snapshot.training) + [True] * len(snapshot.held_out)
+    members: Columns = {
+        "dataset_id": [found] * len(sides),
+        "row_id": [*snapshot.training, *snapshot.held_out],
+        "is_held_out": sides,
+    }
     with ledger.transaction() as con:
-        insert(con, "datasets", [row])
-        insert(
-            con,
-            "dataset_rows",
-            [{"dataset_id": found, "row_id": r, "is_held_out": held} for r, held in members],
-        )
+        if insert(con, "datasets", [row]) and sides:
+            insert_columns(con, "dataset_rows", members)
     return found

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import random
 import time
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from tasks.generation.engine import Batch, Completion, Request
 
@@ -20,6 +20,7 @@ VOCABULARY = (
     "the answer is that you should ask someone kind and careful about this because it may harm "
     "people I think we could help in a safe way first then say what is true and why"
 ).split()
+POOL_WORDS = 1 << 16
 
 
 class ScriptedEngine:
@@ -37,8 +38,8 @@ class ScriptedEngine:
         batch_rows: int = 32,
         latency_s: float = 0.0,
     ) -> None:
-        self.vocabulary = tuple(vocabulary)
         self.longest = longest
+        self._pool = random.Random(0).choices(tuple(vocabulary), k=POOL_WORDS + longest)
         self.batch_rows = batch_rows
         self.latency_s = latency_s
 
@@ -55,11 +56,11 @@ class ScriptedEngine:
         """Nothing is held."""
 
     def _complete(self, index: int, request: Request) -> Completion:
-        prompt = request.text or " ".join(message["content"] for message in request.messages or ())
-        prompt_tokens = len(prompt.split())
+        said = [m["content"] for m in request.messages or ()] + [request.text or ""]
+        prompt_tokens = sum(_counted(text)[0] for text in said)
         if prompt_tokens > request.max_prompt_tokens:
             return Completion(index, "", "too_long", prompt_tokens, 0)
-        words = self._words(request)
+        words = self._words(request, said)
         text = " ".join(words[: request.max_new_tokens])
         ends = [position for stop in request.stop if (position := text.find(stop)) >= 0]
         if ends:
@@ -69,14 +70,19 @@ class ScriptedEngine:
             return Completion(index, text, "length", prompt_tokens, request.max_new_tokens)
         return Completion(index, text, "stop", prompt_tokens, len(words) + 1)
 
-    def _words(self, request: Request) -> list[str]:
+    def _words(self, request: Request, said: Sequence[str]) -> list[str]:
         """All the words the request would get with no limit; greedy requests ignore the seed."""
-        said = (
-            request.text
-            if request.messages is None
-            else [dict(message) for message in request.messages]
-        )
         seed = request.seed if request.temperature > 0 else 0
-        key = json.dumps([said, request.temperature, request.top_p, seed], sort_keys=True)
-        draw = random.Random(hashlib.blake2b(key.encode(), digest_size=16).digest())
-        return [draw.choice(self.vocabulary) for _ in range(draw.randint(1, self.longest))]
+        key = f"{request.temperature} {request.top_p} {seed}".encode()
+        state = hashlib.blake2b(key, digest_size=16)
+        for text in said:
+            state.update(_counted(text)[1])
+        draw = int.from_bytes(state.digest())
+        count, first = 1 + draw % self.longest, (draw >> 32) % POOL_WORDS
+        return self._pool[first : first + count]
+
+
+@lru_cache(maxsize=256)
+def _counted(text: str) -> tuple[int, bytes]:
+    """Words of a text, and its digest: most of a request are the same worked examples."""
+    return len(text.split()), hashlib.blake2b(text.encode(), digest_size=16).digest()

@@ -26,8 +26,7 @@ from tasks.generation.record import (
     record_snapshot,
 )
 from tasks.generation.scripted import ScriptedEngine
-from tasks.generation.snapshots import assemble
-from tasks.generation.walk import Level, walk
+from tasks.generation.walk import Level, walk, windows
 
 SETTINGS: dict[str, Any] = {"generation.engine": "scripted", "prompts.limit": 60}
 
@@ -63,11 +62,13 @@ class World:
             made[f"{level.step}{'' if level.round is None else level.round}"] += len(fresh)
             return found | fresh
 
-        walked = walk(inputs.method, inputs.prompts, answer)
-        rows = assemble(walked, inputs.constitution, 20, final_only=False)
         record_constitution(self.ledger, inputs.constitution, "test")
-        record_prompts(self.ledger, inputs.prompts)
-        record_rows(self.ledger, "run_test", walked.steps, rows.examples, rows.pairs)
+        assembler = inputs.assembler()
+        for window in windows(inputs.prompts, 25):
+            record_prompts(self.ledger, window)
+            walked = walk(inputs.method, window, answer)
+            record_rows(self.ledger, "run_test", walked.steps, assembler.add(walked))
+        rows = assembler.rows()
         for snapshot in (rows.sft, rows.preferences):
             record_snapshot(self.ledger, "run_test", snapshot)
         return made

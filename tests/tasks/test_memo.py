@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from storage.ids import content_id
 from storage.ledger import Ledger
 from tasks.generation import memo
-from tasks.generation.calls import Call, Sampling
+from tasks.generation.calls import Call, CallForm, Sampling
 from tasks.generation.engine import Batch, Completion, Request
 from tasks.generation.memo import complete, look_up
 from tasks.generation.scripted import ScriptedEngine
@@ -18,9 +20,16 @@ from tasks.generation.scripted import ScriptedEngine
 SAMPLING = Sampling(temperature=1.0, top_p=1.0, max_new_tokens=30, max_prompt_tokens=100)
 
 
-def call(text: str, **changes: object) -> Call:
-    plain = Call("draft", "mdl_1", "prm_1", ({"role": "user", "content": text},), SAMPLING)
-    return replace(plain, **changes)  # type: ignore[arg-type]
+def call(
+    text: str,
+    sampling: Sampling = SAMPLING,
+    model_id: str = "mdl_1",
+    prompt_id: str = "prm_1",
+    examples: Sequence[dict[str, str]] = (),
+    **place: Any,
+) -> Call:
+    form = CallForm("draft", model_id, sampling, examples)
+    return form.call(prompt_id, ({"role": "user", "content": text},), **place)
 
 
 CALLS = [call(f"question {n}") for n in range(40)]
@@ -75,7 +84,8 @@ def test_a_slow_engine_commits_every_batch(ledger: Ledger, monkeypatch: pytest.M
 
 
 def with_limit(calls: Sequence[Call], **limits: int) -> list[Call]:
-    return [replace(c, sampling=replace(c.sampling, **limits)) for c in calls]  # type: ignore[arg-type]
+    sampling = replace(SAMPLING, **limits)  # type: ignore[arg-type]
+    return [call(c.messages[0]["content"], sampling) for c in calls]
 
 
 def test_a_higher_limit_regenerates_only_what_was_cut(ledger: Ledger) -> None:
@@ -114,14 +124,13 @@ def test_a_prompt_that_is_too_long_is_not_tried_again_until_the_limit_is_raised(
     "changes",
     [
         {"model_id": "mdl_2"},
-        {"sample_index": 1},
         {"sampling": replace(SAMPLING, temperature=0.5)},
         {"sampling": replace(SAMPLING, top_p=0.9)},
         {"sampling": replace(SAMPLING, stop=("x",))},
-        {"messages": ({"role": "user", "content": "other"},)},
+        {"examples": [{"role": "user", "content": "other"}]},
     ],
 )
-def test_what_makes_another_completion(changes: dict[str, object]) -> None:
+def test_what_makes_another_completion(changes: dict[str, Any]) -> None:
     assert call("question").completion_id != call("question", **changes).completion_id
 
 
@@ -131,13 +140,30 @@ def test_what_makes_another_completion(changes: dict[str, object]) -> None:
         {"principle_id": "prn_2"},
         {"prompt_id": "prm_2"},
         {"round": 3},
-        {"few_shot": 1},
         {"sampling": replace(SAMPLING, max_new_tokens=5)},
         {"sampling": replace(SAMPLING, max_prompt_tokens=5)},
     ],
 )
-def test_what_does_not(changes: dict[str, object]) -> None:
+def test_what_does_not(changes: dict[str, Any]) -> None:
     assert call("question").completion_id == call("question", **changes).completion_id
+
+
+def test_the_id_is_the_content_id_of_the_whole_request() -> None:
+    """The shared examples are hashed once; the id does not show it."""
+    examples = [{"role": "user", "content": "é\n"}, {"role": "assistant", "content": '"'}]
+    found = call("question ü", replace(SAMPLING, stop=("\n",)), examples=examples)
+    whole = {
+        "messages": [*examples, {"role": "user", "content": "question ü"}],
+        "model": "mdl_1",
+        "sample_index": 0,
+        "stop": ["\n"],
+        "temperature": 1.0,
+        "top_p": 1.0,
+    }
+    assert found.completion_id == content_id("completion", whole)
+    plain = call("question ü")
+    whole |= {"messages": whole["messages"][2:], "stop": []}  # type: ignore[index]
+    assert plain.completion_id == content_id("completion", whole)
 
 
 class Recording(ScriptedEngine):
