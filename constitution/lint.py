@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from constitution.errors import ConstitutionError, shown
+from constitution.lint_examples import example_notes, likeness, words
+from constitution.lint_reach import Note, reach_notes
 from constitution.parse import parse
 from constitution.schema import Constitution
 from constitution.source import at
 
 LONG = 800  # characters of one text; longer ones crowd out the response in a small context
 ALIKE = 0.9  # likeness of two principles' words above which they say the same
-
-Note = tuple[int, str]  # line, message
 
 
 @dataclass(frozen=True)
@@ -32,11 +31,11 @@ class Finding:
         return f"{self.where}: {self.level}: {self.message}"
 
 
-def lint(path: str | Path, categories: Collection[str] | None = None) -> list[Finding]:
+def lint(path: str | Path, categories: Collection[str | None] | None = None) -> list[Finding]:
     """Return all findings in file order; an empty list means the file is clean.
 
-    With `categories` (those of the prompts in use), an `applies_to` that names another one is a
-    warning. Warnings are looked for only in a file that loads.
+    With `categories`, those of the prompts in use (None stands for prompts without one), it also
+    warns of what these prompts cannot get. Warnings are looked for only in a file that loads.
     """
     path = Path(path)
     parsed = parse(path)
@@ -44,8 +43,9 @@ def lint(path: str | Path, categories: Collection[str] | None = None) -> list[Fi
         return [Finding("error", error.where, error.message) for error in _by_line(parsed.errors)]
     warnings = itertools.chain(
         _alike(parsed.constitution),
-        _examples(parsed.constitution),
-        _principles(parsed.constitution, categories),
+        _principles(parsed.constitution),
+        example_notes(parsed.constitution),
+        reach_notes(parsed.constitution, parsed.round_lines, categories),
     )
     return [Finding("warning", at(path, line), message) for line, message in sorted(warnings)]
 
@@ -56,29 +56,14 @@ def _by_line(errors: list[ConstitutionError]) -> list[ConstitutionError]:
 
 
 def _alike(constitution: Constitution) -> Iterator[Note]:
-    """Compare sets of words by Sørensen-Dice: 2 |A and B| / (|A| + |B|), 0 to 1."""
-    rows = [
-        (p, set(re.findall(r"\w+", f"{p.critique} {p.revision}".casefold())))
-        for p in constitution.principles
-    ]
+    rows = [(p, words(f"{p.critique} {p.revision}")) for p in constitution.principles]
     for (first, a), (second, b) in itertools.combinations(rows, 2):
-        if 2 * len(a & b) > ALIKE * (len(a) + len(b)):
+        if likeness(a, b) > ALIKE:
             fault = f"asks nearly the same as {first.slug!r}; merge the two"
             yield second.line, f"{shown(second.slug)}: {fault}"
 
 
-def _examples(constitution: Constitution) -> Iterator[Note]:
-    known = {p.slug: p for p in constitution.principles}
-    for example in constitution.examples:
-        principle = known.get(example.principle)
-        name = shown(example.principle)
-        if principle is None:
-            yield example.line, f"{name}: the example names no principle; fix the name"
-        elif not principle.enabled:
-            yield example.line, f"{name}: the example's principle is disabled; enable it"
-
-
-def _principles(constitution: Constitution, categories: Collection[str] | None) -> Iterator[Note]:
+def _principles(constitution: Constitution) -> Iterator[Note]:
     for p in constitution.principles:
         if not p.enabled:
             yield p.line, f"{shown(p.slug)}: the principle is disabled; enable or remove it"
@@ -87,6 +72,3 @@ def _principles(constitution: Constitution, categories: Collection[str] | None) 
         for key in ("critique", "revision", "comparison"):
             if (length := len(getattr(p, key))) > LONG:
                 yield p.line, f"{length}: {key} has more than {LONG} characters; shorten it"
-        for category in p.applies_to:
-            if categories is not None and category not in categories:
-                yield p.line, f"{shown(category)}: no prompt has this category; fix applies_to"

@@ -45,11 +45,11 @@ def align(
         overrides: Single values of the recipe by key path, as {"prompts.limit": 64}.
         until: The step to stop after; empty for all.
     """
-    with _session(recipe, overrides, until) as session:
+    with session_of(recipe, overrides, until) as session:
         rows = make_rows(session, until)
         if rows is None:
             return _result(session)
-        checkpoints = _stages(session, rows, until, train_stage)
+        checkpoints = stages(session, rows, until, train_stage)
         evaluation = None
         if at_most("evaluate", until):
             evaluation = evaluate_checkpoints(session, checkpoints)
@@ -66,7 +66,7 @@ def refresh(recipe: str = "demo", overrides: dict[str, Any] | None = None) -> di
         recipe: A recipe's name (demo, smoke) or the path of a .yaml file.
         overrides: Single values of the recipe by key path, as {"prompts.limit": 64}.
     """
-    with _session(recipe, overrides, "pairs") as session:
+    with session_of(recipe, overrides, "pairs") as session:
         rows = make_rows(session, "pairs")
         return _result(session, rows, {}, write_report(session, rows, {}, None) if rows else None)
 
@@ -82,9 +82,9 @@ def train(
         overrides: Single values of the recipe by key path, as {"dpo.beta": 0.2}.
         until: The stage to stop after.
     """
-    with _session(recipe, overrides, until) as session:
+    with session_of(recipe, overrides, until) as session:
         rows = existing_rows(session)
-        checkpoints = _stages(session, rows, until, train_stage)
+        checkpoints = stages(session, rows, until, train_stage)
         return _result(session, rows, checkpoints, write_report(session, rows, checkpoints, None))
 
 
@@ -96,9 +96,9 @@ def evaluate(recipe: str = "demo", overrides: dict[str, Any] | None = None) -> d
         recipe: A recipe's name (demo, smoke) or the path of a .yaml file.
         overrides: Single values of the recipe by key path, as {"evaluation.prompts": 32}.
     """
-    with _session(recipe, overrides, "evaluate") as session:
+    with session_of(recipe, overrides, "evaluate") as session:
         rows = existing_rows(session)
-        checkpoints = _stages(session, rows, None, existing_stage)
+        checkpoints = stages(session, rows, None, existing_stage)
         evaluation = evaluate_checkpoints(session, checkpoints)
         return _result(
             session, rows, checkpoints, write_report(session, rows, checkpoints, evaluation)
@@ -106,15 +106,16 @@ def evaluate(recipe: str = "demo", overrides: dict[str, Any] | None = None) -> d
 
 
 @contextmanager
-def _session(
+def session_of(
     recipe: str, overrides: dict[str, Any] | None, until: Step | None
 ) -> Iterator[Session]:
+    """The session of the flow run that calls."""
     run_id = flow_run.get_id()
     with open_session(load(recipe, overrides), until, str(run_id) if run_id else None) as session:
         yield session
 
 
-def _stages(
+def stages(
     session: Session,
     rows: Rows,
     until: Step | None,

@@ -22,7 +22,8 @@ from tasks.generation.record import (
     record_snapshot,
 )
 from tasks.generation.snapshots import Rows
-from tasks.generation.walk import Level, LevelStep, Walk, walk, windows
+from tasks.generation.walk import Level, LevelStep, Method, Walk, walk, windows
+from tasks.prompts import Prompt
 
 CHUNK_S = 20.0  # what a task should take, once the engine's speed is known
 
@@ -164,9 +165,19 @@ def make_rows(session: Session, until: Step | None = None) -> Rows | None:
     return builder.finish() if at_most("pairs", until) else None
 
 
-def existing_rows(session: Session) -> Rows:
-    """The rows of this recipe. Raises SolonError where the ledger has not got them all."""
-    builder, answer = _Builder(session), _OnlyKnown(session)
+def make_some(session: Session, method: Method, prompts: Sequence[Prompt]) -> None:
+    """Draft, critique and revise these prompts only; no rows to train on come of it."""
+    record_prompts(session.ledger, prompts)
+    walk(method, prompts, Generator(session, "revisions"))
+    session.close_engine()
+
+
+def existing_rows(session: Session, without: str | None = None) -> Rows:
+    """The rows of this recipe, but for those in which the principle `without` had a hand.
+
+    Raises SolonError where the ledger has not got them all.
+    """
+    builder, answer = _Builder(session, without), _OnlyKnown(session)
     for window in windows(session.inputs.prompts):
         builder.add(walk(session.inputs.method, window, answer))
     return builder.finish()
@@ -175,9 +186,9 @@ def existing_rows(session: Session) -> Rows:
 class _Builder:
     """Keeps the rows of one walk after another in the ledger, then the snapshots of them all."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, without: str | None = None) -> None:
         self.session, self.result = session, session.result("pairs")
-        self._assembler = session.inputs.assembler()
+        self._assembler = session.inputs.assembler(without)
 
     def add(self, walked: Walk) -> None:
         session = self.session
@@ -196,6 +207,6 @@ class _Builder:
             rows = self._assembler.rows()
             for snapshot in (rows.sft, rows.preferences, session.inputs.prompt_snapshot):
                 record_snapshot(session.ledger, session.run_id, snapshot)
-                point(session.ledger, f"latest/{snapshot.kind}-rows", snapshot.dataset_id)
+                point(session.ledger, f"{session.refs}/{snapshot.kind}-rows", snapshot.dataset_id)
             self.result.id = rows.preferences.dataset_id
         return rows

@@ -24,6 +24,9 @@ CALL_COST = """
     SELECT step, avg(completion_tokens) AS tokens, avg(duration_s) AS seconds, device
     FROM completions WHERE model_id = ? AND cut_at >= 0 GROUP BY step, device
     QUALIFY row_number() OVER (PARTITION BY step ORDER BY max(created_at) DESC) = 1"""
+LATEST_COMPONENTS = """
+    SELECT components FROM checkpoints LEFT JOIN refs ON target_id = checkpoint_id
+    WHERE stage = ? ORDER BY name IS NOT DISTINCT FROM ? DESC, created_at DESC LIMIT 1"""
 STAGE_COST = """
     SELECT duration_s AS seconds, 0.0::DOUBLE AS tokens, coalesce(device, '') AS device
     FROM checkpoints WHERE stage = ? AND base_model_id = ? ORDER BY created_at DESC LIMIT 1"""
@@ -56,11 +59,8 @@ class History:
         return len(level.waiting) - (found[0]["n"] if found else 0)
 
     def latest_components(self, stage: str) -> dict[str, Any] | None:
-        """The key's parts of the newest checkpoint of a stage."""
-        found = self.ledger.query(
-            "SELECT components FROM checkpoints WHERE stage = ? ORDER BY created_at DESC LIMIT 1",
-            [stage],
-        )
+        """The key's parts of the checkpoint of a stage that is in use, else of the newest."""
+        found = self.ledger.query(LATEST_COMPONENTS, [stage, f"latest/{stage}"])
         return json.loads(found[0]["components"]) if found else None
 
     def has(self, checkpoint_id: str) -> bool:

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from constitution.assign import assign
+from constitution.assign import Assigner
 from constitution.load import load as load_constitution
 from constitution.load import resolve
 from constitution.schema import Constitution
@@ -72,13 +72,14 @@ class Inputs:
             generation.temperature, generation.top_p, max_new_tokens, generation.max_prompt_tokens
         )
 
-    def assembler(self) -> Assembler:
-        """What turns this run's walks into rows."""
+    def assembler(self, without: str | None = None) -> Assembler:
+        """What turns this run's walks into rows, but for those owed to the principle `without`."""
         recipe = self.recipe
         return Assembler(
             self.constitution,
             recipe.prompts.held_out_percent,
             recipe.snapshots.sft_rounds == "last",
+            without,
         )
 
     @cached_property
@@ -117,8 +118,9 @@ def read_inputs(recipe: Recipe, workspace: Workspace, ledger: Ledger) -> Inputs:
         recipe.model, workspace, lambda name: find_checkpoint(ledger, workspace, name)
     )
     batch = read_prompts(recipe.prompts.path, recipe.prompts.limit, recipe.prompts.max_chars)
+    assigner = Assigner(constitution)
     for category in {category_of(prompt) for prompt in batch.prompts}:
-        assign(constitution, "", 0, category)  # raises where no principle may be assigned
+        assigner.principles("", recipe.generation.rounds, category)  # raises where none may be
     unused = tuple(
         Exclusion(f"{found.source}:{found.line}", "prompts", found.reason, found.detail)
         for found in batch.exclusions

@@ -14,6 +14,7 @@ from flows.stage_rows import given_rows
 from flows.training import Job, ensure, learned
 from storage.artifacts import artifact_path
 from storage.ledger import insert
+from tasks.evaluation.checks import compliance
 from tasks.evaluation.metrics import summarise
 from tasks.evaluation.report import ReportData, StageResult, write_report
 from tasks.generation.record import record_snapshot
@@ -48,7 +49,8 @@ def _adapter(session: Session, found: str) -> str:
     return str(artifact_path(session.workspace, found) / "adapter")
 
 
-def _answers(session: Session, evaluation_id: str) -> list[dict[str, Any]]:
+def answers_of(session: Session, evaluation_id: str) -> list[dict[str, Any]]:
+    """What every policy answered: rows of answers.jsonl."""
     path = artifact_path(session.workspace, evaluation_id) / "answers.jsonl"
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
@@ -64,10 +66,16 @@ def _record_metrics(session: Session, evaluation_id: str) -> None:
             "high": row["high"],
             "sample_count": row["n"],
         }
-        for row in summarise(_answers(session, evaluation_id), session.recipe.seed)
+        for row in _summary(session, answers_of(session, evaluation_id))
     ]
     with session.ledger.transaction() as con:
         insert(con, "metrics", values, replace=True)
+
+
+def _summary(session: Session, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Measures of the answers, and how often they keep the principles a program can check."""
+    rules = compliance(session.inputs.constitution, answers)
+    return summarise(answers, session.recipe.seed) + rules
 
 
 def report(
@@ -75,7 +83,7 @@ def report(
 ) -> Path:
     """Write the report into the folder of the evaluation, else of the run; returns report.md."""
     inputs = session.inputs
-    answers = _answers(session, evaluation_id) if evaluation_id else []
+    answers = answers_of(session, evaluation_id) if evaluation_id else []
     data = ReportData(
         run_id=session.run_id,
         recipe=session.recipe.name,
@@ -97,7 +105,7 @@ def report(
         stages=[
             _stage(session, stage, checkpoints[stage]) for stage in STAGES if stage in checkpoints
         ],
-        evaluation=summarise(answers, session.recipe.seed),
+        evaluation=_summary(session, answers),
         answers=answers,
         samples=session.recipe.evaluation.samples,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from typing import Any
@@ -15,18 +16,15 @@ from flows.plan import Plan, Planner
 from storage.ledger import Ledger, point
 from storage.workspace import Workspace
 
+MODULES = {"preview": "flows.trials", "ablate": "flows.trials"}
+
 
 def open_ledger(workspace: Workspace) -> Ledger:
     return Ledger(workspace.ledger, holder="solon " + " ".join(sys.argv[1:2]))
 
 
 def run_flow(
-    flow: str,
-    recipe: str,
-    overrides: dict[str, Any],
-    until: recipes.Step | None,
-    workspace: Workspace,
-    console: Console,
+    flow: str, parameters: dict[str, Any], workspace: Workspace, console: Console
 ) -> dict[str, Any]:
     """Start a server for the time of the run, then the flow in this process."""
     from flows import progress, server
@@ -37,13 +35,9 @@ def run_flow(
     bar = BarProgress(console)
     progress.use(bar)
     with server.running(workspace):
-        from flows import align
-
-        parameters: dict[str, Any] = {"recipe": recipe, "overrides": overrides}
-        if flow in ("align", "train"):
-            parameters["until"] = until
+        module = importlib.import_module(MODULES.get(flow, "flows.align"))
         try:
-            return dict(getattr(align, flow)(**parameters))
+            return dict(getattr(module, flow)(**parameters))
         except KeyboardInterrupt:
             bar.close()
             bar.say("stopped: what was committed is kept, the next run goes on from it")
@@ -87,11 +81,16 @@ def _follow(ledger: Ledger, ids: dict[str, str | None], snapshots: dict[str, str
             point(ledger, name, target)
 
 
+def inputs_of(recipe: str, overrides: dict[str, Any]) -> tuple[Inputs, Workspace, Ledger]:
+    """What a run of this recipe would read, checked."""
+    workspace = Workspace.open()
+    ledger = open_ledger(workspace)
+    return read_inputs(recipes.load(recipe, overrides), workspace, ledger), workspace, ledger
+
+
 def make_plan(
     recipe: str, overrides: dict[str, Any], until: recipes.Step | None
 ) -> tuple[Plan, Inputs]:
-    workspace = Workspace.open()
-    ledger = open_ledger(workspace)
-    inputs = read_inputs(recipes.load(recipe, overrides), workspace, ledger)
+    inputs, workspace, ledger = inputs_of(recipe, overrides)
     check_held_out(inputs, until)
     return Planner(inputs, workspace, ledger).make(until), inputs

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
+from constitution.origin import Origin, origin
 from flows.inputs import Inputs, check_held_out, find_checkpoint, read_inputs
 from flows.recipe import Recipe, Step
 from flows.session import Session, prepare_model
@@ -52,8 +53,10 @@ def _record_inputs(
     ledger: Ledger, inputs: Inputs, run_id: str, until: Step | None, flow_run_id: str | None
 ) -> None:
     recipe = inputs.recipe
+    path = inputs.constitution_path
+    where = origin(path) or Origin()
     constitution_id = record_constitution(
-        ledger, inputs.constitution, inputs.constitution_path.name
+        ledger, inputs.constitution, path.name, where.commit, where.author
     )
     run = {
         "run_id": run_id,

@@ -44,6 +44,7 @@ class Session:
     def __init__(self, inputs: Inputs, workspace: Workspace, ledger: Ledger, run_id: str) -> None:
         self.inputs, self.workspace, self.ledger, self.run_id = inputs, workspace, ledger, run_id
         self.steps: dict[str, StepResult] = {}
+        self.refs = "latest"  # what the refs this run moves begin with
         self._decisions = itertools.count()
         self._engine: Engine | None = None
         self._device = ExitStack()

@@ -9,6 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from flows.plan import Plan
+from tasks.evaluation.escape import markdown_cell
 
 
 def plan_table(plan: Plan) -> Table:
@@ -36,9 +37,23 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         line = f"{cause['step']}: {cause['rows']} because {cause['component']} changed"
         line += f" ({short(cause['was'])} -> {short(cause['is'])})"
         yield line if cause["root"] == cause["component"] else f"{line}, from {cause['root']}"
+    for fallen in plan.falls:
+        verb = "falls" if fallen["certain"] else "may fall"
+        yield f"{fallen['stage']}: {fallen['id']}, now in use, {verb}"
     cost = plan.cost
-    seconds = "no history" if cost["seconds"] is None else f"{span(cost['seconds'])} s"
+    seconds = "no history of seconds"
+    if cost["seconds"] is not None:
+        seconds = f"{span(cost['seconds'])} s, {span(cost['gpu_seconds'])} of them on a GPU"
     yield f"cost: {span(cost['calls'])} calls, {span(cost['tokens'])} tokens, {seconds}"
+
+
+def plan_markdown(plan: Plan) -> str:
+    """The plan for a review: what falls, why, and what it costs. Values are escaped."""
+    lines = ["| step | reused | to generate | to train | left out |", "|---|---|---|---|---|"]
+    for step in plan.steps.values():
+        counts = (step.reused, span(step.to_generate), span(step.to_train), step.excluded)
+        lines.append(f"| {step.step} | " + " | ".join(str(count) for count in counts) + " |")
+    return "\n".join([*lines, "", *(f"- {markdown_cell(line)}" for line in plan_lines(plan))])
 
 
 def span(low_high: Any) -> str:
@@ -79,54 +94,3 @@ def run_lines(result: dict[str, Any]) -> Iterator[str]:
         last = list(made)[-1] if made else "preferences-rows"
         yield f"  solon why latest/{last}"
         yield "  solon export latest/preferences-rows --format trl --out pairs"
-
-
-def lineage_lines(found: dict[str, Any], direction: str) -> Iterator[str]:
-    """A trace in words: counts, then everything that is not one of very many rows."""
-    node = found["nodes"].get(found["id"], {"label": ""})
-    yield f"{found['id']} ({found['kind']}: {node['label']})"
-    verb = "was made from" if direction == "up" else "reached"
-    counts = ", ".join(f"{n} {kind}{'s' if n != 1 else ''}" for kind, n in found["counts"].items())
-    yield f"{verb}: {counts or 'nothing'}"
-    for kind in ("constitution", "principle", "model", "dataset", "checkpoint", "evaluation"):
-        for row_id, node in found["nodes"].items():
-            if node["kind"] == kind and row_id != found["id"]:
-                yield f"  {kind:<12} {row_id}  {node['label']}"
-    for row_id, node in found["nodes"].items():
-        if "components" in node and (direction == "up" or row_id == found["id"]):
-            yield from component_lines(row_id, node)
-
-
-def component_lines(row_id: str, node: dict[str, Any]) -> Iterator[str]:
-    parts = node["components"]
-    libraries = " ".join(f"{name} {version}" for name, version in parts["libraries"].items())
-    commit = node.get("git_commit", "unknown")
-    words = f"{node.get('constitution', '')} {node.get('constitution_id', '')}".strip()
-    yield f"  {node['label']} {row_id}"
-    yield f"    constitution {words}; seed {parts['seed']}; {parts['precision']}"
-    yield f"    code {parts['code']}, commit {commit}; {libraries}"
-
-
-def mermaid(found: dict[str, Any]) -> str:
-    """The trace as a Mermaid flowchart; rows of a kind with more than eight members are one box."""
-    many = {kind for kind, count in found["counts"].items() if count > 8}
-
-    def box(row_id: str) -> str:
-        kind = found["nodes"][row_id]["kind"]
-        return kind if kind in many else row_id
-
-    lines = ["flowchart BT"]
-    boxes = {box(row_id): row_id for row_id in found["nodes"]}
-    for name, row_id in boxes.items():
-        node = found["nodes"][row_id]
-        count = found["counts"].get(name)
-        label = f"{count} {name}s" if name in many else f"{node['kind']}: {node['label']}"
-        lines.append(f'  {name}["{_mermaid_text(label)}"]')
-    edges = {(box(e["child"]), box(e["parent"]), e["role"]) for e in found["edges"]}
-    lines += [f"  {parent} -->|{role}| {child}" for child, parent, role in sorted(edges)]
-    return "\n".join(lines)
-
-
-def _mermaid_text(text: str) -> str:
-    """Letters, digits and a little punctuation stay; everything else becomes its character code."""
-    return "".join(c if c.isalnum() or c in " .:-_/" else f"#{ord(c)};" for c in text)

@@ -14,6 +14,7 @@ from prefect.cache_policies import CachePolicy
 from prefect.context import TaskRunContext
 
 from flows import progress
+from flows.history import History
 from flows.keys import parents_of, stage_components, stage_snapshot
 from flows.recipe import Step
 from flows.session import Session, hearer, timed
@@ -120,7 +121,7 @@ def ensure(session: Session, stage: Step, artifact_id: str, job: Job) -> str:
             make.with_options(refresh_cache=True)(stage, artifact_id, job)
         result.reused, result.trained = int(whole), int(not whole)
         result.id = artifact_id
-        point(session.ledger, f"latest/{stage}", artifact_id)
+        point(session.ledger, f"{session.refs}/{stage}", artifact_id)
     return artifact_id
 
 
@@ -169,12 +170,9 @@ def is_known(session: Session, artifact_id: str) -> bool:
 
 
 def _changes(session: Session, stage: str, parts: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    """What differs from the newest checkpoint of this stage."""
-    found = session.ledger.query(
-        "SELECT components FROM checkpoints WHERE stage = ? ORDER BY created_at DESC LIMIT 1",
-        [stage],
-    )
-    return changes(json.loads(found[0]["components"]), parts) if found else []
+    """What differs from the checkpoint of this stage in use."""
+    before = History(session.ledger).latest_components(stage)
+    return changes(before, parts) if before else []
 
 
 def _spec(stage: str, artifact_id: str, job: Job, out: Path) -> dict[str, Any]:

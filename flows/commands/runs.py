@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -68,12 +68,16 @@ def plan(
     recipe: RecipeOption = "demo",
     set_: SetOption = None,
     until: UntilOption = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Markdown, for a review.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """What a run would reuse, generate and train, and what it would cost. Writes nothing."""
     made, _ = make_plan(recipe, recipes.parse_overrides(set_ or []), step_named(until))
     if as_json:
         print_json(made.to_json())
+        return
+    if markdown:
+        print(show.plan_markdown(made))
         return
     out.print(show.plan_table(made))
     print_lines(show.plan_lines(made))
@@ -94,7 +98,10 @@ def _run(
         result = nothing_done(made, inputs, workspace)
         err.print("nothing to do: every row and checkpoint is there")
     else:
-        result = run_flow(flow, recipe, overrides, step, workspace, err)
+        parameters: dict[str, Any] = {"recipe": recipe, "overrides": overrides}
+        if flow in ("align", "train"):
+            parameters["until"] = step
+        result = run_flow(flow, parameters, workspace, err)
     if as_json:
         print_json(result)
         return

@@ -51,6 +51,11 @@ class Step:
     critique: Answer
     revision: Answer
 
+    @property
+    def slugs(self) -> list[str]:
+        """The principles that had a hand in it: those of its round and of the rounds before."""
+        return [principle.slug for principle in self.turn.principles[: self.round + 1]]
+
     @cached_property
     def revision_id(self) -> str:
         return content_id(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from constitution.schema import Constitution, Principle
 from storage.ids import canonical_json, content_id
@@ -20,33 +21,48 @@ def constitution_id(constitution: Constitution) -> str:
     return content_id("constitution", _body(constitution))
 
 
-def _body(constitution: Constitution) -> dict[str, object]:
+def _body(constitution: Constitution) -> dict[str, Any]:
+    """The content that names a version; fields added to the format later count where they are set."""
     body = dataclasses.asdict(constitution)
     for part in (*body["principles"], *body["examples"]):
         part.pop("line", None)
+    if not body["rounds"]:
+        del body["rounds"]
+    for principle in body["principles"]:
+        if principle["check"] is None:
+            del principle["check"]
     return body
 
 
-def record_constitution(ledger: Ledger, constitution: Constitution, path: str) -> str:
-    """Keep this version of the constitution and of its principles; returns its id."""
+def record_constitution(
+    ledger: Ledger,
+    constitution: Constitution,
+    path: str,
+    commit: str | None = None,
+    author: str | None = None,
+) -> str:
+    """Keep this version of the constitution and of its principles; returns its id.
+
+    `commit`, `author`: of the file in its repository. A version that was first read before it was
+    committed gets them later.
+    """
     found = constitution_id(constitution)
+    row = {
+        "constitution_id": found,
+        "name": constitution.name,
+        "version": constitution.version,
+        "path": path,
+        "principle_ids": [principle_id(p) for p in constitution.principles],
+        "body": canonical_json(_body(constitution)).decode(),
+        "git_commit": commit,
+        "git_author": author,
+        "created_at": now(),
+    }
     with ledger.transaction() as con:
         insert(con, "principles", [_principle_row(p) for p in constitution.principles])
-        insert(
-            con,
-            "constitutions",
-            [
-                {
-                    "constitution_id": found,
-                    "name": constitution.name,
-                    "version": constitution.version,
-                    "path": path,
-                    "principle_ids": [principle_id(p) for p in constitution.principles],
-                    "body": canonical_json(_body(constitution)).decode(),
-                    "created_at": now(),
-                }
-            ],
-        )
+        insert(con, "constitutions", [row])
+        columns = {name: [value] for name, value in row.items()}
+        fill(con, "constitutions", "constitution_id", ["git_commit", "git_author"], columns)
     return found
 
 

@@ -53,10 +53,20 @@ class Rows:
 
 
 class Assembler:
-    """Turns one window's walk after another into rows; keeps their ids only."""
+    """Turns one window's walk after another into rows; keeps their ids only.
 
-    def __init__(self, constitution: Constitution, held_out_percent: int, final_only: bool) -> None:
-        self.held_out_percent, self.final_only = held_out_percent, final_only
+    `without`: the slug of a principle; rows in which it had a hand, in their own or an earlier
+    round, are left out as "ablated".
+    """
+
+    def __init__(
+        self,
+        constitution: Constitution,
+        held_out_percent: int,
+        final_only: bool,
+        without: str | None = None,
+    ) -> None:
+        self.final_only, self.without = final_only, without
         self._shown = phrases(
             text for e in constitution.examples for text in (e.response, e.critique, e.revision)
         )
@@ -67,6 +77,9 @@ class Assembler:
     def add(self, walked: Walk) -> WindowRows:
         """The rows of a walk in which no prompt waits."""
         faults = faults_of(walked.steps, self._shown)
+        if self.without:
+            owed = [step for step in walked.steps if self.without in step.slugs]
+            faults |= {step.revision_id: "ablated" for step in owed}
         kept_examples, without_example = examples(walked.steps, self.final_only, faults)
         kept_pairs, without_pair = pairs(walked.drafts, walked.steps, faults)
         exclusions = [*walked.exclusions, *without_example, *without_pair]

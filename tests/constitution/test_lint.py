@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from constitution.lint import LONG, Finding, lint
@@ -30,7 +31,7 @@ examples:
 """
 
 
-def findings(folder: Path, content: str, **options: list[str]) -> list[Finding]:
+def findings(folder: Path, content: str, **options: Sequence[str | None]) -> list[Finding]:
     path = folder / "c.yaml"
     path.write_text(content)
     return lint(path, **options)
@@ -78,6 +79,11 @@ def test_a_file_that_is_no_yaml_or_missing_is_one_error(tmp_path: Path) -> None:
     assert lines(lint(tmp_path / "none.yaml"), "error") == [1]
 
 
+def test_without_principles_nothing_is_said_of_tags(tmp_path: Path) -> None:
+    (found,) = findings(tmp_path, "name: x\nrounds: [[kind]]\n")
+    assert "needs this key" in found.message
+
+
 def test_what_warns(tmp_path: Path) -> None:
     def warned(old: str, new: str, **options: list[str]) -> Finding:
         (finding,) = findings(tmp_path, (CLEAN + EXAMPLE).replace(old, new), **options)
@@ -115,3 +121,74 @@ def test_principles_that_say_nearly_the_same_warn(tmp_path: Path) -> None:
     assert finding.where.endswith(":11")
     assert "'be-kind'" in finding.message
     assert findings(tmp_path, CLEAN + twin.replace("unkind in the response!", "a lie.")) == []
+
+
+def messages(folder: Path, content: str, categories: Sequence[str | None]) -> list[str]:
+    return [f"{f.where[-2:]} {f.message}" for f in findings(folder, content, categories=categories)]
+
+
+def test_a_principle_whose_categories_no_prompt_has_warns_once(tmp_path: Path) -> None:
+    both = CLEAN.replace("[opinion]", "[opinion, art]")
+    (lost,) = messages(tmp_path, both, ["coding"])
+    assert lost.startswith(":2 'be-kind': no prompt can get it")
+    (half,) = messages(tmp_path, both, ["art"])
+    assert half == ":2 'opinion': no prompt has this category; fix applies_to"
+    (some,) = messages(tmp_path, CLEAN, ["coding", None])
+    assert "'opinion'" in some, "a prompt without a category still gets it"
+    assert messages(tmp_path, CLEAN, [None]) == [], "without categories applies_to is moot"
+
+
+def test_a_category_without_any_principle_warns(tmp_path: Path) -> None:
+    only = CLEAN.partition("  - slug: be-brief")[0]
+    (found,) = messages(tmp_path, only, ["opinion", "art"])
+    assert found.startswith(":1 'art': no principle applies to prompts of this category in any")
+
+
+TAGGED = CLEAN.replace("[opinion]", "[opinion]\n    tags: [kind]") + "    tags: [brief]\n"
+
+
+def test_a_policy_that_leaves_somebody_out_warns(tmp_path: Path) -> None:
+    (unreached,) = findings(tmp_path, TAGGED + "rounds: [[kind], [kind]]\n")
+    assert unreached.message.startswith("'be-brief': no prompt can get it in the 2 listed rounds")
+    assert findings(tmp_path, TAGGED + "rounds: [[kind], any]\n") == []
+    assert findings(tmp_path, TAGGED + "rounds: [[kind], [brief]]\n") == []
+    (alone,) = messages(tmp_path, TAGGED + "rounds:\n  - [brief]\n  - [kind]\n", ["opinion", "art"])
+    assert alone.startswith("15 'art': no principle applies to prompts of this category in round 1")
+
+
+def test_examples_that_break_the_form_warn(tmp_path: Path) -> None:
+    def warned(key: str, text: str) -> str:
+        old = {"critique": "critique: It is.", "revision": "revision: Hello!"}[key]
+        (finding,) = findings(tmp_path, CLEAN + EXAMPLE.replace(old, f"{key}: {text!r}"))
+        assert lines([finding], "warning") == [12]
+        return finding.message
+
+    for preamble in (
+        "Here is the revised response: Hi.",
+        "Here's a kinder version. Hi.",
+        "Certainly! Hi.",
+        "Revised response: Hi.",
+        "Assistant: Hi.",
+    ):
+        assert "the revision begins with a preamble" in warned("revision", preamble)
+    assert "the critique begins with a preamble" in warned("critique", "Critique: It is long.")
+    assert "the critique repeats the response" in warned("critique", "hello.")
+    assert "has more than 300 characters" in warned("critique", "too long " * 40)
+    for fine in ("Here is a poem about autumn.", "Sure, that can be done.", "The answer is 4."):
+        changed = EXAMPLE.replace("revision: Hello!", f"revision: {fine}")
+        assert findings(tmp_path, CLEAN + changed) == []
+
+
+def test_a_critique_that_is_a_rewrite_warns(tmp_path: Path) -> None:
+    text = "There are eight legs on a spider."
+    example = EXAMPLE.replace("It is.", text).replace("revision: Hello!", f"revision: {text}")
+    (finding,) = findings(tmp_path, CLEAN + example)
+    assert "the critique repeats the revision" in finding.message
+
+
+def test_examples_that_mostly_change_nothing_warn(tmp_path: Path) -> None:
+    more = EXAMPLE + EXAMPLE.partition("examples:\n")[2]
+    (finding,) = findings(tmp_path, CLEAN + more)
+    assert finding.message.startswith("2 of 2: examples keep the response")
+    changed = EXAMPLE.partition("examples:\n")[2].replace("revision: Hello!", "revision: Good day.")
+    assert findings(tmp_path, CLEAN + EXAMPLE + changed) == []

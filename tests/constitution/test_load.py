@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tempfile
@@ -75,6 +76,18 @@ def test_a_good_file_is_read_whole(tmp_path: Path) -> None:
         constitution.principle("nope")
 
 
+def test_the_rounds_policy_and_checks_are_read(tmp_path: Path) -> None:
+    content = f"rounds: [[helpful], any, []]\n{ONE}    check: {{max_words: 60}}\n"
+    constitution = load(write(tmp_path, content))
+    assert constitution.rounds == (("helpful",), (), ())
+    assert [constitution.tags_of(r) for r in (0, 1, 2, 3)] == [("helpful",), (), (), ()]
+    assert constitution.principles[0].check == ("max_words", 60)
+    for check in ({"no_character": "!"}, {"begins_with": "In short"}, {"no_lists": True}):
+        path = write(tmp_path, f"{ONE}    check: {json.dumps(check)}\n")
+        assert load(path).principles[0].check == next(iter(check.items()))
+    assert load(write(tmp_path, ONE + "rounds: []\n")).rounds == ()
+
+
 @pytest.mark.parametrize("content", ["\ufeff" + ONE, ONE.replace("\n", "\r\n")])
 def test_windows_editors_are_welcome(tmp_path: Path, content: str) -> None:
     assert load(write(tmp_path, content)).principles == load(write(tmp_path, ONE)).principles
@@ -142,6 +155,39 @@ BAD: dict[str, tuple[str | bytes, int, str]] = {
     ),
     "colon in a text": (ONE.replace("unkind.", "unkind: name it."), 3, "YAML"),
     "example lacks a key": (GOOD.replace("    prompt: Hello\n", ""), 19, "needs this key"),
+}
+BAD |= {
+    "rounds a text": (ONE + "rounds: helpful\n", 10, "must be a list"),
+    "round a text": (ONE + "rounds:\n- [helpful]\n- helpful\n", 12, "rounds: is no list of tags"),
+    "round empty": (ONE + "rounds:\n- any\n-\n", 12, "rounds: is no list of tags"),
+    "round tag twice": (ONE + "rounds:\n- [helpful, helpful]\n", 11, "twice"),
+    "round tag unknown": (ONE + "rounds:\n- any\n- [helpfull]\n", 12, "did you mean helpful?"),
+    "round tag of a disabled principle": (
+        GOOD.replace("enabled: false", "enabled: false\n    tags: [honest]")
+        + "rounds: [[honest]]\n",
+        27,
+        "no enabled principle has this tag; known tags: helpful",
+    ),
+}
+BAD |= {
+    f"check {check}": (f"{ONE}    check: {check}\n", 10, rule)
+    for check, rule in {
+        "max_words": "one name with one value",
+        "{}": "one name with one value",
+        "{max_words: 1, no_lists: true}": "one name with one value",
+        "{max_word: 1}": "no such check; did you mean max_words?",
+        "{max_words: 0}": "no whole number from 1",
+        "{max_words: 1.5}": "no whole number from 1",
+        "{max_words: '60'}": "no whole number from 1",
+        "{max_words: [1]}": "no whole number from 1",
+        "{min_sentences: 0x2}": "no whole number from 1",
+        "{no_lists: false}": "is not true",
+        "{no_lists: 'true'}": "is not true",
+        "{no_character: '!!'}": "is not one character",
+        "{no_character: ''}": "is empty",
+        "{no_word: 1}": "is no text",
+        '{begins_with: "a\\nb"}': "must stand on one line",
+    }.items()
 }
 BAD |= {
     f"weight {bad}": (ONE.replace("2.5", bad), 8, "a weight is a number")

@@ -1,0 +1,94 @@
+"""Who last committed a constitution's file, as git tells it.
+
+A repository's own configuration is not trusted to be harmless. Only two read-only commands run, and
+neither compares the work tree, since that would run the repository's filters: the committed bytes
+are fetched and compared here. No hook, pager, monitor, signature program or download is started.
+In a shallow clone the commit may be the oldest one that the clone has.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+TIMEOUT_S = 10.0
+SAFE = ("core.fsmonitor=false", "core.hooksPath=/dev/null", "log.showSignature=false")
+FORMAT = "%H%x00%an <%ae>%x00%cI"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The last commit that changed the file; all None where the file has uncommitted changes."""
+
+    commit: str | None = None  # hexadecimal, 40 digits (64 in a SHA-256 repository)
+    author: str | None = None  # "Name <mail>", one printable line
+    committed_at: datetime | None = None  # UTC
+
+    @property
+    def is_dirty(self) -> bool:
+        """True where the file differs from what is committed."""
+        return self.commit is None
+
+
+def origin(path: str | Path) -> Origin | None:
+    """Return where the file comes from; None outside a checkout, for a file that was never
+    committed, and where git is missing, too slow or unwilling. Never raises.
+    """
+    try:
+        path = Path(path).resolve()
+        here = path.read_bytes()
+    except (OSError, ValueError, RuntimeError):
+        return None
+    committed = _git(path.parent, "cat-file", "blob", f"HEAD:./{path.name}")
+    if committed is None:
+        return None
+    if _lines(here) != _lines(committed):
+        return Origin()
+    show = ("-1", "--encoding=UTF-8", f"--format={FORMAT}")
+    found = _git(path.parent, "log", *show, "--", path.name)
+    return _read(found) if found else None
+
+
+def _read(line: bytes) -> Origin:
+    commit, author, committed_at = line.decode("utf-8", "replace").strip("\n").split("\0")
+    shown = "".join(c if c.isprintable() else "\ufffd" for c in author)
+    return Origin(commit, shown, datetime.fromisoformat(committed_at).astimezone(UTC))
+
+
+def _lines(content: bytes) -> bytes:
+    """The content with the line ends of every system made equal, as git's own conversion does."""
+    return content.replace(b"\r\n", b"\n")
+
+
+def _git(folder: Path, *arguments: str) -> bytes | None:
+    """Return the standard output of a git command in `folder`; None if it failed."""
+    options = [part for setting in SAFE for part in ("-c", setting)]
+    command = ["git", "--no-pager", "--literal-pathspecs", *options, "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(
+            command,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=TIMEOUT_S,
+            check=True,
+        )
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    return done.stdout
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment without the variables that point git at another repository.
+
+    GIT_ALLOW_PROTOCOL names no protocol there is, so that a partial clone fetches nothing.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GIT_") or name.startswith("GIT_CONFIG")
+    }
+    return kept | {"GIT_ALLOW_PROTOCOL": "none", "GIT_TERMINAL_PROMPT": "0"}

@@ -1,0 +1,72 @@
+"""Try a principle out: on a few of its prompts, or by training without it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flows import recipe as recipes
+from flows.commands.options import (
+    JsonOption,
+    RecipeOption,
+    SetOption,
+    err,
+    out,
+    print_json,
+    print_lines,
+)
+from flows.preview import choose, compare, to_json
+from flows.preview_text import ablation_table, preview_table
+from flows.running import inputs_of, run_flow
+
+SlugArgument = Annotated[str, typer.Argument(help="A principle's slug.")]
+
+
+def preview(
+    slug: SlugArgument,
+    count: Annotated[int, typer.Option("-n", min=1, max=1000, help="How many prompts.")] = 8,
+    recipe: RecipeOption = "demo",
+    set_: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """An edited principle on a few of its prompts: before and after. A run reuses the rows."""
+    overrides = recipes.parse_overrides(set_ or [])
+    inputs, workspace, ledger = inputs_of(recipe, overrides)
+    chosen = choose(inputs, slug, count)
+    rows = compare(inputs, ledger, chosen, slug)
+    if len(rows) == sum(len(prompts) for prompts in chosen.values()):
+        result = to_json(slug, rows, 0)
+    else:
+        parameters = {"slug": slug, "recipe": recipe, "count": count, "overrides": overrides}
+        result = run_flow("preview", parameters, workspace, err)
+    if as_json:
+        print_json(result)
+        return
+    for row in result["rows"]:
+        out.print(preview_table(row))
+    print_lines([f"{result['generated']} calls made; a run with these words reuses them"])
+
+
+def ablate(
+    slug: SlugArgument,
+    recipe: RecipeOption = "demo",
+    set_: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What a principle bought: train without the rows it had a hand in, and compare."""
+    overrides = recipes.parse_overrides(set_ or [])
+    inputs, workspace, _ = inputs_of(recipe, overrides)
+    inputs.constitution.principle(slug)  # raises where there is none
+    parameters = {"slug": slug, "recipe": recipe, "overrides": overrides}
+    result = run_flow("ablate", parameters, workspace, err)
+    if as_json:
+        print_json(result)
+        return
+    out.print(ablation_table(result))
+    print_lines([f"{result['left_out']} pairs left out; both scored by the reward model with them"])
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(preview)
+    app.command()(ablate)

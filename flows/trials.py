@@ -1,0 +1,80 @@
+"""Trials of a principle: a preview of a few rows, and the method without it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+
+from flows.ablation import compared, markdown
+from flows.align import session_of, stages
+from flows.data import existing_rows, make_some
+from flows.measure import answers_of, evaluate_checkpoints
+from flows.preview import choose, compare, to_json, up_to
+from flows.training import existing_stage, train_stage
+from storage.errors import InputError
+from tasks.generation.snapshots import Rows
+
+
+@flow(name="preview", flow_run_name="preview {slug}")
+def preview(
+    slug: str, recipe: str = "demo", count: int = 8, overrides: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """An edited principle's critique and revision of a few of its prompts; a run reuses them.
+
+    Args:
+        slug: The principle.
+        recipe: A recipe's name (demo, smoke) or the path of a .yaml file.
+        count: How many prompts.
+        overrides: Single values of the recipe by key path, as {"constitution": "mine.yaml"}.
+    """
+    with session_of(recipe, overrides, "revisions") as session:
+        chosen = choose(session.inputs, slug, count)
+        for round, prompts in chosen.items():
+            make_some(session, up_to(session.inputs.method, round), prompts)
+        made = sum(step.generated for step in session.steps.values())
+        return to_json(slug, compare(session.inputs, session.ledger, chosen, slug), made)
+
+
+@flow(name="ablate", flow_run_name="ablate {slug}")
+def ablate(
+    slug: str, recipe: str = "demo", overrides: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """What a principle bought: train without the rows it had a hand in, compare with the original.
+
+    The original must be there (a whole run of this recipe). Both are scored by its reward model, on
+    the same held-out prompts. No ref moves but those under `ablate/`.
+
+    Args:
+        slug: The principle to leave out.
+        recipe: A recipe's name (demo, smoke) or the path of a .yaml file.
+        overrides: Single values of the recipe by key path, as {"constitution": "mine.yaml"}.
+    """
+    with session_of(recipe, overrides, "evaluate") as session:
+        session.inputs.constitution.principle(slug)  # raises where there is none
+        rows = existing_rows(session)
+        original = stages(session, rows, None, existing_stage)
+        session.refs = f"ablate/{slug}"
+        without = existing_rows(session, slug)
+        if without.preferences == rows.preferences and without.sft == rows.sft:
+            raise InputError(slug, "no row of this recipe is owed to the principle", "see its use")
+        trained = stages(session, without, None, train_stage)
+        judged = trained | {"reward": original["reward"]}
+        evaluations = [evaluate_checkpoints(session, found) for found in (original, judged)]
+        before, after = (answers_of(session, found) for found in evaluations)
+        result = {
+            "slug": slug,
+            "run_id": session.run_id,
+            "left_out": without.left_out[("pairs", "ablated")],
+            "snapshots": {"with": _ids(rows), "without": _ids(without)},
+            "checkpoints": {"with": original, "without": trained},
+            "evaluations": dict(zip(("with", "without"), evaluations, strict=True)),
+            "metrics": compared(session.inputs.constitution, before, after, session.recipe.seed),
+        }
+        create_markdown_artifact(markdown(result), key="ablation")
+        return result
+
+
+def _ids(rows: Rows) -> dict[str, str]:
+    return {"sft": rows.sft.dataset_id, "preferences": rows.preferences.dataset_id}

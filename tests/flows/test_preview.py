@@ -1,0 +1,102 @@
+"""Preview on a real ledger: the edited principle's rows only, before beside after."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from constitution.errors import ConstitutionError
+from constitution.schema import Constitution
+from flows.inputs import Inputs
+from flows.preview import choose, compare, up_to
+from flows.preview_text import preview_table
+from storage.errors import InputError
+from tasks.generation.memo import complete, look_up
+from tasks.generation.scripted import ScriptedEngine
+from tasks.generation.walk import Answer, Level, walk
+
+from .test_plan import World, most_used, reworded
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    world = World(tmp_path / "home")
+    world.run(world.inputs)
+    return world
+
+
+def generate(world: World, inputs: Inputs, slug: str, count: int) -> int:
+    """What the flow does; how many calls were made."""
+    made = 0
+
+    def answer(level: Level) -> dict[str, Answer]:
+        nonlocal made
+        found = look_up(world.ledger, level.calls)
+        missing = [call for call in level.calls if call.completion_id not in found]
+        made += len(missing)
+        return found | complete(world.ledger, ScriptedEngine(), "run_preview", missing)
+
+    for round, prompts in choose(inputs, slug, count).items():
+        walk(up_to(inputs.method, round), prompts, answer)
+    return made
+
+
+def test_two_calls_a_prompt_and_the_run_makes_the_rest(world: World) -> None:
+    slug = most_used(world)
+    edited = world.edit(reworded(slug, "critique"))
+    whole = world.plan(edited).cost["calls"][0]
+    assert generate(world, edited, slug, 2) == 4
+    assert world.plan(edited).cost["calls"] == [whole - 4, whole - 4]
+    assert generate(world, edited, slug, 2) == 0
+
+
+def test_before_is_what_the_old_words_gave(world: World) -> None:
+    slug = most_used(world)
+    old = compare(world.inputs, world.ledger, choose(world.inputs, slug, 3), slug)
+    assert [row.before for row in old] == [None] * 3
+    edited = world.edit(reworded(slug, "revision"))
+    generate(world, edited, slug, 3)
+    rows = compare(edited, world.ledger, choose(edited, slug, 3), slug)
+    assert [row.before for row in rows] == [row.after for row in old]
+    assert all(row.after.revision != row.before.revision for row in rows if row.before)
+    assert all(row.after.critique == row.before.critique for row in rows if row.before)
+
+
+def test_a_new_principle_is_compared_with_what_it_displaces(world: World) -> None:
+    def add(constitution: Constitution) -> Constitution:
+        new = replace(constitution.principles[0], slug="quite-new", weight=1000.0)
+        return replace(constitution, principles=(*constitution.principles, new))
+
+    edited = world.edit(add)
+    generate(world, edited, "quite-new", 2)
+    rows = compare(edited, world.ledger, choose(edited, "quite-new", 2), "quite-new")
+    assert len(rows) == 2
+    slugs = {p.slug for p in world.inputs.constitution.principles}
+    assert all(row.before and row.before.principle in slugs for row in rows)
+
+
+def test_a_principle_that_nobody_meets(world: World) -> None:
+    off: Any = lambda c: replace(  # noqa: E731
+        c, principles=(replace(c.principles[0], enabled=False), *c.principles[1:])
+    )
+    inputs = world.edit(off)
+    with pytest.raises(InputError, match="no prompt of this recipe meets"):
+        choose(inputs, inputs.constitution.principles[0].slug, 2)
+    with pytest.raises(ConstitutionError, match="no principle of constitution"):
+        choose(world.inputs, "be-nice", 2)
+
+
+def test_text_of_models_cannot_steer_the_terminal() -> None:
+    said = {"principle": "x", "critique": "\x1b[2J[bold]", "revision": "\u202eab"}
+    row = {"prompt": "\x1b]0;t\x07", "response": "\x1b", "before": None, "after": said}
+    from rich.console import Console
+
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))
+    console.print(preview_table(row))
+    shown = console.export_text(styles=False)
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert "[bold]" in shown
