@@ -2,76 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from constitution.assign import assign
-from constitution.schema import Constitution
-from flows.inputs import Inputs, read_inputs
 from flows.plan import Plan, Planner
-from flows.recipe import load
-from storage.ledger import Ledger
 from storage.lineage import trace
-from storage.workspace import Workspace
-from tasks.generation.calls import Answer, category_of
-from tasks.generation.memo import complete, look_up
-from tasks.generation.record import (
-    record_constitution,
-    record_prompts,
-    record_rows,
-    record_snapshot,
-)
-from tasks.generation.scripted import ScriptedEngine
-from tasks.generation.walk import Level, walk, windows
 
-SETTINGS: dict[str, Any] = {"generation.engine": "scripted", "prompts.limit": 60}
-
-
-class World:
-    """One ledger and the inputs now in force."""
-
-    def __init__(self, home: Path, **overrides: Any) -> None:
-        self.workspace = Workspace(home).create()
-        self.ledger = Ledger(self.workspace.ledger)
-        self.overrides = SETTINGS | overrides
-        self.inputs = self.read()
-
-    def read(self, **overrides: Any) -> Inputs:
-        recipe = load("smoke", self.overrides | overrides)
-        return read_inputs(recipe, self.workspace, self.ledger)
-
-    def edit(self, change: Any) -> Inputs:
-        """The same inputs with an edited constitution."""
-        return replace(self.inputs, constitution=change(self.inputs.constitution))
-
-    def plan(self, inputs: Inputs) -> Plan:
-        return Planner(inputs, self.workspace, self.ledger).make("pairs")
-
-    def run(self, inputs: Inputs) -> Counter[str]:
-        """Generate and record; how many calls of each step and round were made."""
-        made: Counter[str] = Counter()
-
-        def answer(level: Level) -> dict[str, Answer]:
-            found = look_up(self.ledger, level.calls)
-            missing = [call for call in level.calls if call.completion_id not in found]
-            fresh = complete(self.ledger, ScriptedEngine(), "run_test", missing)
-            made[f"{level.step}{'' if level.round is None else level.round}"] += len(fresh)
-            return found | fresh
-
-        record_constitution(self.ledger, inputs.constitution, "test")
-        assembler = inputs.assembler()
-        for window in windows(inputs.prompts, 25):
-            record_prompts(self.ledger, window)
-            walked = walk(inputs.method, window, answer)
-            record_rows(self.ledger, "run_test", walked.steps, assembler.add(walked))
-        rows = assembler.rows()
-        for snapshot in (rows.sft, rows.preferences):
-            record_snapshot(self.ledger, "run_test", snapshot)
-        return made
+from .world import World, most_used, prompts_of, reworded
 
 
 @pytest.fixture
@@ -79,30 +19,6 @@ def world(tmp_path: Path) -> World:
     world = World(tmp_path / "home")
     world.run(world.inputs)
     return world
-
-
-def reworded(slug: str, field: str) -> Any:
-    def change(constitution: Constitution) -> Constitution:
-        principles = tuple(
-            replace(p, **{field: getattr(p, field) + " Again."}) if p.slug == slug else p
-            for p in constitution.principles
-        )
-        return replace(constitution, principles=principles)
-
-    return change
-
-
-def prompts_of(world: World, slug: str, round: int = 0) -> int:
-    constitution = world.inputs.constitution
-    return sum(
-        assign(constitution, p.prompt_id, round, category_of(p)).slug == slug
-        for p in world.inputs.prompts
-    )
-
-
-def most_used(world: World) -> str:
-    slugs = [p.slug for p in world.inputs.constitution.principles]
-    return max(slugs, key=lambda slug: prompts_of(world, slug))
 
 
 def ranges(plan: Plan) -> dict[str, tuple[int, int]]:
@@ -116,6 +32,14 @@ def test_a_fresh_ledger_needs_everything_and_says_so_exactly(tmp_path: Path) -> 
     assert plan.cost["calls"] == [180, 180]
     assert plan.cost["seconds"] is None
     assert world.run(world.inputs) == {"drafts": 60, "critiques0": 60, "revisions0": 60}
+
+
+def test_windows_change_nothing(tmp_path: Path) -> None:
+    """Prompts are walked some at a time; rows, snapshots and the plan are those of all at once."""
+    world = World(tmp_path / "home")
+    assert sum(world.run(world.inputs, window=7).values()) == 180
+    assert world.plan(world.inputs).is_empty
+    assert sum(world.run(world.inputs, window=60).values()) == 0
 
 
 def test_nothing_changed_nothing_to_do(world: World) -> None:

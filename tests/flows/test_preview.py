@@ -18,7 +18,7 @@ from tasks.generation.memo import complete, look_up
 from tasks.generation.scripted import ScriptedEngine
 from tasks.generation.walk import Answer, Level, walk
 
-from .test_plan import World, most_used, reworded
+from .world import World, most_used, reworded
 
 
 @pytest.fixture
@@ -79,8 +79,10 @@ def test_a_new_principle_is_compared_with_what_it_displaces(world: World) -> Non
 
 
 def test_a_principle_that_nobody_meets(world: World) -> None:
-    off: Any = lambda c: replace(  # noqa: E731
-        c, principles=(replace(c.principles[0], enabled=False), *c.principles[1:])
+    off: Any = (
+        lambda c: replace(  # noqa: E731
+            c, principles=(replace(c.principles[0], enabled=False), *c.principles[1:])
+        )
     )
     inputs = world.edit(off)
     with pytest.raises(InputError, match="no prompt of this recipe meets"):
