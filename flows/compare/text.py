@@ -1,0 +1,34 @@
+"""Text from models and data, made safe to print: control and direction characters become visible.
+
+A terminal obeys escape sequences and reorders what stands after a direction override, so neither
+may reach it. The HTML page shows the same: a NUL or a lone surrogate would be a fault there.
+"""
+
+from __future__ import annotations
+
+REPLACEMENT = "\ufffd"
+LINE_BREAKS = {code: "\n" for code in (0x85, 0x2028, 0x2029)}
+KEPT = {0x09, 0x0A}
+_SHOWN: dict[int, str] = {
+    **{code: chr(0x2400 + code) for code in range(0x20) if code not in KEPT},  # NUL is ␀, ESC is ␛
+    0x7F: "\u2421",
+    **{code: REPLACEMENT for code in range(0x80, 0xA0)},
+    **LINE_BREAKS,
+    **{code: REPLACEMENT for code in range(0x202A, 0x202F)},  # embeddings and overrides
+    **{code: REPLACEMENT for code in range(0x2066, 0x206A)},  # isolates
+    **{code: REPLACEMENT for code in range(0xD800, 0xE000)},
+}
+
+
+def visible(text: str) -> str:
+    """`text` with controls as signs (␀, ␛), direction controls and surrogates as U+FFFD.
+
+    Tabs and newlines stay; every other line break becomes a newline.
+    """
+    return text.replace("\r\n", "\n").translate(_SHOWN)
+
+
+def one_line(text: str, limit: int) -> str:
+    """`visible` text on one line of at most `limit` characters; what is cut becomes "…"."""
+    line = " ".join(visible(text).split())
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
