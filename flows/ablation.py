@@ -11,6 +11,7 @@ from constitution.checks import complies
 from constitution.schema import Constitution, Principle
 from tasks.evaluation.escape import markdown_cell
 from tasks.evaluation.metrics import PER_ANSWER, bootstrap
+from tasks.generation.snapshots import Rows
 
 Answer = Mapping[str, Any]
 Measure = Callable[[Answer], float | None]
@@ -76,8 +77,8 @@ def markdown(result: Mapping[str, Any]) -> str:
     lines = [
         f"# What {slug} bought",
         "",
-        f"{result['left_out']} pairs left out; evaluations {result['evaluations']['with']} (with)"
-        f" and {result['evaluations']['without']} (without), both scored by the reward model with.",
+        f"{left_out_line(result)} Evaluations: {result['evaluations']['with']} (with),"
+        f" {result['evaluations']['without']} (without).",
         "",
         "| policy | metric | with | without | difference (95 %) | prompts |",
         "|---|---|---|---|---|---|",
@@ -86,6 +87,23 @@ def markdown(result: Mapping[str, Any]) -> str:
         cells = (row["policy"], row["metric"], *numbers(row), str(row["n"]))
         lines.append("| " + " | ".join(markdown_cell(cell) for cell in cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def left_out_line(result: Mapping[str, Any]) -> str:
+    """How many rows the trial did without, and who judged."""
+    counts = result["left_out"]
+    return (
+        f"Rows left out: {counts['pairs']} pairs, {counts['sft']} SFT examples."
+        " Both sides are scored by the reward model trained with them."
+    )
+
+
+def left_out(rows: Rows, without: Rows) -> dict[str, int]:
+    """How many rows of each snapshot the principle had a hand in."""
+    return {
+        "pairs": rows.preferences.row_count - without.preferences.row_count,
+        "sft": rows.sft.row_count - without.sft.row_count,
+    }
 
 
 def numbers(row: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -1,26 +1,85 @@
-"""Why a call has no answer yet: what differs from the last call in the same place."""
+"""Why a call was or will be made: what differs from the last call in the same place."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from storage.ledger import Ledger, Row
+from storage.ledger import Ledger, rows
 from tasks.generation.calls import Call
 
 # The latest completion in the same place: same step and round of the same prompt.
 LATEST = """
-    SELECT w.position, c.completion_id, c.cut_at, c.model_id, c.principle_id, c.few_shot_id,
-           c.temperature, c.top_p, p.slug
+    SELECT w.position, c.completion_id, c.cut_at, c.step, c.model_id, c.principle_id,
+           c.few_shot_id, c.temperature, c.top_p, p.slug
     FROM wanted w
     JOIN completions c ON c.prompt_id = w.prompt_id AND c.step = w.step
         AND c.round IS NOT DISTINCT FROM w.round
     LEFT JOIN principles p ON p.principle_id = c.principle_id
     QUALIFY row_number() OVER (PARTITION BY w.position ORDER BY c.created_at DESC) = 1
 """
+UPSTREAM = "upstream"
+
+
+class Cause(NamedTuple):
+    """The component of a call that differs, its value before, and its value now."""
+
+    component: str
+    was: str
+    is_now: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a cause can be told from, of a call that is planned or of one in the ledger.
+
+    cut_at as in `completions`. max_new_tokens, max_prompt_tokens and system: as far as known.
+    """
+
+    completion_id: str
+    step: str
+    model_id: str
+    principle_id: str | None
+    slug: str | None
+    few_shot_id: str | None
+    temperature: float
+    top_p: float
+    cut_at: int = 0
+    max_new_tokens: int | None = None
+    max_prompt_tokens: int | None = None
+    system: str = "(another)"
+
+
+def cause_of(call: Asked, before: Asked | None) -> Cause:
+    """The first that applies: nothing to compare with, length limit, model, principle (its words,
+    or another assigned), worked examples, sampling, system message; where none does, what the call
+    builds on differs ("upstream").
+    """
+    if before is None:
+        return Cause("prompt" if call.step == "draft" else "step", "(none)", "new")
+    if before.completion_id == call.completion_id:
+        name = "max_prompt_tokens" if before.cut_at == -1 else "max_new_tokens"
+        limit = getattr(call, name)
+        return Cause(name, "too small", "(not known)" if limit is None else str(limit))
+    if before.model_id != call.model_id:
+        return Cause("model", before.model_id, call.model_id)
+    if call.principle_id and before.principle_id != call.principle_id:
+        slug = call.slug or call.principle_id
+        if before.slug == slug:
+            return Cause(f"principle:{slug}", str(before.principle_id), call.principle_id)
+        return Cause("assignment", str(before.slug), slug)
+    if before.few_shot_id != call.few_shot_id:
+        return Cause("examples", str(before.few_shot_id), str(call.few_shot_id))
+    was, is_now = (f"{c.temperature:g}/{c.top_p:g}" for c in (before, call))
+    if was != is_now:
+        return Cause("sampling", was, is_now)
+    if call.step == "draft":  # the prompt is the same, so what stands before it is not
+        return Cause("system", before.system, call.system)
+    return Cause(UPSTREAM, "(other text)", "(new text)")
 
 
 def causes(
@@ -28,27 +87,25 @@ def causes(
 ) -> list[dict[str, Any]]:
     """`[{"step", "component", "was", "is", "rows", "root"}]` for calls the ledger cannot answer.
 
-    `slugs` names the principles now in force by principle id. A row's cause is the first that
-    applies: nothing to compare with, length limit, model, principle (its words, or another
-    assigned), worked examples, sampling, system message; where none does, what the row builds on
-    changed (upstream). `roots` keeps each prompt's first cause, by prompt id, from call to call.
+    `slugs` names the principles now in force by principle id. A row's cause is that of `cause_of`.
+    `roots` keeps each prompt's first cause, by prompt id, from call to call.
     """
     if not calls:
         return []
     latest = _latest(ledger, calls)
     counts: Counter[tuple[str, str, str, str, str]] = Counter()
     for position, call in enumerate(calls):
-        component, was, is_now = _cause(call, latest.get(position), slugs)
-        root = roots.setdefault(call.prompt_id, component)
-        counts[(call.step, component, was, is_now, root)] += 1
+        found = cause_of(_asked(call, slugs), latest.get(position))
+        root = roots.setdefault(call.prompt_id, found.component)
+        counts[(call.step, *found, root)] += 1
     names = ("step", "component", "was", "is", "root")
     return [
-        {**dict(zip(names, cause, strict=True)), "rows": rows}
-        for cause, rows in counts.most_common()
+        {**dict(zip(names, cause, strict=True)), "rows": count}
+        for cause, count in counts.most_common()
     ]
 
 
-def _latest(ledger: Ledger, calls: Sequence[Call]) -> dict[int, Row]:
+def _latest(ledger: Ledger, calls: Sequence[Call]) -> dict[int, Asked]:
     if not ledger.exists:
         return {}
     wanted = pa.table(
@@ -61,33 +118,23 @@ def _latest(ledger: Ledger, calls: Sequence[Call]) -> dict[int, Row]:
     )
     with ledger.transaction() as con:
         con.register("wanted", wanted)
-        cursor = con.execute(LATEST)
-        names = [column[0] for column in cursor.description or []]
-        found = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        found = rows(con, LATEST)
         con.unregister("wanted")
-    return {row["position"]: row for row in found}
+    return {row.pop("position"): Asked(**row) for row in found}
 
 
-def _cause(call: Call, before: Row | None, slugs: dict[str, str]) -> tuple[str, str, str]:
-    """(component, was, is)."""
-    if before is None:
-        return ("prompt" if call.step == "draft" else "step"), "(none)", "new"
-    if before["completion_id"] == call.completion_id:
-        limit = "max_prompt_tokens" if before["cut_at"] == -1 else "max_new_tokens"
-        return limit, "too small", str(getattr(call.sampling, limit))
-    if before["model_id"] != call.model_id:
-        return "model", before["model_id"], call.model_id
-    if call.principle_id and before["principle_id"] != call.principle_id:
-        slug = slugs.get(call.principle_id, call.principle_id)
-        if before["slug"] == slug:
-            return f"principle:{slug}", before["principle_id"], call.principle_id
-        return "assignment", str(before["slug"]), slug
-    if before["few_shot_id"] != call.few_shot_id:
-        return "examples", str(before["few_shot_id"]), str(call.few_shot_id)
-    sampled = (call.sampling.temperature, call.sampling.top_p)
-    if (before["temperature"], before["top_p"]) != sampled:
-        was = f"{before['temperature']:g}/{before['top_p']:g}"
-        return "sampling", was, "{:g}/{:g}".format(*sampled)
-    if call.step == "draft":  # the prompt is the same, so what stands before it is not
-        return "system", "(another)", call.messages[0]["content"]
-    return "upstream", "(other text)", "(new text)"
+def _asked(call: Call, slugs: dict[str, str]) -> Asked:
+    sampling = call.sampling
+    return Asked(
+        completion_id=call.completion_id,
+        step=call.step,
+        model_id=call.model_id,
+        principle_id=call.principle_id,
+        slug=slugs.get(call.principle_id or ""),
+        few_shot_id=call.few_shot_id,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        max_new_tokens=sampling.max_new_tokens,
+        max_prompt_tokens=sampling.max_prompt_tokens,
+        system=call.messages[0]["content"],
+    )

@@ -94,8 +94,8 @@ def report(
         counts={
             "prompts": len(inputs.prompts),
             "revisions": session.result("revisions").reused + session.result("revisions").generated,
-            "SFT examples": len(rows.sft.training) + len(rows.sft.held_out),
-            "pairs": len(rows.preferences.training) + len(rows.preferences.held_out),
+            "SFT examples": rows.sft.row_count,
+            "pairs": rows.preferences.row_count,
             "held-out pairs": len(rows.preferences.held_out),
         },
         exclusions=[

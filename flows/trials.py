@@ -7,7 +7,7 @@ from typing import Any
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from flows.ablation import compared, markdown
+from flows.ablation import compared, left_out, markdown
 from flows.align import session_of, stages
 from flows.data import existing_rows, make_some
 from flows.measure import answers_of, evaluate_checkpoints
@@ -66,7 +66,7 @@ def ablate(
         result = {
             "slug": slug,
             "run_id": session.run_id,
-            "left_out": without.left_out[("pairs", "ablated")],
+            "left_out": left_out(rows, without),
             "snapshots": {"with": _ids(rows), "without": _ids(without)},
             "checkpoints": {"with": original, "without": trained},
             "evaluations": dict(zip(("with", "without"), evaluations, strict=True)),

@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
+from typing import Any
 
-from storage.errors import InputError
+from storage.find import find, find_in
 from storage.ids import kind_of
 from storage.ledger import Connection, Ledger, Row, rows
-
-Direction = Literal["up", "down"]
-
-WALK = {
-    "up": """
-        WITH RECURSIVE reached(id) AS (
-            SELECT unnest(?::VARCHAR[])
-            UNION SELECT e.parent_id FROM reached r JOIN lineage_edges e ON e.child_id = r.id
-        ) SELECT DISTINCT e.child_id AS child, e.parent_id AS parent, e.role
-          FROM reached r JOIN lineage_edges e ON e.child_id = r.id""",
-    "down": """
-        WITH RECURSIVE reached(id) AS (
-            SELECT unnest(?::VARCHAR[])
-            UNION SELECT e.child_id FROM reached r JOIN lineage_edges e ON e.parent_id = r.id
-        ) SELECT DISTINCT e.child_id AS child, e.parent_id AS parent, e.role
-          FROM reached r JOIN lineage_edges e ON e.parent_id = r.id""",
-}
+from storage.lineage_edges import EDGES, HOMES, KINDS, MANY, Direction, Edge, table_kind
+from storage.lineage_walk import Walk
 
 MADE = """
-    SELECT checkpoint_id AS id, stage AS label, components, c.path, run_id, git_commit,
+    SELECT checkpoint_id AS id, stage AS label, components, c.path, run_id, runs.git_commit,
            c.constitution_id, name AS constitution, duration_s, c.created_at::VARCHAR AS created_at
     FROM checkpoints c LEFT JOIN runs USING (run_id)
     LEFT JOIN constitutions k ON k.constitution_id = c.constitution_id"""
@@ -36,7 +23,8 @@ MADE = """
 DETAILS = {
     "principle": "SELECT principle_id AS id, slug AS label, title, critique, revision"
     " FROM principles",
-    "constitution": "SELECT constitution_id AS id, name AS label, version, path FROM constitutions",
+    "constitution": "SELECT constitution_id AS id, name AS label, version, path, git_commit,"
+    " git_author FROM constitutions",
     "prompt": "SELECT prompt_id AS id, messages->-1->>'content' AS label, category, source"
     " FROM prompts",
     "few_shot": "SELECT few_shot_id AS id, 'worked examples' AS label, messages FROM few_shots",
@@ -53,57 +41,152 @@ DETAILS = {
 }
 LABEL_CHARS = 80
 DETAILED_NODES = 2000
+BOX_FROM = 9  # so many of a kind are one box of a chart
 
 
-def find(ledger: Ledger, name: str) -> list[str]:
-    """The ids a person may mean by `name`: an id, the start of one, a ref, or a principle's slug.
-
-    A slug names every version of that principle. Raises InputError where nothing or two things fit.
-    """
-    by_ref = ledger.query("SELECT target_id AS id FROM refs WHERE name = ?", [name])
-    if by_ref:
-        return [by_ref[0]["id"]]
-    by_slug = ledger.query("SELECT principle_id AS id FROM principles WHERE slug = ?", [name])
-    if by_slug:
-        return [row["id"] for row in by_slug]
-    kind = kind_of(name)
-    matches = _starting_with(ledger, kind, name) if kind in DETAILS else []
-    if len(matches) == 1:
-        return matches
-    rule = "several ids begin so" if matches else "no id, ref or principle has this name"
-    raise InputError(name, rule, "give an id from a run's output, a ref as latest/ppo, or a slug")
-
-
-def _starting_with(ledger: Ledger, kind: str | None, start: str) -> list[str]:
-    sql = f"SELECT DISTINCT id FROM ({DETAILS[kind or '']}) WHERE starts_with(id, ?) LIMIT 3"
-    return [row["id"] for row in ledger.query(sql, [start])]
-
-
-def trace(ledger: Ledger, name: str, direction: Direction) -> dict[str, Any]:
-    """`{"id", "kind", "edges", "nodes", "counts"}` of everything up or down from `name`.
-
-    Edges are `{"child", "parent", "role"}`; nodes carry kind, label and the facts of their row
-    (only id and kind past the first 2,000 rows of a kind); counts are per kind, `name` left out.
-    """
-    starts = find(ledger, name)
+@contextmanager
+def opened(ledger: Ledger, name: str) -> Iterator[tuple[Connection, list[str]]]:
+    """One transaction, and the ids that `name` means (see find). InputError where there is none."""
+    if not ledger.exists:
+        find(ledger, name)  # raises
     with ledger.transaction() as con:
-        edges = rows(con, WALK[direction], [starts])
-        ids = dict.fromkeys(starts)
-        for edge in edges:
-            ids[edge["child"]] = ids[edge["parent"]] = None
-        nodes = _nodes(con, list(ids))
-    counts: dict[str, int] = {}
-    for row_id in ids:
-        if row_id not in starts:
-            kind = kind_of(row_id) or "other"
-            counts[kind] = counts.get(kind, 0) + 1
-    return {
-        "id": starts[0],
-        "kind": kind_of(starts[0]),
-        "edges": edges,
-        "nodes": nodes,
-        "counts": dict(sorted(counts.items())),
+        yield con, find_in(con, name)
+
+
+def trace(
+    ledger: Ledger, name: str, direction: Direction, fan_out: int | None = None
+) -> dict[str, Any]:
+    """`traced` of what `name` means, in a transaction of its own."""
+    with opened(ledger, name) as (con, starts):
+        return traced(con, starts, direction, fan_out)
+
+
+def summary(con: Connection, starts: list[str], direction: Direction) -> dict[str, Any]:
+    """`{"id", "kind", "nodes", "counts"}` of everything up or down from `starts`.
+
+    Counts are per kind, `starts` left out. Nodes are `starts` and those of the kinds with few rows
+    (principles, models, snapshots, checkpoints), with kind, label and the facts of their row.
+    """
+    walk = Walk(con, starts, direction)
+    ids = dict.fromkeys(starts) | dict.fromkeys(_few(walk))
+    return _head(starts) | {"nodes": _nodes(con, list(ids)), "counts": _counts(walk, starts)}
+
+
+def traced(
+    con: Connection, starts: list[str], direction: Direction, fan_out: int | None = None
+) -> dict[str, Any]:
+    """`{"id", "kind", "edges", "nodes", "counts", "truncated"}` up or down from `starts`.
+
+    As `summary`, with every node (only id and kind past the first 2,000 of a kind) and edges as
+    `{"child", "parent", "role"}`. With `fan_out`, where a step of the walk leads to more than so
+    many rows of a kind with many, it is followed to so many of them: nodes and edges are then a
+    part ("truncated"), with all edges between those nodes. The counts are always those of all.
+    """
+    shown = walk = Walk(con, starts, direction)
+    counts = _counts(walk, starts)
+    is_cut = fan_out is not None and any(counts.get(kind, 0) > fan_out for kind in MANY)
+    if is_cut:
+        shown = _part(walk, starts, fan_out)
+    edges = _edges(shown)
+    unique = {(edge["child"], edge["parent"], edge["role"]): edge for edge in edges}
+    ids = dict.fromkeys([*starts, *_few(walk)])
+    ids |= dict.fromkeys(end for child, parent, _ in unique for end in (child, parent))
+    found = {"edges": list(unique.values()), "nodes": _nodes(con, list(ids)), "counts": counts}
+    return _head(starts) | found | {"truncated": is_cut}
+
+
+def boxes(con: Connection, starts: list[str], direction: Direction) -> dict[str, Any]:
+    """A trace drawn together: a kind with more than eight members is one node, its kind its id.
+
+    `{"id", "kind", "edges", "nodes", "counts"}`; a node that stands for many has a "count".
+    """
+    walk = Walk(con, starts, direction)
+    counts = _counts(walk, starts)
+    many = {kind for kind, count in counts.items() if count >= BOX_FROM}
+    found = [edge for kind in EDGES for edge in _box_edges(walk, kind, many & MANY)]
+    edges = {
+        (_box(edge["child"], many), _box(edge["parent"], many), str(edge["role"])) for edge in found
     }
+    ids = {end for child, parent, _ in edges for end in (child, parent)}
+    ids |= {_box(row_id, many) for row_id in starts}
+    nodes = _nodes(con, sorted(ids - many))
+    nodes |= {kind: {"kind": kind, "label": kind, "count": counts[kind]} for kind in ids & many}
+    drawn = [{"child": c, "parent": p, "role": role} for c, p, role in sorted(edges)]
+    return _head(starts) | {"edges": drawn, "nodes": nodes, "counts": counts}
+
+
+def _box(row_id: str, many: set[str]) -> str:
+    kind = kind_of(row_id)
+    return kind if kind is not None and kind in many else row_id
+
+
+def _head(starts: list[str]) -> dict[str, Any]:
+    return {"id": starts[0], "kind": kind_of(starts[0])}
+
+
+def _few(walk: Walk) -> list[str]:
+    """The ids of the kinds with few rows."""
+    parts = (f"SELECT key FROM {walk.table(kind)}" for kind in KINDS if kind not in MANY)
+    return [key for (key,) in walk.con.execute(" UNION ALL ".join(parts)).fetchall()]
+
+
+def _counts(walk: Walk, starts: list[str]) -> dict[str, int]:
+    counts = {kind: walk.count(kind) for kind in MANY}
+    for row_id in _few(walk):
+        kind = kind_of(row_id) or "other"
+        counts[kind] = counts.get(kind, 0) + 1
+    for row_id in starts:
+        counts[kind_of(row_id) or "other"] -= 1
+    return {kind: count for kind, count in sorted(counts.items()) if count}
+
+
+def _part(walk: Walk, starts: list[str], fan_out: int | None) -> Walk:
+    """The same walk to few rows of the kinds with many, and to all of the others."""
+    part = Walk(walk.con, starts, walk.direction, fan_out, "shown")
+    for kind in KINDS:
+        if kind not in MANY:
+            walk.con.execute(
+                f"CREATE OR REPLACE TEMP TABLE {part.table(kind)} AS FROM {walk.table(kind)}"
+            )
+    return part
+
+
+def _edges(walk: Walk) -> list[Row]:
+    """The edges within a walk: the rows beside each column of children are looked up once."""
+    found: list[Row] = []
+    groups: dict[tuple[str, str, str], list[Edge]] = {}
+    for edge in EDGES:
+        groups.setdefault((edge.table, edge.only, edge.child_column), []).append(edge)
+    for (table, only, column), group in groups.items():
+        where = f"{only} AND {walk.has(group[0].child, column)}"
+        if len(group) > 1:
+            names = ", ".join(edge.parent_column for edge in group)
+            sql = f"SELECT DISTINCT {column}, {names} FROM {table} WHERE {where}"
+            walk.con.execute(f"CREATE OR REPLACE TEMP TABLE near AS {sql}")
+            table, where = "near", "true"
+        for edge in group:
+            sql = (
+                f"SELECT DISTINCT {column} AS child, {edge.parent_column} AS parent, {edge.role}"
+                f" AS role FROM {table} WHERE {where} AND "
+            )
+            found += rows(walk.con, sql + walk.has(edge.parent, edge.parent_column))
+    return found
+
+
+def _box_edges(walk: Walk, edge: Edge, boxed: Set[str]) -> list[Row]:
+    """The edges of one kind within a walk; a kind of `boxed` stands for all of its rows."""
+    if not (walk.count(edge.child) and walk.count(edge.parent)):
+        return []
+    child = f"'{edge.child}'" if edge.child in boxed else edge.child_column
+    parent = f"'{edge.parent}'" if edge.parent in boxed else edge.parent_column
+    select = "SELECT" if {edge.child, edge.parent} <= boxed else "SELECT DISTINCT"
+    return rows(
+        walk.con,
+        f"{select} {child} AS child, {parent} AS parent, {edge.role} AS role"
+        f" FROM {edge.table} WHERE {edge.only} AND {walk.has(edge.child, edge.child_column)}"
+        f" AND {walk.has(edge.parent, edge.parent_column)}"
+        f"{' LIMIT 1' if select == 'SELECT' else ''}",
+    )
 
 
 def _nodes(con: Connection, ids: list[str]) -> dict[str, Row]:
@@ -115,9 +198,10 @@ def _nodes(con: Connection, ids: list[str]) -> dict[str, Row]:
         for row_id in members:
             nodes[row_id] = {"kind": kind, "label": row_id[:12]}
         if kind in DETAILS:
-            shown = members[:DETAILED_NODES]
-            sql = f"SELECT * FROM ({DETAILS[kind]}) WHERE id IN (SELECT unnest(?::VARCHAR[]))"
-            for row in rows(con, sql, [shown]):
+            _, column = HOMES[table_kind(members[0])]
+            wanted = "SELECT unnest(?::VARCHAR[])"
+            sql = f"{DETAILS[kind]} WHERE {column} IN ({wanted})"
+            for row in rows(con, sql, [members[:DETAILED_NODES]]):
                 nodes[row["id"]] = {"kind": kind, **_readable(row)}
     return nodes
 

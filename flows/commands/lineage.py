@@ -2,41 +2,77 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import typer
 
-from flows import show
-from flows.commands.options import JsonOption, ledger, print_json, print_lines
-from storage.lineage import trace
+from flows.commands.options import JsonOption, ledger, out, print_json, print_lines
+from flows.lineage_text import lineage_lines, mermaid
+from storage.ledger import Connection
+from storage.lineage import boxes, opened, summary, traced
+from storage.lineage_edges import Direction
+
+FAN_OUT = 500
+MermaidOption = Annotated[bool, typer.Option("--mermaid", help="A Mermaid flowchart.")]
+AllOption = Annotated[
+    bool, typer.Option("--all", help=f"With --json: every row, not {FAN_OUT} of a kind a step.")
+]
 
 
 def why(
     id: Annotated[str, typer.Argument(help="An id, the start of one, or a ref as latest/ppo.")],
-    mermaid: Annotated[bool, typer.Option("--mermaid", help="A Mermaid flowchart.")] = False,
+    as_chart: MermaidOption = False,
+    all_: AllOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Everything a row or checkpoint was made from."""
-    _trace(id, "up", mermaid, as_json)
+    """Everything a row or checkpoint was made from; of a row its whole story, and why it is new."""
+    from flows.why import story
+    from flows.why_text import story_lines
+
+    if as_chart:
+        _print_chart(id, "up")
+        return
+    with opened(ledger(), id) as (con, ids):
+        found = _lineage(con, ids, "up", as_json, all_)
+        told = story(con, ids[0])
+    if as_json:
+        print_json(found | ({"story": told} if told else {}))
+        return
+    print_lines(lineage_lines(found, "up"))
+    for line in story_lines(told) if told else ():
+        out.print(line, markup=False, highlight=False)
 
 
 def impact(
     id: Annotated[str, typer.Argument(help="An id, a ref, or a principle's slug.")],
-    mermaid: Annotated[bool, typer.Option("--mermaid", help="A Mermaid flowchart.")] = False,
+    as_chart: MermaidOption = False,
+    all_: AllOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Every row and checkpoint that something reached."""
-    _trace(id, "down", mermaid, as_json)
-
-
-def _trace(name: str, direction: Literal["up", "down"], mermaid: bool, as_json: bool) -> None:
-    found = trace(ledger(), name, direction)
+    if as_chart:
+        _print_chart(id, "down")
+        return
+    with opened(ledger(), id) as (con, ids):
+        found = _lineage(con, ids, "down", as_json, all_)
     if as_json:
         print_json(found)
-    elif mermaid:
-        print(show.mermaid(found))
     else:
-        print_lines(show.lineage_lines(found, direction))
+        print_lines(lineage_lines(found, "down"))
+
+
+def _lineage(
+    con: Connection, ids: list[str], direction: Direction, as_json: bool, is_all: bool
+) -> dict[str, Any]:
+    if as_json:
+        return traced(con, ids, direction, None if is_all else FAN_OUT)
+    return summary(con, ids, direction)
+
+
+def _print_chart(name: str, direction: Direction) -> None:
+    with opened(ledger(), name) as (con, ids):
+        drawn = boxes(con, ids, direction)
+    print_lines([mermaid(drawn)])
 
 
 def register(app: typer.Typer) -> None:

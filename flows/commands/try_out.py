@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from flows import recipe as recipes
+from flows.ablation import left_out_line
 from flows.commands.options import (
     JsonOption,
     RecipeOption,
@@ -44,7 +45,7 @@ def preview(
         print_json(result)
         return
     for row in result["rows"]:
-        out.print(preview_table(row))
+        out.print(preview_table(row), soft_wrap=False)
     print_lines([f"{result['generated']} calls made; a run with these words reuses them"])
 
 
@@ -63,8 +64,8 @@ def ablate(
     if as_json:
         print_json(result)
         return
-    out.print(ablation_table(result))
-    print_lines([f"{result['left_out']} pairs left out; both scored by the reward model with them"])
+    out.print(ablation_table(result), soft_wrap=False)
+    print_lines([left_out_line(result)])
 
 
 def register(app: typer.Typer) -> None:

@@ -22,7 +22,7 @@ def constitution_id(constitution: Constitution) -> str:
 
 
 def _body(constitution: Constitution) -> dict[str, Any]:
-    """The content that names a version; fields added to the format later count where they are set."""
+    """What names a version. Fields that the format got later count only where they are set."""
     body = dataclasses.asdict(constitution)
     for part in (*body["principles"], *body["examples"]):
         part.pop("line", None)

@@ -30,6 +30,10 @@ class Snapshot:
     held_out: tuple[str, ...]
 
     @property
+    def row_count(self) -> int:
+        return len(self.training) + len(self.held_out)
+
+    @property
     def dataset_id(self) -> str:
         return dataset_id(self.kind, self.training, self.held_out)
 

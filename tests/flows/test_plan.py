@@ -37,9 +37,9 @@ def test_a_fresh_ledger_needs_everything_and_says_so_exactly(tmp_path: Path) -> 
 def test_windows_change_nothing(tmp_path: Path) -> None:
     """Prompts are walked some at a time; rows, snapshots and the plan are those of all at once."""
     world = World(tmp_path / "home")
-    assert sum(world.run(world.inputs, window=7).values()) == 180
+    assert sum(world.run(world.inputs, size=7).values()) == 180
     assert world.plan(world.inputs).is_empty
-    assert sum(world.run(world.inputs, window=60).values()) == 0
+    assert sum(world.run(world.inputs, size=60).values()) == 0
 
 
 def test_nothing_changed_nothing_to_do(world: World) -> None:

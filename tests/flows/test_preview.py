@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -79,11 +78,10 @@ def test_a_new_principle_is_compared_with_what_it_displaces(world: World) -> Non
 
 
 def test_a_principle_that_nobody_meets(world: World) -> None:
-    off: Any = (
-        lambda c: replace(  # noqa: E731
-            c, principles=(replace(c.principles[0], enabled=False), *c.principles[1:])
-        )
-    )
+    def off(constitution: Constitution) -> Constitution:
+        first, *others = constitution.principles
+        return replace(constitution, principles=(replace(first, enabled=False), *others))
+
     inputs = world.edit(off)
     with pytest.raises(InputError, match="no prompt of this recipe meets"):
         choose(inputs, inputs.constitution.principles[0].slug, 2)

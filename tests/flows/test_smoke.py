@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from constitution.load import load as load_constitution
 from storage.ledger import Ledger
 
 pytestmark = pytest.mark.slow
@@ -166,6 +167,38 @@ def test_the_parts_run_alone(solon: Any, first: dict[str, Any]) -> None:
     err = solon.run("evaluate", "--recipe", "smoke", "--set", "sft.max_steps=7", code=1)[1]
     assert "run `solon train` first" in err.splitlines()[-1]
     assert solon.json("refresh", "--recipe", "smoke")["snapshots"] == first["snapshots"]
+
+
+def test_preview_makes_a_few_rows_that_the_run_reuses(
+    solon: Any, first: dict[str, Any], copy_of_constitution: Any
+) -> None:
+    edited = copy_of_constitution("    critique: ", "    critique: Please ")
+    slug = load_constitution(edited).principles[0].slug
+    words = ("--recipe", "smoke", "--set", f"constitution={edited}")
+    before = solon.json("plan", *words)["cost"]["calls"][0]
+    found = solon.json("preview", slug, "-n", "1", *words)
+    assert (found["generated"], len(found["rows"])) == (2, 1)
+    assert found["rows"][0]["before"]["principle"] == slug
+    assert solon.json("plan", *words)["cost"]["calls"][0] == before - 2
+    assert solon.json("preview", slug, "-n", "1", *words)["generated"] == 0
+    assert solon.json("plan", "--recipe", "smoke")["cost"]["calls"] == [0, 0]
+
+
+def test_ablate_trains_without_a_principle_and_leaves_what_is_in_use(
+    solon: Any, home: Path, first: dict[str, Any]
+) -> None:
+    slugs = Ledger(home / "ledger.duckdb").query(
+        "SELECT slug FROM revisions JOIN principles USING (principle_id)"
+        " JOIN dataset_rows ON row_id = pair_id WHERE dataset_id = ? AND NOT is_held_out",
+        [first["snapshots"]["preferences"]],
+    )
+    found = solon.json("ablate", slugs[0]["slug"], "--recipe", "smoke")
+    assert found["left_out"]["pairs"] > 0
+    assert found["checkpoints"]["with"] == first["checkpoints"]
+    assert not set(found["checkpoints"]["without"].values()) & set(first["checkpoints"].values())
+    assert {row["policy"] for row in found["metrics"]} == {"sft", "dpo", "ppo"}
+    assert solon.json("run", "--recipe", "smoke")["run_id"] is None
+    assert solon.json("why", "latest/dpo")["id"] == first["checkpoints"]["dpo"]
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ class World:
     def plan(self, inputs: Inputs) -> Plan:
         return Planner(inputs, self.workspace, self.ledger).make("pairs")
 
-    def run(self, inputs: Inputs, window: int = WINDOW) -> Counter[str]:
+    def run(self, inputs: Inputs, size: int = WINDOW) -> Counter[str]:
         """Generate and record; how many calls of each step and round were made."""
         made: Counter[str] = Counter()
 
@@ -61,7 +61,7 @@ class World:
 
         record_constitution(self.ledger, inputs.constitution, "test")
         assembler = inputs.assembler()
-        for window in windows(inputs.prompts, window):
+        for window in windows(inputs.prompts, size):
             record_prompts(self.ledger, window)
             walked = walk(inputs.method, window, answer)
             record_rows(self.ledger, "run_test", walked.steps, assembler.add(walked))

@@ -1,13 +1,20 @@
 from __future__ import annotations
 
+import random
+from collections import Counter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from storage import lineage_walk
 from storage.errors import InputError
-from storage.ids import content_id
+from storage.ids import content_id, kind_of
 from storage.ledger import Ledger, insert, now, point
-from storage.lineage import trace
+from storage.lineage import boxes, opened, trace, traced
+from storage.lineage_edges import Direction
 
 
 def the(kind: str, name: str) -> str:
@@ -162,3 +169,165 @@ def test_the_start_of_an_id_is_enough_and_an_unknown_name_is_refused(ledger: Led
     for name in ("nothing", "ckp_zzz", "'; DROP TABLE refs; --"):
         with pytest.raises(InputError):
             trace(ledger, name, "up")
+
+
+DIRECTIONS: tuple[Direction, ...] = ("up", "down")
+
+
+def up_or_down(edges: set[tuple[str, str]], start: str, direction: str) -> set[tuple[str, str]]:
+    """The edges behind `start` by plain search over pairs (child, parent)."""
+    end = 0 if direction == "up" else 1
+    reached, found = [start], set[tuple[str, str]]()
+    while reached:
+        row_id = reached.pop()
+        for edge in edges:
+            if edge[end] == row_id and edge not in found:
+                found.add(edge)
+                reached.append(edge[1 - end])
+    return found
+
+
+def fill_at_random(ledger: Ledger, chance: random.Random, prompts: int) -> None:
+    """A ledger of many shapes: rounds, shared rows, checkpoints that models are made from."""
+
+    def some(kind: str, count: int) -> str:
+        return the(kind, str(chance.randrange(count)))
+
+    with ledger.transaction() as con:
+        for table in ("completions", "revisions", "pairs", "dataset_rows", "checkpoints", "models"):
+            con.execute(f"DELETE FROM {table}")
+        rows = []
+        for n in range(prompts):
+            for name in ("draft", "critique0", "revision0", "critique1", "revision1"):
+                row = completion(f"{name} {n}", None) | {"step": name.rstrip("01")}
+                row |= {"model_id": some("model", 3), "prompt_id": some("prompt", prompts)}
+                rows.append(row | {"few_shot_id": some("few_shot", 2) if "d" not in name else None})
+        insert(con, "completions", rows)
+        insert(
+            con,
+            "revisions",
+            [
+                revision(r, "x", f"{'revision0' if r else 'draft'} {n}")
+                | {
+                    "revision_id": the("revision", f"{r} {n}"),
+                    "principle_id": some("principle", 3),
+                    "critique_completion_id": the("completion", f"critique{r} {n}"),
+                    "revision_completion_id": the("completion", f"revision{r} {n}"),
+                    "example_id": some("example", prompts) if chance.random() < 0.6 else None,
+                    "pair_id": some("pair", prompts) if chance.random() < 0.6 else None,
+                }
+                for r in (0, 1)
+                for n in range(prompts)
+                if chance.random() < 0.8
+            ],
+        )
+        insert(con, "pairs", [pair(str(n), f"draft {n}") for n in range(prompts)])
+        kinds = ("pair", "example", "prompt")
+        members = {(some("dataset", 3), some(chance.choice(kinds), prompts)) for _ in range(9)}
+        columns = ("dataset_id", "row_id", "is_held_out")
+        insert(con, "dataset_rows", [dict(zip(columns, (*m, False), strict=True)) for m in members])
+        stages = ["0", "1", "2"]
+        insert(
+            con,
+            "checkpoints",
+            [
+                checkpoint(stage, stages[:n], stages[:n])
+                | {"dataset_id": some("dataset", 3), "base_model_id": some("model", 3)}
+                for n, stage in enumerate(stages)
+            ],
+        )
+        insert(con, "models", [model("1", "0", None), model("2", None, "1")])
+
+
+def pair(name: str, rejected: str) -> dict[str, object]:
+    return {
+        "pair_id": the("pair", name),
+        "prompt_id": the("prompt", "p"),
+        "chosen_completion_id": the("completion", "x"),
+        "rejected_completion_id": the("completion", rejected),
+        "chosen": "good",
+        "rejected": "bad",
+        "source": "revision",
+        "preference": 1.0,
+        "created_at": now(),
+    }
+
+
+def model(name: str, base: str | None, checkpoint: str | None) -> dict[str, object]:
+    return {
+        "model_id": the("model", name),
+        "base_model_id": the("model", base) if base else None,
+        "checkpoint_id": the("checkpoint", checkpoint) if checkpoint else None,
+        "kind": "random",
+        "reference": name,
+        "created_at": now(),
+    }
+
+
+@settings(max_examples=4, deadline=None)
+@given(seed=st.integers(0, 2**32), whole_from=st.sampled_from([1, 10_000]))
+def test_the_walk_finds_what_a_search_over_the_view_finds(seed: int, whole_from: int) -> None:
+    """Also where the walk takes its short cut for kinds of which every row is reached."""
+    chance = random.Random(seed)
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lineage_walk, "WHOLE_FROM", whole_from)
+        patch.setattr(lineage_walk, "FEW_ROWS", chance.choice([0, 2, 500]))
+        ledger = Ledger(Path(folder) / "ledger.duckdb")
+        fill_at_random(ledger, chance, 3)
+        edges = {
+            (row["child_id"], row["parent_id"], row["role"])
+            for row in ledger.query("SELECT * FROM lineage_edges")
+        }
+        ids = sorted({end for child, parent, _ in edges for end in (child, parent)})
+        for start in chance.sample(ids, 3):
+            for direction in DIRECTIONS:
+                compare(ledger, edges, start, direction)
+
+
+def compare(
+    ledger: Ledger, edges: set[tuple[str, str, str]], start: str, direction: Direction
+) -> None:
+    reached = up_or_down({edge[:2] for edge in edges}, start, direction)
+    with ledger.transaction() as con:
+        found = traced(con, [start], direction)
+    assert {(e["child"], e["parent"], e["role"]) for e in found["edges"]} == {
+        edge for edge in edges if edge[:2] in reached
+    }
+    ids = {end for edge in reached for end in edge} | {start}
+    assert set(found["nodes"]) == ids
+    expected = Counter(kind_of(row_id) for row_id in ids - {start})
+    assert found["counts"] == expected
+
+
+@pytest.fixture
+def many(ledger: Ledger) -> Ledger:
+    """The ledger with its model's row and nine completions more."""
+    with ledger.transaction() as con:
+        insert(con, "models", [model("m", None, None)])
+        insert(con, "completions", [completion(f"more {n}", None) for n in range(9)])
+    return ledger
+
+
+def test_a_part_of_a_lineage_has_the_counts_of_all_of_it(many: Ledger) -> None:
+    whole = trace(many, the("model", "m"), "down")
+    assert whole["truncated"] is False
+    part = trace(many, the("model", "m"), "down", fan_out=2)
+    assert part["truncated"] is True
+    assert part["counts"] == whole["counts"]
+    assert 2 < len(part["nodes"]) < len(whole["nodes"])
+    edges = {(e["child"], e["parent"], e["role"]) for e in part["edges"]}
+    assert edges == {
+        (e["child"], e["parent"], e["role"])
+        for e in whole["edges"]
+        if {e["child"], e["parent"]} <= set(part["nodes"])
+    }
+    assert trace(many, the("model", "m"), "down", fan_out=14)["truncated"] is False
+
+
+def test_a_chart_draws_many_rows_as_one_box(many: Ledger) -> None:
+    with opened(many, the("model", "m")) as (con, ids):
+        drawn = boxes(con, ids, "down")
+    assert drawn["nodes"]["completion"]["count"] == 14
+    assert {"child": "completion", "parent": the("model", "m"), "role": "model"} in drawn["edges"]
+    assert {"child": "completion", "parent": "completion", "role": "response"} in drawn["edges"]
+    assert {end for e in drawn["edges"] for end in (e["child"], e["parent"])} <= set(drawn["nodes"])

@@ -1,0 +1,122 @@
+"""Named pointers: the champion, the constitution in force, environments; where each has pointed.
+
+`latest/...` is moved by runs (storage.ledger.point), every other ref by a person. A move is never
+forgotten: `rollback` takes the last one back and is itself a move.
+"""
+
+from __future__ import annotations
+
+import re
+
+from storage.errors import InputError
+from storage.find import find
+from storage.ids import kind_of
+from storage.ledger import Connection, Ledger, Row, move, rows
+
+NAME = re.compile(r"[a-z0-9-]+(/[a-z0-9-]+)*")
+POLICY_STAGES = ("sft", "dpo", "ppo")
+BY_RUNS = "latest"
+
+
+def refs(ledger: Ledger) -> list[Row]:
+    """Every ref by name: name, target_id, and author, note, moved_at of its last move."""
+    return ledger.query(
+        "SELECT r.name, r.target_id, m.author, m.note, m.moved_at FROM refs r"
+        " LEFT JOIN ref_moves m ON m.name = r.name"
+        " QUALIFY row_number() OVER (PARTITION BY r.name ORDER BY m.number DESC) = 1"
+        " ORDER BY r.name"
+    )
+
+
+def history(ledger: Ledger, name: str) -> list[Row]:
+    """A ref's moves, the last one first: row n is what `NAME~n` names. InputError for no ref."""
+    found = ledger.query("SELECT * FROM ref_moves WHERE name = ? ORDER BY number DESC", [name])
+    if not found:
+        raise _no_ref(name)
+    return found
+
+
+def target(ledger: Ledger, name: str) -> str:
+    """The id that a ref points to. InputError for no ref."""
+    found = ledger.query("SELECT target_id FROM refs WHERE name = ?", [name])
+    if not found:
+        raise _no_ref(name)
+    return str(found[0]["target_id"])
+
+
+def set_ref(
+    ledger: Ledger, name: str, to: str, author: str, note: str = ""
+) -> tuple[str | None, str]:
+    """Point the ref `name` to `to`: an id, the start of one, or another ref. Returns (was, is).
+
+    `champion` and `env/...` name a checkpoint of a policy, `constitution` a constitution.
+    Raises InputError where name or target is not of that kind, or the name is not a person's.
+    """
+    _check_name(ledger, name)
+    target_id = _one(ledger, to)
+    _check_target(ledger, name, target_id, to)
+    with ledger.transaction() as con:
+        was = _pointed(con, name)
+        move(con, name, target_id, author, note)
+    return was, target_id
+
+
+def rollback(ledger: Ledger, name: str, author: str) -> tuple[str, str]:
+    """Take back the last move of a ref that is not taken back yet. Returns (was, is).
+
+    Raises InputError where there is no ref of that name, or nothing before.
+    """
+    _check_name(ledger, name)
+    with ledger.transaction() as con:
+        moves = rows(con, "SELECT * FROM ref_moves WHERE name = ? ORDER BY number", [name])
+        if not moves:
+            raise _no_ref(name)
+        standing: list[str] = []
+        for made in moves:
+            if made["is_rollback"]:
+                standing.pop()
+            else:
+                standing.append(made["target_id"])
+        if len(standing) < 2:
+            raise InputError(
+                name, "it has pointed nowhere before this", f"use solon ref set {name} ID"
+            )
+        was, is_now = standing[-1], standing[-2]
+        move(con, name, is_now, author, "rollback", is_rollback=True)
+    return was, is_now
+
+
+def _pointed(con: Connection, name: str) -> str | None:
+    found = rows(con, "SELECT target_id FROM refs WHERE name = ?", [name])
+    return found[0]["target_id"] if found else None
+
+
+def _one(ledger: Ledger, to: str) -> str:
+    found = find(ledger, to)
+    if len(found) > 1:
+        raise InputError(to, "this names several ids", "give one of them", "TARGET")
+    return found[0]
+
+
+def _check_name(ledger: Ledger, name: str) -> None:
+    if not NAME.fullmatch(name):
+        rule = "a ref's name is small letters, digits and dashes, with slashes between"
+        raise InputError(name, rule, "name it as env/production", "NAME")
+    if name.split("/")[0] == BY_RUNS:
+        raise InputError(name, "only runs move this ref", "name another, as champion", "NAME")
+    if ledger.query("SELECT 1 FROM principles WHERE slug = ? LIMIT 1", [name]):
+        raise InputError(name, "a principle has this name", "name another", "NAME")
+
+
+def _check_target(ledger: Ledger, name: str, target_id: str, given: str) -> None:
+    if name == "constitution" and kind_of(target_id) != "constitution":
+        raise InputError(given, "this is no constitution", "give an id that begins con_", "TARGET")
+    if name == "champion" or name.startswith("env/"):
+        found = ledger.query("SELECT stage FROM checkpoints WHERE checkpoint_id = ?", [target_id])
+        if not found or found[0]["stage"] not in POLICY_STAGES:
+            rule = f"{name} names a checkpoint of {', '.join(POLICY_STAGES)}"
+            raise InputError(given, rule, "give its id, or a ref as latest/ppo", "TARGET")
+
+
+def _no_ref(name: str) -> InputError:
+    return InputError(name, "no ref has this name", "see solon ref list", "NAME")
