@@ -27,9 +27,10 @@ from flows.data import existing_rows, make_rows
 from flows.inputs import count_exclusions
 from flows.measure import evaluate_checkpoints
 from flows.measure import report as write_report
-from flows.recipe import STAGES, STEPS, Stage, Step, at_most, load, step_after
+from flows.recipe import load
 from flows.runs import open_session
 from flows.session import Session
+from flows.steps import STAGES, STEPS, Stage, Step, at_most, step_after
 from flows.training import existing_stage, train_stage
 from tasks.generation.snapshots import Rows
 

@@ -9,8 +9,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from flows import progress
-from flows.recipe import Step, at_most
 from flows.session import Session, timed
+from flows.steps import Step, at_most
 from storage.errors import SolonError
 from storage.ledger import point
 from tasks.generation.calls import Answer, Call

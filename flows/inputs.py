@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from constitution.assign import Assigner
-from constitution.load import load as load_constitution
-from constitution.load import resolve
 from constitution.schema import Constitution
-from flows.recipe import Recipe, Step, at_most
+from flows.constitutions import read_constitution
+from flows.recipe import Recipe
+from flows.steps import Step, at_most
 from storage.errors import InputError
 from storage.ids import content_id
 from storage.ledger import Ledger
@@ -33,11 +33,14 @@ SCRIPTED_MODEL = content_id("model", "scripted")
 
 @dataclass(frozen=True)
 class Inputs:
-    """The recipe with all it points to. `model.model_id` is None for a hub model not yet here."""
+    """The recipe with all it points to. `model.model_id` is None for a hub model not yet here.
+
+    `constitution_path` is None for a constitution that a ref names.
+    """
 
     recipe: Recipe
     constitution: Constitution
-    constitution_path: Path
+    constitution_path: Path | None
     prompts: tuple[Prompt, ...]
     exclusions: tuple[Exclusion, ...]
     model: models.ModelInfo
@@ -112,8 +115,7 @@ class Inputs:
 
 def read_inputs(recipe: Recipe, workspace: Workspace, ledger: Ledger) -> Inputs:
     """Load constitution and prompts, identify the model. InputError or ConstitutionError."""
-    path = resolve(recipe.constitution)
-    constitution = load_constitution(path)
+    constitution, path = read_constitution(recipe.constitution, ledger)
     info = models.identify(
         recipe.model, workspace, lambda name: find_checkpoint(ledger, workspace, name)
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flows.inputs import Inputs
-from flows.recipe import Step
+from flows.steps import Step
 from tasks.generation.snapshots import Rows, Snapshot
 
 

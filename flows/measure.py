@@ -8,9 +8,9 @@ from typing import Any
 
 from flows.inputs import count_exclusions
 from flows.keys import evaluation_components, evaluation_snapshot
-from flows.recipe import STAGES
 from flows.session import Session
 from flows.stage_rows import given_rows
+from flows.steps import STAGES
 from flows.training import Job, ensure, learned
 from storage.artifacts import artifact_path
 from storage.ledger import insert

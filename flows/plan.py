@@ -15,7 +15,7 @@ from flows.causes import causes
 from flows.history import History, cost_of
 from flows.inputs import Inputs
 from flows.keys import evaluation_components, stage_components
-from flows.recipe import STAGES, Step, at_most
+from flows.steps import STAGES, Step, at_most
 from storage.artifacts import artifact_path, is_whole
 from storage.ledger import Ledger
 from storage.workspace import Workspace

@@ -23,6 +23,7 @@ from pydantic import (
     field_validator,
 )
 
+from flows.steps import STAGES
 from storage.errors import InputError, SolonError
 from tasks.training.ppo.config import config_from_settings
 from tasks.training.settings import (
@@ -35,16 +36,6 @@ from tasks.training.settings import (
 
 RECIPES = importlib.resources.files("flows") / "recipes"
 MAX_BYTES = 1 << 20
-
-Step = Literal[
-    "drafts", "critiques", "revisions", "pairs", "sft", "reward", "dpo", "ppo", "evaluate"
-]
-Stage = Literal["sft", "reward", "dpo", "ppo"]
-STEPS: tuple[Step, ...] = (
-    *("drafts", "critiques", "revisions", "pairs"),
-    *("sft", "reward", "dpo", "ppo", "evaluate"),
-)
-STAGES: tuple[Step, ...] = ("sft", "reward", "dpo", "ppo")
 
 SETTINGS: dict[str, type[StageSettings]] = {
     "sft": SftSettings,
@@ -221,14 +212,3 @@ def _first_problem(error: ValidationError, where: str) -> SolonError:
     rule = str(cause) if cause else problem["msg"].lower()
     value = f"{path}={problem['input']!r}" if not cause else path
     return InputError(value, rule, "change it in the recipe or with --set", where)
-
-
-def at_most(step: Step, until: Step | None) -> bool:
-    """Whether a run that ends after `until` takes `step`."""
-    return until is None or STEPS.index(step) <= STEPS.index(until)
-
-
-def step_after(step: Step, until: Step | None) -> Step | None:
-    """The step after `step` in a run that ends after `until`; None where it is the last."""
-    place = STEPS.index(step) + 1
-    return STEPS[place] if place < len(STEPS) and at_most(STEPS[place], until) else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 from typing import Any
 
 import typer
@@ -13,14 +12,11 @@ from rich.console import Console
 from flows import recipe as recipes
 from flows.inputs import Inputs, check_held_out, count_exclusions, read_inputs
 from flows.plan import Plan, Planner
+from flows.steps import STAGES, Step
 from storage.ledger import Ledger, point
 from storage.workspace import Workspace
 
 MODULES = {"preview": "flows.trials", "ablate": "flows.trials"}
-
-
-def open_ledger(workspace: Workspace) -> Ledger:
-    return Ledger(workspace.ledger, holder="solon " + " ".join(sys.argv[1:2]))
 
 
 def run_flow(
@@ -53,7 +49,7 @@ def nothing_done(made: Plan, inputs: Inputs, workspace: Workspace) -> dict[str, 
     """
     ids = {name: step.id for name, step in made.steps.items()}
     snapshots = {"sft": made.sft_rows_id, "preferences": ids.get("pairs")}
-    _follow(open_ledger(workspace), ids, snapshots)
+    _follow(Ledger(workspace.ledger), ids, snapshots)
     report = workspace.reports / (ids.get("evaluate") or "") / "report.md"
     names = ("step", "reused", "excluded", "id")
     steps = [
@@ -67,14 +63,14 @@ def nothing_done(made: Plan, inputs: Inputs, workspace: Workspace) -> dict[str, 
         "steps": steps,
         "exclusions": count_exclusions(inputs.exclusions, made.left_out),
         "snapshots": snapshots,
-        "checkpoints": {stage: ids.get(stage) for stage in recipes.STAGES},
+        "checkpoints": {stage: ids.get(stage) for stage in STAGES},
         "report": str(report) if report.is_file() else None,
     }
 
 
 def _follow(ledger: Ledger, ids: dict[str, str | None], snapshots: dict[str, str | None]) -> None:
     targets = {f"latest/{kind}-rows": found for kind, found in snapshots.items()}
-    targets |= {f"latest/{step}": ids.get(step) for step in (*recipes.STAGES, "evaluate")}
+    targets |= {f"latest/{step}": ids.get(step) for step in (*STAGES, "evaluate")}
     known = {row["name"]: row["target_id"] for row in ledger.query("SELECT * FROM refs")}
     for name, target in targets.items():
         if target and known.get(name) != target:
@@ -84,13 +80,11 @@ def _follow(ledger: Ledger, ids: dict[str, str | None], snapshots: dict[str, str
 def inputs_of(recipe: str, overrides: dict[str, Any]) -> tuple[Inputs, Workspace, Ledger]:
     """What a run of this recipe would read, checked."""
     workspace = Workspace.open()
-    ledger = open_ledger(workspace)
+    ledger = Ledger(workspace.ledger)
     return read_inputs(recipes.load(recipe, overrides), workspace, ledger), workspace, ledger
 
 
-def make_plan(
-    recipe: str, overrides: dict[str, Any], until: recipes.Step | None
-) -> tuple[Plan, Inputs]:
+def make_plan(recipe: str, overrides: dict[str, Any], until: Step | None) -> tuple[Plan, Inputs]:
     inputs, workspace, ledger = inputs_of(recipe, overrides)
     check_held_out(inputs, until)
     return Planner(inputs, workspace, ledger).make(until), inputs

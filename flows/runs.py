@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from constitution.origin import Origin, origin
+from flows.constitutions import keep_constitution
 from flows.inputs import Inputs, check_held_out, find_checkpoint, read_inputs
-from flows.recipe import Recipe, Step
+from flows.recipe import Recipe
 from flows.session import Session, prepare_model
+from flows.steps import Step
 from storage.code import ROOT
 from storage.ledger import Ledger, insert, now
 from storage.workspace import Workspace
 from tasks.generation.record import (
-    record_constitution,
     record_exclusions,
     record_model,
 )
@@ -53,11 +53,7 @@ def _record_inputs(
     ledger: Ledger, inputs: Inputs, run_id: str, until: Step | None, flow_run_id: str | None
 ) -> None:
     recipe = inputs.recipe
-    path = inputs.constitution_path
-    where = origin(path) or Origin()
-    constitution_id = record_constitution(
-        ledger, inputs.constitution, path.name, where.commit, where.author
-    )
+    constitution_id = keep_constitution(ledger, inputs.constitution, inputs.constitution_path)
     run = {
         "run_id": run_id,
         "constitution_id": constitution_id,

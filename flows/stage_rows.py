@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from flows.recipe import Step
+from flows.steps import Step
 from storage.ledger import Ledger, Row, batches
 
 EXAMPLES = """

@@ -16,10 +16,10 @@ from prefect.context import TaskRunContext
 from flows import progress
 from flows.history import History
 from flows.keys import parents_of, stage_components, stage_snapshot
-from flows.recipe import Step
 from flows.session import Session, hearer, timed
 from flows.slot import device_slot
 from flows.stage_rows import WriteData, snapshot_rows
+from flows.steps import Step
 from storage.artifacts import artifact_path, is_whole, writing
 from storage.errors import SolonError
 from storage.ledger import insert, now, point

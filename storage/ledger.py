@@ -8,6 +8,7 @@ in between loses that transaction and nothing that was committed.
 from __future__ import annotations
 
 import importlib.resources
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -36,7 +37,8 @@ class Ledger:
     """The tables of one workspace. `holder` names this process to others that wait for the lock."""
 
     def __init__(self, path: Path, wait_s: float = 60.0, holder: str = "") -> None:
-        self.path, self.wait_s, self.holder = path, wait_s, holder
+        self.path, self.wait_s = path, wait_s
+        self.holder = holder or " ".join(["solon", *sys.argv[1:2]])
         self._is_current = False
 
     @property

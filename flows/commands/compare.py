@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.commands.options import JsonOption, err, ledger, out, print_json
-from flows.compare.build import compare
-from flows.compare.markdown import markdown
-from flows.compare.page import page
-from flows.compare.report import Report
-from flows.compare.terminal import show
-from flows.compare.write import check_target, write_page
 from storage.errors import InputError
+
+if TYPE_CHECKING:
+    from flows.compare.report import Report
 
 SideArgument = Annotated[
     str, typer.Argument(help="A constitution's file or name, an id, its start, or a ref.")
@@ -36,6 +33,10 @@ def diff(
     """What changed between two constitutions, two snapshots or two checkpoints."""
     if as_json and as_markdown:
         raise InputError("--json --markdown", "standard output takes one of them", "drop one")
+    from flows.compare.build import compare
+    from flows.compare.page import page
+    from flows.compare.write import check_target, write_page
+
     if html is not None:
         check_target(html)
     with err.status("comparing"):
@@ -47,6 +48,9 @@ def diff(
 
 
 def _print(report: Report, as_json: bool, as_markdown: bool) -> None:
+    from flows.compare.markdown import markdown
+    from flows.compare.terminal import show
+
     if as_json:
         print_json(report.to_json())
     elif as_markdown:

@@ -9,8 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from flows import recipe as recipes
-from flows.running import open_ledger
+from flows.steps import STEPS, Step
 from storage.errors import InputError
 from storage.ledger import Ledger
 from storage.workspace import Workspace
@@ -23,7 +22,7 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="One value of the recipe: key.path=value.")
 ]
 UntilOption = Annotated[
-    str | None, typer.Option("--until", help=f"Stop after: {', '.join(recipes.STEPS)}.")
+    str | None, typer.Option("--until", help=f"Stop after: {', '.join(STEPS)}.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 
@@ -39,16 +38,15 @@ def print_lines(lines: Iterable[str]) -> None:
 
 
 def ledger() -> Ledger:
-    return open_ledger(Workspace.open())
+    """The workspace's ledger, for reading and short writes of this command."""
+    return Ledger(Workspace.open().ledger)
 
 
-def step_named(until: str | None) -> recipes.Step | None:
+def step_named(until: str | None) -> Step | None:
     """The step of that name; None for none. Raises InputError for any other name."""
-    for step in recipes.STEPS:
+    for step in STEPS:
         if until == step:
             return step
     if until is not None:
-        raise InputError(
-            until, "no step has this name", f"use {', '.join(recipes.STEPS)}", "--until"
-        )
+        raise InputError(until, "no step has this name", f"use {', '.join(STEPS)}", "--until")
     return None

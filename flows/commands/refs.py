@@ -14,6 +14,7 @@ from rich.text import Text
 from flows.commands.options import JsonOption, ledger, out, print_json
 from flows.compare.text import one_line
 from storage import refs
+from storage.ids import kind_of
 from storage.ledger import Row
 
 NameArgument = Annotated[str, typer.Argument(help="champion, constitution, env/production, …")]
@@ -45,11 +46,15 @@ def list_refs(
 
 def set_ref(
     name: NameArgument,
-    target: Annotated[str, typer.Argument(help="An id, the start of one, or another ref.")],
+    target: Annotated[
+        str, typer.Argument(help="An id, its start, another ref; of `constitution` also a file.")
+    ],
     note: Annotated[str, typer.Option("--note", help="Why.")] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Point a ref to a checkpoint, a constitution or another row. `latest/…` is moved by runs."""
+    if name == "constitution" and kind_of(target) is None:
+        target = _recorded(target)
     was, is_now = refs.set_ref(ledger(), name, target, _author(), note)
     _print_move(name, was, is_now, as_json)
 
@@ -58,6 +63,18 @@ def rollback(name: NameArgument, as_json: JsonOption = False) -> None:
     """Back to where a ref pointed before; again, one further back. Nothing is forgotten."""
     was, is_now = refs.rollback(ledger(), name, _author())
     _print_move(name, was, is_now, as_json)
+
+
+def _recorded(target: str) -> str:
+    """The id of a constitution's file or packaged name, kept in the ledger; of a ref, as it is."""
+    from constitution.load import load, resolve
+    from flows.constitutions import keep_constitution
+
+    known = ledger()
+    if known.query("SELECT 1 FROM refs WHERE name = ?", [target.split("~")[0]]):
+        return target
+    path = resolve(target)
+    return keep_constitution(known, load(path), path)
 
 
 def _print_move(name: str, was: str | None, is_now: str, as_json: bool) -> None:

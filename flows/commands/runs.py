@@ -7,8 +7,6 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from flows import recipe as recipes
-from flows import show
 from flows.commands.options import (
     JsonOption,
     RecipeOption,
@@ -20,7 +18,7 @@ from flows.commands.options import (
     print_lines,
     step_named,
 )
-from flows.running import make_plan, nothing_done, run_flow
+from flows.steps import STAGES
 from storage.errors import InputError
 from storage.workspace import Workspace
 
@@ -46,13 +44,13 @@ def train(
     recipe: RecipeOption = "demo",
     set_: SetOption = None,
     until: Annotated[
-        str, typer.Option("--until", help=f"Stop after: {', '.join(recipes.STAGES)}.")
+        str, typer.Option("--until", help=f"Stop after: {', '.join(STAGES)}.")
     ] = "ppo",
     as_json: JsonOption = False,
 ) -> None:
     """SFT, reward model, DPO and PPO on rows that are there."""
-    if until not in recipes.STAGES:
-        stages = ", ".join(recipes.STAGES)
+    if until not in STAGES:
+        stages = ", ".join(STAGES)
         raise InputError(until, "this is no stage of training", f"use {stages}", "--until")
     _run("train", recipe, set_, until, as_json)
 
@@ -72,6 +70,10 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """What a run would reuse, generate and train, and what it would cost. Writes nothing."""
+    from flows import recipe as recipes
+    from flows import show
+    from flows.running import make_plan
+
     made, _ = make_plan(recipe, recipes.parse_overrides(set_ or []), step_named(until))
     if as_json:
         print_json(made.to_json())
@@ -90,6 +92,10 @@ def _run(
     until: str | None,
     as_json: bool,
 ) -> None:
+    from flows import recipe as recipes
+    from flows import show
+    from flows.running import make_plan, nothing_done, run_flow
+
     started = time.monotonic()
     overrides, step = recipes.parse_overrides(set_ or []), step_named(until)
     made, inputs = make_plan(recipe, overrides, step)

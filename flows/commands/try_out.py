@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-from flows import recipe as recipes
-from flows.ablation import left_out_line
 from flows.commands.options import (
     JsonOption,
     RecipeOption,
@@ -17,9 +15,6 @@ from flows.commands.options import (
     print_json,
     print_lines,
 )
-from flows.preview import choose, compare, to_json
-from flows.preview_text import ablation_table, preview_table
-from flows.running import inputs_of, run_flow
 
 SlugArgument = Annotated[str, typer.Argument(help="A principle's slug.")]
 
@@ -32,6 +27,11 @@ def preview(
     as_json: JsonOption = False,
 ) -> None:
     """An edited principle on a few of its prompts: before and after. A run reuses the rows."""
+    from flows import recipe as recipes
+    from flows.preview import choose, compare, to_json
+    from flows.preview_text import preview_table
+    from flows.running import inputs_of, run_flow
+
     overrides = recipes.parse_overrides(set_ or [])
     inputs, workspace, ledger = inputs_of(recipe, overrides)
     chosen = choose(inputs, slug, count)
@@ -56,6 +56,11 @@ def ablate(
     as_json: JsonOption = False,
 ) -> None:
     """What a principle bought: train without the rows it had a hand in, and compare."""
+    from flows import recipe as recipes
+    from flows.ablation import left_out_line
+    from flows.preview_text import ablation_table
+    from flows.running import inputs_of, run_flow
+
     overrides = recipes.parse_overrides(set_ or [])
     inputs, workspace, _ = inputs_of(recipe, overrides)
     inputs.constitution.principle(slug)  # raises where there is none

@@ -37,7 +37,7 @@ def _body(constitution: Constitution) -> dict[str, Any]:
 def record_constitution(
     ledger: Ledger,
     constitution: Constitution,
-    path: str,
+    path: str | None,
     commit: str | None = None,
     author: str | None = None,
 ) -> str:

@@ -130,7 +130,7 @@ def edits(world: World, base: Inputs) -> Iterator[Edit]:
     yield Edit("remove a principle", with_principles(*[p for p in old if p.slug != slug]), touched)
     yield Edit("put them in another order", with_principles(*reversed(old)), 0)
     yield Edit("new titles and tags", with_principles(*map(_retitled, old)), 0)
-    yield Edit("other indentation of the file", replace(base, constitution=_indented(base)), 0)
+    yield Edit("other indentation of the file", replace(base, constitution=_indented()), 0)
     yield Edit("`max_new_tokens` doubled", _doubled(world, base), None)
     yield Edit("undo everything", base, 0)
 
@@ -139,9 +139,10 @@ def _retitled(principle: Principle) -> Principle:
     return replace(principle, title=principle.title + "!", tags=("other",))
 
 
-def _indented(base: Inputs) -> Constitution:
+def _indented() -> Constitution:
     """The file written anew by another program, and read."""
-    content: dict[str, Any] = yaml.safe_load(base.constitution_path.read_text(encoding="utf-8"))
+    text = (ROOT / "constitution" / "default.yaml").read_text(encoding="utf-8")
+    content: dict[str, Any] = yaml.safe_load(text)
     content["principles"] = content["principles"][:PRINCIPLES]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "other.yaml"

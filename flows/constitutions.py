@@ -1,0 +1,38 @@
+"""Where a constitution comes from, a file or the ledger, and its versions in the ledger."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from constitution.load import from_body, load, resolve
+from constitution.origin import Origin, origin
+from constitution.schema import Constitution
+from storage.errors import InputError
+from storage.ledger import Ledger
+from tasks.generation.record import record_constitution
+
+REF = "ref:"
+
+
+def read_constitution(name: str, ledger: Ledger) -> tuple[Constitution, Path | None]:
+    """A constitution and its file: a packaged name, a path, or `ref:NAME` for the ledger's own."""
+    if not name.startswith(REF):
+        path = resolve(name)
+        return load(path), path
+    found = ledger.query(
+        "SELECT c.body FROM constitutions c JOIN refs r ON r.target_id = c.constitution_id"
+        " WHERE r.name = ?",
+        [name.removeprefix(REF)],
+    )
+    if not found:
+        rule = "no ref of this name points to a constitution"
+        raise InputError(name, rule, "solon ref set constitution FILE", "constitution")
+    return from_body(json.loads(found[0]["body"])), None
+
+
+def keep_constitution(ledger: Ledger, constitution: Constitution, path: Path | None) -> str:
+    """Keep a version of a constitution with its file's name, commit and author; returns its id."""
+    where = (origin(path) if path else None) or Origin()
+    name = path.name if path else None
+    return record_constitution(ledger, constitution, name, where.commit, where.author)
