@@ -34,8 +34,11 @@ lint: $(READY) ## style and types
 serve: $(READY) ## Prefect's server and UI with this workspace's flows
 	$(BIN)/solon serve
 
-bench: $(READY) ## time the data path with an engine that costs nothing
-	$(BIN)/python tests/benchmarks/data_path.py
+bench: $(READY) ## edits, lineage and the data path, beside distilabel (about fifteen minutes)
+	$(BIN)/python tests/benchmarks/edits.py
+	$(BIN)/python tests/benchmarks/lineage.py
+	$(BIN)/python tests/benchmarks/data_path.py --check
+	$(BIN)/python tests/benchmarks/data_path.py --large --check
 
 clean: ## delete the environment and caches; the workspace .solon stays
-	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .bench build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

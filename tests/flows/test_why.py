@@ -113,8 +113,10 @@ def test_what_lies_behind_an_edit_names_its_root(world: World) -> None:
         world,
         "SELECT b.revision_id AS id FROM revisions a JOIN revisions b"
         " ON b.response_completion_id = a.revision_completion_id AND b.round = 1"
-        " WHERE a.revision_completion_id = ? ",
-        of=revision_of(world, slug),
+        " JOIN principles p ON p.principle_id = a.principle_id"
+        " JOIN completions c ON c.completion_id = b.revision_completion_id"
+        " WHERE p.slug = ? AND a.round = 0 ORDER BY c.created_at DESC, id LIMIT 1",
+        of=slug,
     )
     why = tell(world.ledger, later)["why"]
     assert why["component"] == "upstream"
