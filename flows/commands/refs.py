@@ -90,7 +90,7 @@ def _table(title: str, ids: Iterable[str], found: list[Row]) -> Table:
     table = Table(title=Text(one_line(title, 80)), title_justify="left")
     columns = (*ids, "moved_at", "author", "note")
     for column in columns:
-        table.add_column(column.removesuffix("_id").replace("_at", ""))
+        table.add_column(column.removesuffix("_id").replace("_at", ""), overflow="fold")
     for row in found:
         table.add_row(*(_cell(row[column]) for column in columns))
     return table
