@@ -67,8 +67,8 @@ def test_before_is_what_the_old_words_gave(world: World) -> None:
 def test_a_new_principle_is_compared_with_what_it_displaces(world: World) -> None:
     def add(constitution: Constitution) -> Constitution:
         first = constitution.principles[0]
-        words = {"critique": "Say what is new here.", "revision": "Write it anew."}
-        new = replace(first, slug="quite-new", weight=1000.0, **words)
+        said, asked = "Say what is new here.", "Write it anew."
+        new = replace(first, slug="quite-new", weight=1e3, critique=said, revision=asked)
         return replace(constitution, principles=(*constitution.principles, new))
 
     edited = world.edit(add)
