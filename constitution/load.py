@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -33,19 +34,34 @@ def resolve(name_or_path: str | Path) -> Path:
     raise ConstitutionError(name_or_path, rule, f"use one of: {known}, or the path of a file")
 
 
+def meant_file(name: str) -> Path | None:
+    """Return the file meant, as `resolve` does; None where the name cannot be a file's."""
+    try:
+        path = resolve(name)
+        is_file = path.suffix in (".yaml", ".yml") or path.is_file()
+    except (ConstitutionError, OSError, ValueError):
+        return None
+    return path if is_file else None
+
+
 def from_body(body: Mapping[str, Any]) -> Constitution:
     """Return the constitution of a recorded version: `dataclasses.asdict` of one, as JSON.
 
-    Fields that it lacks have their defaults.
+    Fields that it lacks have their defaults; those that this version does not know are left out.
     """
-    principles = tuple(Principle(**_with_tuples(fields)) for fields in body["principles"])
-    examples = tuple(Example(**fields) for fields in body["examples"])
-    rounds = tuple(tuple(tags) for tags in body.get("rounds", ()))
-    return Constitution(body["name"], principles, examples, body["version"], rounds)
+    principles = tuple(Principle(**_known(Principle, part)) for part in body["principles"])
+    examples = tuple(Example(**_known(Example, part)) for part in body.get("examples", ()))
+    whole = _known(Constitution, body) | {"principles": principles, "examples": examples}
+    return Constitution(**whole)
 
 
-def _with_tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: tuple(value) if isinstance(value, list) else value for k, value in fields.items()}
+def _known(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in fields(kind)}
+    return {name: _frozen(value) for name, value in values.items() if name in names}
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(part) for part in value) if isinstance(value, list) else value
 
 
 def load(path: str | Path) -> Constitution:

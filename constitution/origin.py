@@ -25,7 +25,7 @@ class Origin:
 
     commit: str | None = None  # hexadecimal, 40 digits (64 in a SHA-256 repository)
     author: str | None = None  # "Name <mail>", one printable line
-    committed_at: datetime | None = None  # UTC
+    committed_at: datetime | None = None  # UTC; None also where the commit's date is unreadable
 
     @property
     def is_dirty(self) -> bool:
@@ -55,7 +55,15 @@ def origin(path: str | Path) -> Origin | None:
 def _read(line: bytes) -> Origin:
     commit, author, committed_at = line.decode("utf-8", "replace").strip("\n").split("\0")
     shown = "".join(c if c.isprintable() else "\ufffd" for c in author)
-    return Origin(commit, shown, datetime.fromisoformat(committed_at).astimezone(UTC))
+    return Origin(commit, shown, _time(committed_at))
+
+
+def _time(iso: str) -> datetime | None:
+    """None for a date that git cannot read or a calendar does not hold."""
+    try:
+        return datetime.fromisoformat(iso).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _lines(content: bytes) -> bytes:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 
 from constitution.checks import complies
 from constitution.schema import Constitution, Principle
+from storage.errors import InputError
 from tasks.evaluation.escape import markdown_cell
 from tasks.evaluation.metrics import PER_ANSWER, bootstrap
 from tasks.generation.snapshots import Rows
@@ -23,15 +24,15 @@ def compared(
 ) -> list[dict[str, Any]]:
     """{"policy", "metric", "with", "without", "difference", "low", "high", "n"} per policy, metric.
 
-    Means over the prompts that both evaluations answered; difference: with minus without, and its
-    95 % percentile bootstrap interval over prompts (None where n < 2).
+    Means over the prompts for which both have a finite value; difference: with minus without, and
+    its 95 % percentile bootstrap interval over prompts (None where n < 2).
     """
     rows = []
     for policy in POLICIES:
         before, after = _by_prompt(with_it, policy), _by_prompt(without, policy)
         for metric, measure in _measures(constitution).items():
             found = [(measure(before[p]), measure(after[p])) for p in before if p in after]
-            pairs = [(a, b) for a, b in found if a is not None and b is not None]
+            pairs = [(a, b) for a, b in found if _is_finite(a) and _is_finite(b)]
             if pairs:
                 rows.append({"policy": policy, "metric": metric, **_numbers(pairs, seed)})
     return rows
@@ -56,6 +57,10 @@ def _measures(constitution: Constitution) -> dict[str, Measure]:
 def _kept(principle: Principle, answer: Answer) -> float | None:
     kept = complies(principle, answer["prompt"], answer["text"])
     return None if kept is None else float(kept)
+
+
+def _is_finite(value: float | None) -> TypeGuard[float]:
+    return value is not None and math.isfinite(value)
 
 
 def _numbers(pairs: Sequence[tuple[float, float]], seed: int) -> dict[str, Any]:
@@ -96,6 +101,15 @@ def left_out_line(result: Mapping[str, Any]) -> str:
         f"Rows left out: {counts['pairs']} pairs, {counts['sft']} SFT examples."
         " Both sides are scored by the reward model trained with them."
     )
+
+
+def check_without(slug: str, rows: Rows, without: Rows) -> None:
+    """Raise InputError where the trial would train on the same rows, or on none."""
+    if without.preferences == rows.preferences and without.sft == rows.sft:
+        raise InputError(slug, "no row of this recipe is owed to the principle", "try another")
+    if not (without.preferences.training and without.sft.training):
+        rule = "the principle had a hand in every row: nothing is left to train on"
+        raise InputError(slug, rule, "take more prompts, or fewer rounds")
 
 
 def left_out(rows: Rows, without: Rows) -> dict[str, int]:

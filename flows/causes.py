@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from storage.ledger import Ledger, rows
+from constitution.render import SPEAKERS, critique_message, revision_message
+from constitution.schema import Principle
+from storage.ledger import Ledger, Row, rows
 from tasks.generation.calls import Call
 
 # The latest completion in the same place: same step and round of the same prompt.
 LATEST = """
     SELECT w.position, c.completion_id, c.cut_at, c.step, c.model_id, c.principle_id,
-           c.few_shot_id, c.temperature, c.top_p, p.slug
+           c.few_shot_id, c.temperature, c.top_p, p.slug, p.critique, p.revision
     FROM wanted w
     JOIN completions c ON c.prompt_id = w.prompt_id AND c.step = w.step
         AND c.round IS NOT DISTINCT FROM w.round
@@ -23,6 +26,10 @@ LATEST = """
     QUALIFY row_number() OVER (PARTITION BY w.position ORDER BY c.created_at DESC) = 1
 """
 UPSTREAM = "upstream"
+FIRST = ("prompt", "step")  # the components of a call with nothing before it in its place
+# Which of its principle's words a step's request shows.
+RENDERED = {"critique": ("critique",), "revision": ("critique", "revision")}
+HOLE = "\0"
 
 
 class Cause(NamedTuple):
@@ -37,7 +44,8 @@ class Cause(NamedTuple):
 class Asked:
     """What a cause can be told from, of a call that is planned or of one in the ledger.
 
-    cut_at as in `completions`. max_new_tokens, max_prompt_tokens and system: as far as known.
+    cut_at as in `completions`. words: those of its principle that its request shows.
+    max_new_tokens, max_prompt_tokens and system: as far as known.
     """
 
     completion_id: str
@@ -49,29 +57,29 @@ class Asked:
     temperature: float
     top_p: float
     cut_at: int = 0
+    words: tuple[str, ...] = ()
     max_new_tokens: int | None = None
     max_prompt_tokens: int | None = None
     system: str = "(another)"
 
 
 def cause_of(call: Asked, before: Asked | None) -> Cause:
-    """The first that applies: nothing to compare with, length limit, model, principle (its words,
-    or another assigned), worked examples, sampling, system message; where none does, what the call
-    builds on differs ("upstream").
+    """The first that applies: nothing to compare with, length limit, model, principle (the words of
+    it that the step's request shows, or another assigned), worked examples, sampling, system
+    message; where none does, what the call builds on differs ("upstream").
     """
     if before is None:
         return Cause("prompt" if call.step == "draft" else "step", "(none)", "new")
     if before.completion_id == call.completion_id:
-        name = "max_prompt_tokens" if before.cut_at == -1 else "max_new_tokens"
-        limit = getattr(call, name)
-        return Cause(name, "too small", "(not known)" if limit is None else str(limit))
+        return _limit(call, before)
     if before.model_id != call.model_id:
         return Cause("model", before.model_id, call.model_id)
     if call.principle_id and before.principle_id != call.principle_id:
         slug = call.slug or call.principle_id
-        if before.slug == slug:
+        if before.slug != slug:
+            return Cause("assignment", str(before.slug), slug)
+        if before.words != call.words:
             return Cause(f"principle:{slug}", str(before.principle_id), call.principle_id)
-        return Cause("assignment", str(before.slug), slug)
     if before.few_shot_id != call.few_shot_id:
         return Cause("examples", str(before.few_shot_id), str(call.few_shot_id))
     was, is_now = (f"{c.temperature:g}/{c.top_p:g}" for c in (before, call))
@@ -80,6 +88,21 @@ def cause_of(call: Asked, before: Asked | None) -> Cause:
     if call.step == "draft":  # the prompt is the same, so what stands before it is not
         return Cause("system", before.system, call.system)
     return Cause(UPSTREAM, "(other text)", "(new text)")
+
+
+def _limit(call: Asked, before: Asked) -> Cause:
+    """The limit that keeps the answer of the same request from serving: it is too long for it, or
+    was cut at another.
+    """
+    name = "max_prompt_tokens" if before.cut_at == -1 else "max_new_tokens"
+    was = {-1: "too small", 0: "too large"}.get(before.cut_at, str(before.cut_at))
+    limit = getattr(call, name)
+    return Cause(name, was, "(not known)" if limit is None else str(limit))
+
+
+def words_of(step: str, principle: Row) -> tuple[str, ...]:
+    """The words of a row of `principles` that a step's request shows."""
+    return tuple(principle[name] or "" for name in RENDERED.get(step, ()))
 
 
 def causes(
@@ -95,7 +118,8 @@ def causes(
     latest = _latest(ledger, calls)
     counts: Counter[tuple[str, str, str, str, str]] = Counter()
     for position, call in enumerate(calls):
-        found = cause_of(_asked(call, slugs), latest.get(position))
+        before = latest.get(position)
+        found = cause_of(_asked(call, slugs, before), before)
         root = roots.setdefault(call.prompt_id, found.component)
         counts[(call.step, *found, root)] += 1
     names = ("step", "component", "was", "is", "root")
@@ -120,11 +144,17 @@ def _latest(ledger: Ledger, calls: Sequence[Call]) -> dict[int, Asked]:
         con.register("wanted", wanted)
         found = rows(con, LATEST)
         con.unregister("wanted")
-    return {row.pop("position"): Asked(**row) for row in found}
+    return {row.pop("position"): _before(row) for row in found}
 
 
-def _asked(call: Call, slugs: dict[str, str]) -> Asked:
-    sampling = call.sampling
+def _before(row: Row) -> Asked:
+    words = words_of(row["step"], row)
+    return Asked(**{k: v for k, v in row.items() if k not in ("critique", "revision")}, words=words)
+
+
+def _asked(call: Call, slugs: dict[str, str], before: Asked | None) -> Asked:
+    sampling, first = call.sampling, call.messages[0]
+    is_reworded = before and before.principle_id != call.principle_id and not _shows(call, before)
     return Asked(
         completion_id=call.completion_id,
         step=call.step,
@@ -136,5 +166,26 @@ def _asked(call: Call, slugs: dict[str, str]) -> Asked:
         top_p=sampling.top_p,
         max_new_tokens=sampling.max_new_tokens,
         max_prompt_tokens=sampling.max_prompt_tokens,
-        system=call.messages[0]["content"],
+        words=before.words if before and not is_reworded else (),
+        system=first["content"] if first["role"] == "system" else "(none)",
     )
+
+
+def _shows(call: Call, before: Asked) -> bool:
+    """Whether a call's request is rendered from the words of the one before it."""
+    request = call.messages[-1]["content"]
+    return all(part in request for part in _rendered(before.step, before.words))
+
+
+@lru_cache(maxsize=256)
+def _rendered(step: str, words: tuple[str, ...]) -> tuple[str, ...]:
+    """The parts of a request that are the same whatever conversation it is about."""
+    if not words:
+        return ()
+    principle = Principle("", "", words[0], words[-1], "")
+    asked = [{"role": "user", "content": HOLE}]
+    if step == "critique":
+        message = critique_message(principle, asked, HOLE)
+    else:
+        message = revision_message(principle, asked, HOLE, HOLE)
+    return tuple(message["content"].replace(f"{SPEAKERS['user']}: {HOLE}", HOLE).split(HOLE))

@@ -12,7 +12,6 @@ from flows import progress
 from flows.session import Session, timed
 from flows.steps import Step, at_most
 from storage.errors import SolonError
-from storage.ledger import point
 from tasks.generation.calls import Answer, Call
 from tasks.generation.memo import complete, look_up
 from tasks.generation.record import (
@@ -152,24 +151,23 @@ def make_rows(session: Session, until: Step | None = None) -> Rows | None:
     The rows are in the ledger then; None where the run ends before there are pairs.
     """
     generator, prompts = Generator(session, until), session.inputs.prompts
-    builder = _Builder(session)
+    builder = _Builder(session) if at_most("pairs", until) else None
     seen = 0
     for window in windows(prompts):
         seen += len(window)
         generator.is_last_window = seen == len(prompts)
         record_prompts(session.ledger, window)
         walked = walk(session.inputs.method, window, generator)
-        if at_most("pairs", until):
+        if builder:
             builder.add(walked)
     session.close_engine()
-    return builder.finish() if at_most("pairs", until) else None
+    return builder.finish() if builder else None
 
 
 def make_some(session: Session, method: Method, prompts: Sequence[Prompt]) -> None:
     """Draft, critique and revise these prompts only; no rows to train on come of it."""
     record_prompts(session.ledger, prompts)
     walk(method, prompts, Generator(session, "revisions"))
-    session.close_engine()
 
 
 def existing_rows(session: Session, without: str | None = None) -> Rows:
@@ -199,7 +197,7 @@ class _Builder:
             distinct = {pair.pair_id for pair in rows.pairs.values()}
             self.result.generated += new
             self.result.reused += len(distinct) - new
-            self.result.excluded += len(rows.exclusions)
+            self.result.excluded += sum(found.step == "pairs" for found in rows.exclusions)
 
     def finish(self) -> Rows:
         session = self.session
@@ -207,6 +205,6 @@ class _Builder:
             rows = self._assembler.rows()
             for snapshot in (rows.sft, rows.preferences, session.inputs.prompt_snapshot):
                 record_snapshot(session.ledger, session.run_id, snapshot)
-                point(session.ledger, f"{session.refs}/{snapshot.kind}-rows", snapshot.dataset_id)
+                session.point(f"{snapshot.kind}-rows", snapshot.dataset_id)
             self.result.id = rows.preferences.dataset_id
         return rows

@@ -14,16 +14,22 @@ if TYPE_CHECKING:
     from flows.inputs import Inputs
     from flows.plan import StepPlan
 
-# Prompts that wait and have a completion of this place, model and principle.
+# Prompts that wait and have a completion of this step and model that was asked in the same words.
 MAY_SERVE = """
-    SELECT count(*) AS n FROM wanted SEMI JOIN completions c
-    ON c.prompt_id = wanted.prompt_id AND c.principle_id = wanted.principle_id
-    AND c.step = ? AND c.round = ? AND c.model_id = ?"""
-ANY_THERE = "SELECT 1 FROM completions WHERE step = ? AND round = ? AND model_id = ? LIMIT 1"
+    SELECT count(*) AS n FROM wanted SEMI JOIN (
+        SELECT c.prompt_id, p.critique, CASE c.step WHEN 'revision' THEN p.revision END AS revision
+        FROM completions c JOIN principles p USING (principle_id)
+        WHERE c.step = ? AND c.model_id = ?
+    ) AS found ON found.prompt_id = wanted.prompt_id AND found.critique = wanted.critique
+        AND coalesce(found.revision, wanted.revision) = wanted.revision"""
+ANY_THERE = "SELECT 1 FROM completions WHERE step = ? AND model_id = ? LIMIT 1"
 CALL_COST = """
     SELECT step, avg(completion_tokens) AS tokens, avg(duration_s) AS seconds, device
     FROM completions WHERE model_id = ? AND cut_at >= 0 GROUP BY step, device
     QUALIFY row_number() OVER (PARTITION BY step ORDER BY max(created_at) DESC) = 1"""
+PRINCIPLES_BEHIND = """
+    SELECT principle_ids FROM datasets JOIN runs USING (run_id)
+    JOIN constitutions USING (constitution_id) WHERE dataset_id = ?"""
 LATEST_COMPONENTS = """
     SELECT components FROM checkpoints LEFT JOIN refs ON target_id = checkpoint_id
     WHERE stage = ? ORDER BY name IS NOT DISTINCT FROM ? DESC, created_at DESC LIMIT 1"""
@@ -42,26 +48,34 @@ class History:
     def certainly_new(self, level: Level, method: Method) -> int:
         """How many waiting prompts cannot be served whatever comes out of the calls before them.
 
-        A prompt may be served only if the ledger has a completion of this step and round for it,
-        by this model, under the principle it has now.
+        A prompt may be served by a completion for it, of this step and model, that was asked in the
+        words of the principle it has now; or by an earlier round of this run, under that principle.
         """
         if not level.waiting or level.round is None:
             return 0
-        place = [STEP_OF_LEVEL[level.step], level.round, method.model_id]
-        if not self.ledger.query(ANY_THERE, place):
-            return len(level.waiting)
-        slugs = [method.principles(prompt)[level.round].slug for prompt in level.waiting]
+        met = [(p.prompt_id, method.principles(p)[: level.round + 1]) for p in level.waiting]
+        met = [(prompt_id, found) for prompt_id, found in met if found[-1] not in found[:-1]]
+        step = STEP_OF_LEVEL[level.step]
+        if not met or not self.ledger.query(ANY_THERE, [step, method.model_id]):
+            return len(met)
         wanted = {
-            "prompt_id": [prompt.prompt_id for prompt in level.waiting],
-            "principle_id": [method.principle_ids[slug] for slug in slugs],
+            "prompt_id": [prompt_id for prompt_id, _ in met],
+            "critique": [found[-1].critique for _, found in met],
+            "revision": [found[-1].revision for _, found in met],
         }
-        found = self.ledger.query(MAY_SERVE, place, wanted)
-        return len(level.waiting) - (found[0]["n"] if found else 0)
+        found = self.ledger.query(MAY_SERVE, [step, method.model_id], wanted)
+        return len(met) - (found[0]["n"] if found else 0)
 
     def latest_components(self, stage: str) -> dict[str, Any] | None:
         """The key's parts of the checkpoint of a stage that is in use, else of the newest."""
         found = self.ledger.query(LATEST_COMPONENTS, [stage, f"latest/{stage}"])
         return json.loads(found[0]["components"]) if found else None
+
+    def reworded_since(self, dataset_id: str, principle_ids: Mapping[str, str]) -> list[str]:
+        """The slugs whose words are not those of the run that made a snapshot."""
+        found = self.ledger.query(PRINCIPLES_BEHIND, [dataset_id])
+        behind = set(found[0]["principle_ids"]) if found else set(principle_ids.values())
+        return [slug for slug, words in principle_ids.items() if words not in behind]
 
     def has(self, checkpoint_id: str) -> bool:
         return bool(

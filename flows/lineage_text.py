@@ -9,6 +9,7 @@ from flows.compare.text import one_line
 
 NOTABLE = ("constitution", "principle", "model", "dataset", "checkpoint", "evaluation")
 LABEL_CHARS = 80
+BOX_CHARS = 100  # a label and the kind before it
 
 
 def lineage_lines(found: dict[str, Any], direction: str) -> Iterator[str]:
@@ -55,5 +56,9 @@ def _shown(text: str) -> str:
 
 
 def _mermaid_text(text: str) -> str:
-    """Letters, digits and a little punctuation stay; everything else becomes its character code."""
-    return "".join(c if c.isalnum() or c in " .:-_/" else f"#{ord(c)};" for c in text)
+    """Letters, digits and a little punctuation stay; everything else becomes its character code.
+
+    Mermaid turns codes back into characters, so what is not safe to show goes before.
+    """
+    shown = one_line(text, BOX_CHARS)
+    return "".join(c if c.isalnum() or c in " .:-_/" else f"#{ord(c)};" for c in shown)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from flows.causes import UPSTREAM, Asked, Cause, cause_of
+from flows.causes import UPSTREAM, Asked, Cause, cause_of, words_of
 from storage.ledger import Connection, Row, rows
 
 COMPLETIONS = """
@@ -46,6 +46,11 @@ class Link:
         return self.messages[-1]["content"] if self.messages else ""
 
     @property
+    def text(self) -> str:
+        """Its text as the requests that build on it show it."""
+        return str(self.row["text"]).strip()
+
+    @property
     def worked_examples(self) -> int:
         return len(json.loads(self.row["worked"] or "[]")) // 2
 
@@ -59,6 +64,7 @@ class Link:
             temperature=row["temperature"],
             top_p=row["top_p"],
             cut_at=row["cut_at"],
+            words=words_of(row["step"], row),
             max_new_tokens=(limits.get("max_new_tokens") or {}).get(row["step"]),
             max_prompt_tokens=limits.get("max_prompt_tokens"),
             system=first.get("content", "") if first.get("role") == "system" else "(none)",
@@ -75,6 +81,10 @@ class Difference:
     root: Cause
     root_link: Link
     root_before: Link | None
+
+
+def _request(link: list[Link]) -> str | None:
+    return link[0].request if link else None
 
 
 def _generation(settings: str | None) -> dict[str, Any]:
@@ -99,28 +109,48 @@ class Past:
                 return row
         return None
 
-    def link(self, completion_id: str) -> list[Link]:
-        """The newest row of a completion; none where it is not there."""
-        return [link for link in self.links if link.row["completion_id"] == completion_id][-1:]
+    def maker(self, column: str, row_id: str, completion_id: str | None) -> Row | None:
+        """The newest revision that gave a row; where there are some, one with its completion."""
+        found = [row for row in self.revisions if row[column] == row_id]
+        own = [row for row in found if row["revision_completion_id"] == completion_id]
+        return next(iter(own or found), None)
 
-    def chain(self, completion_id: str, below: int | None = None) -> list[Link]:
+    def link(self, completion_id: str, shown_in: str | None = None) -> list[Link]:
+        """The row of a completion; none where it is not there.
+
+        A completion that was cut has a row a limit: the one whose text `shown_in` holds is meant,
+        the longest of several, else the newest.
+        """
+        found = [link for link in self.links if link.row["completion_id"] == completion_id]
+        shown = [link for link in found if shown_in is not None and link.text in shown_in]
+        return sorted(shown, key=lambda link: len(link.text))[-1:] or found[-1:]
+
+    def chain(
+        self, completion_id: str, below: int | None = None, shown_in: str | None = None
+    ) -> list[Link]:
         """What led to a completion, itself last: draft, then critique and revision by round."""
-        latest = self.link(completion_id)
-        step = latest[0].row["step"] if latest else "draft"
+        last = self.link(completion_id, shown_in)
+        step = last[0].row["step"] if last else "draft"
         if step == "draft":
-            return latest
+            return last
         revision = self.revision(f"{step}_completion_id", completion_id, below)
         if revision is None:
-            return latest
-        return self.chain_of(revision) if step == "revision" else self.chain_of(revision)[:-1]
+            return last
+        if step == "revision":
+            return self.chain_of(revision, shown_in)
+        return [*self._response(revision, last), *last]
 
-    def chain_of(self, revision: Row) -> list[Link]:
+    def chain_of(self, revision: Row, shown_in: str | None = None) -> list[Link]:
         """What led to a row of `revisions`: its last link is the rewrite."""
-        return [
-            *self.chain(revision["response_completion_id"], below=revision["round"]),
-            *self.link(revision["critique_completion_id"]),
-            *self.link(revision["revision_completion_id"]),
-        ]
+        last = self.link(revision["revision_completion_id"], shown_in)
+        critique = self.link(revision["critique_completion_id"], _request(last))
+        return [*self._response(revision, critique), *critique, *last]
+
+    def _response(self, revision: Row, critique: list[Link]) -> list[Link]:
+        """What led to the response that a critique was asked for."""
+        return self.chain(
+            revision["response_completion_id"], revision["round"], shown_in=_request(critique)
+        )
 
     def difference(self, chain: list[Link]) -> Difference:
         """Why the last completion of a chain was generated though one in its place was there."""

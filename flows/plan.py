@@ -2,7 +2,8 @@
 
 Exact for every row whose inputs are known. Behind a row that must be generated the inputs are not
 known: those are counted as [min, max], where min assumes that every output comes back equal to one
-the ledger has, and max that none does.
+the ledger has, and max that none does. Neither foresees that a request turns out longer than
+`max_prompt_tokens`: such a prompt drops out, and the run makes fewer calls than the plan says.
 """
 
 from __future__ import annotations
@@ -62,9 +63,12 @@ class Plan:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to generate, to train, or to write down."""
-        return not self.to_record and all(
-            s.to_generate[1] == 0 and s.to_train[1] == 0 for s in self.steps.values()
-        )
+        return not self.to_record and self.is_made
+
+    @property
+    def is_made(self) -> bool:
+        """Whether every row and artifact is there."""
+        return all(s.to_generate[1] == 0 and s.to_train[1] == 0 for s in self.steps.values())
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -153,7 +157,7 @@ class Planner:
         step = self.plan.steps["pairs"]
         step.reused += known
         step.to_generate = (step.to_generate[0] + new, step.to_generate[1] + new + len(waiting))
-        step.excluded += len(rows.exclusions)
+        step.excluded += sum(found.step == "pairs" for found in rows.exclusions)
         steps = {step.revision_id for step in walked.steps}
         self.plan.to_record += len(steps) - self.history.known("revisions", "revision_id", steps)
 
@@ -170,6 +174,7 @@ class Planner:
         more: Range = (len(missing) + certain, len(missing) + len(level.waiting))
         step = self.plan.steps[level.step]
         step.reused += len(found)
+        step.excluded += sum(answer.finish_reason == "too_long" for answer in found.values())
         step.to_generate = (step.to_generate[0] + more[0], step.to_generate[1] + more[1])
         if level.round is not None:
             _add_round(step, level.round, len(found), more)
@@ -222,12 +227,21 @@ class Planner:
         return found
 
     def _add_why(self, step: str, component: str, was: object, now: object) -> None:
-        root = self.plan.why[0]["component"] if self.plan.why else component
-        if not component.startswith(("dataset", "parents")):
-            root = component
-        self.plan.why.append(
-            {"step": step, "component": component, "was": was, "is": now, "rows": 1, "root": root}
-        )
+        cause = {"step": step, "component": component, "was": was, "is": now, "rows": 1}
+        self.plan.why.append(cause | {"root": self._root(component, was)})
+
+    def _root(self, component: str, was: object) -> str:
+        """Where a change of a stage's key began: of data with the words of a principle, as far as
+        the ledger tells; of a parent with the parent's own first change.
+        """
+        kind, _, stage = component.partition(".")
+        if kind == "dataset":
+            reworded = self.history.reworded_since(str(was), self.inputs.method.principle_ids)
+            return ", ".join(f"principle:{slug}" for slug in reworded) or component
+        if kind == "parents":
+            roots = (cause["root"] for cause in self.plan.why if cause["step"] == stage)
+            return str(next(roots, component))
+        return component
 
     def _evaluation(self, known: dict[str, str]) -> None:
         step = self.plan.steps["evaluate"] = StepPlan("evaluate")

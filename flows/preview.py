@@ -5,29 +5,35 @@ Light: reads the ledger only. The flow `preview` generates what is missing.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from flows.inputs import Inputs
 from storage.errors import InputError
-from storage.ledger import Columns, Ledger
+from storage.ledger import Columns, Ledger, Row
 from tasks.generation.assemble import Step
 from tasks.generation.calls import Answer
 from tasks.generation.memo import look_up
 from tasks.generation.walk import Answerer, Level, Method, walk
 from tasks.prompts import Prompt
 
-# What last stood in the place of each wanted call, under another id.
-BEFORE = """
-    SELECT w.prompt_id, w.step, c.text, p.slug
+# The revision that last stood in the place of each wanted one, under another id.
+REVISION_BEFORE = """
+    SELECT w.prompt_id, c.text, c.request, p.slug
     FROM wanted w
-    JOIN completions c ON c.prompt_id = w.prompt_id AND c.step = w.step
+    JOIN completions c ON c.prompt_id = w.prompt_id AND c.step = 'revision'
         AND c.round = w.round AND c.completion_id <> w.completion_id
     JOIN principles p USING (principle_id)
     WHERE c.model_id = ?
     QUALIFY row_number() OVER (
-        PARTITION BY w.prompt_id, w.step ORDER BY p.slug = ? DESC, c.created_at DESC) = 1"""
+        PARTITION BY w.prompt_id ORDER BY p.slug = ? DESC, c.created_at DESC) = 1"""
+CRITIQUES = """
+    SELECT w.prompt_id, c.text
+    FROM wanted w
+    JOIN completions c ON c.prompt_id = w.prompt_id AND c.step = 'critique' AND c.round = w.round
+    WHERE c.model_id = ? ORDER BY c.created_at DESC"""
 
 
 @dataclass(frozen=True)
@@ -52,19 +58,27 @@ class Previewed:
 
 
 def choose(inputs: Inputs, slug: str, count: int) -> dict[int, list[Prompt]]:
-    """The first `count` prompts, by id, that meet the principle, in the first round that has any.
+    """The first `count` prompts that meet the principle, by the round in which they first do.
 
-    By round, of which there is one. Raises InputError where the principle is unknown or unused.
+    Early rounds before late ones, by id within a round. Raises InputError where the principle is
+    unknown or unused.
     """
     principle = inputs.constitution.principle(slug)
-    method = inputs.method
-    for round in range(method.rounds):
-        found = [p for p in inputs.prompts if method.principles(p)[round].slug == slug]
-        if found:
-            return {round: sorted(found, key=lambda p: p.prompt_id)[:count]}
-    rule = "no prompt of this recipe meets the principle"
-    fix = "enable it" if not principle.enabled else "take more prompts, or lint the constitution"
-    raise InputError(slug, rule, fix)
+    rounds: dict[int, list[Prompt]] = {}
+    for prompt in inputs.prompts:
+        slugs = [p.slug for p in inputs.method.principles(prompt)]
+        if slug in slugs:
+            rounds.setdefault(slugs.index(slug), []).append(prompt)
+    if not rounds:
+        rule = "no prompt of this recipe meets the principle"
+        fix = "take more prompts, or lint the constitution"
+        raise InputError(slug, rule, fix if principle.enabled else "enable it")
+    chosen = {}
+    for round in sorted(rounds):
+        if count > 0:
+            chosen[round] = sorted(rounds[round], key=lambda p: p.prompt_id)[:count]
+            count -= len(chosen[round])
+    return chosen
 
 
 def up_to(method: Method, round: int) -> Method:
@@ -74,15 +88,19 @@ def up_to(method: Method, round: int) -> Method:
 
 def compare(
     inputs: Inputs, ledger: Ledger, chosen: dict[int, list[Prompt]], slug: str
-) -> list[Previewed]:
-    """Before and after of every chosen prompt whose calls the ledger can answer."""
-    found = []
+) -> tuple[list[Previewed], bool]:
+    """Before and after of the chosen prompts, and whether the ledger could answer every call.
+
+    A prompt without an answer, or with a request that is too long, has no row.
+    """
+    rows, is_whole = [], True
     for round, prompts in chosen.items():
         walked = walk(up_to(inputs.method, round), prompts, _known(ledger))
         steps = [step for step in walked.steps if step.round == round]
         before = _before(inputs, ledger, steps, slug)
-        found += [_previewed(step, slug, before.get(step.turn.prompt.prompt_id)) for step in steps]
-    return found
+        rows += [_previewed(step, slug, before.get(step.turn.prompt.prompt_id)) for step in steps]
+        is_whole = is_whole and not walked.waiting
+    return rows, is_whole
 
 
 def _known(ledger: Ledger) -> Answerer:
@@ -96,25 +114,28 @@ def _before(
     inputs: Inputs, ledger: Ledger, steps: Sequence[Step], slug: str
 ) -> dict[str, Reviewed]:
     """What stood there before, by prompt id: of this principle's earlier words if there is any."""
-    calls = [("critique", s, s.critique) for s in steps] + [
-        ("revision", s, s.revision) for s in steps
-    ]
+    if not steps:
+        return {}
     wanted: Columns = {
-        "prompt_id": [step.turn.prompt.prompt_id for _, step, _ in calls],
-        "step": [name for name, _, _ in calls],
-        "round": [step.round for _, step, _ in calls],
-        "completion_id": [answer.completion_id for _, _, answer in calls],
+        "prompt_id": [step.turn.prompt.prompt_id for step in steps],
+        "round": [step.round for step in steps],
+        "completion_id": [step.revision.completion_id for step in steps],
     }
-    rows = ledger.query(BEFORE, [inputs.method.model_id, slug], wanted) if steps else []
-    texts = {(row["prompt_id"], row["step"]): row for row in rows}
-    found = {}
-    for step in steps:
-        prompt_id = step.turn.prompt.prompt_id
-        critique, revision = texts.get((prompt_id, "critique")), texts.get((prompt_id, "revision"))
-        if revision:
-            said = critique["text"] if critique else step.critique.text
-            found[prompt_id] = Reviewed(revision["slug"], said, revision["text"])
-    return found
+    model_id = inputs.method.model_id
+    critiques: dict[str, list[str]] = {}
+    for row in ledger.query(CRITIQUES, [model_id], wanted):
+        critiques.setdefault(row["prompt_id"], []).append(row["text"])
+    return {
+        row["prompt_id"]: Reviewed(row["slug"], _answered(row, critiques), row["text"])
+        for row in ledger.query(REVISION_BEFORE, [model_id, slug], wanted)
+    }
+
+
+def _answered(revision: Row, critiques: dict[str, list[str]]) -> str:
+    """The critique that a revision answers: the newest of those its request contains."""
+    asked = "\n".join(message["content"] for message in json.loads(revision["request"]))
+    found = critiques.get(revision["prompt_id"], [])
+    return next((text for text in found if text.strip() in asked), "")
 
 
 def _previewed(step: Step, slug: str, before: Reviewed | None) -> Previewed:

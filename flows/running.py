@@ -60,7 +60,8 @@ def nothing_done(made: Plan, inputs: Inputs, workspace: Workspace) -> dict[str, 
     """
     ids = {name: step.id for name, step in made.steps.items()}
     snapshots = {"sft": made.sft_rows_id, "preferences": ids.get("pairs")}
-    _follow(Ledger(workspace.ledger), ids, snapshots)
+    followed = snapshots | {"prompts": ids.get("pairs") and inputs.prompt_snapshot.dataset_id}
+    _follow(Ledger(workspace.ledger), ids, followed)
     report = workspace.reports / (ids.get("evaluate") or "") / "report.md"
     names = ("step", "reused", "excluded", "id")
     steps = [

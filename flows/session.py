@@ -17,7 +17,7 @@ from flows.inputs import Inputs, find_checkpoint
 from flows.recipe import Recipe
 from flows.slot import device_slot
 from storage.errors import InputError
-from storage.ledger import Ledger, insert, now
+from storage.ledger import Ledger, insert, now, point
 from storage.workspace import Workspace
 from tasks import models
 from tasks.generation.engine import Engine, WorkerEngine
@@ -44,7 +44,7 @@ class Session:
     def __init__(self, inputs: Inputs, workspace: Workspace, ledger: Ledger, run_id: str) -> None:
         self.inputs, self.workspace, self.ledger, self.run_id = inputs, workspace, ledger, run_id
         self.steps: dict[str, StepResult] = {}
-        self.refs = "latest"  # what the refs this run moves begin with
+        self.refs: str | None = "latest"  # how the refs this run moves begin; None: it moves none
         self._decisions = itertools.count()
         self._engine: Engine | None = None
         self._device = ExitStack()
@@ -124,6 +124,11 @@ class Session:
 
     def log(self, name: str) -> Path:
         return self.workspace.logs / self.run_id / f"{name}.log"
+
+    def point(self, name: str, target_id: str) -> None:
+        """Move the run's ref of that name."""
+        if self.refs:
+            point(self.ledger, f"{self.refs}/{name}", target_id)
 
     def result(self, step: str) -> StepResult:
         return self.steps.setdefault(step, StepResult(step))

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
+from flows.compare.text import one_line
 from flows.plan import Plan
 from tasks.evaluation.escape import markdown_cell
 
@@ -63,8 +64,7 @@ def span(low_high: Any) -> str:
 
 
 def short(value: Any) -> str:
-    text = " ".join(str(value).split())
-    return text if len(text) <= 40 else text[:39] + "…"
+    return one_line(str(value), 40)
 
 
 def run_table(result: dict[str, Any]) -> Table:

@@ -22,7 +22,7 @@ from flows.stage_rows import WriteData, snapshot_rows
 from flows.steps import Step
 from storage.artifacts import artifact_path, is_whole, writing
 from storage.errors import SolonError
-from storage.ledger import insert, now, point
+from storage.ledger import insert, now
 from tasks.generation.snapshots import Rows
 from tasks.process import run_job
 from tasks.training.keys import WITHOUT_EFFECT, changes, checkpoint_id
@@ -121,7 +121,7 @@ def ensure(session: Session, stage: Step, artifact_id: str, job: Job) -> str:
             make.with_options(refresh_cache=True)(stage, artifact_id, job)
         result.reused, result.trained = int(whole), int(not whole)
         result.id = artifact_id
-        point(session.ledger, f"{session.refs}/{stage}", artifact_id)
+        session.point(stage, artifact_id)
     return artifact_id
 
 

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
+from pydantic import Field
 
-from flows.ablation import compared, left_out, markdown
+from flows.ablation import check_without, compared, left_out, markdown
 from flows.align import session_of, stages
 from flows.data import existing_rows, make_some
 from flows.measure import answers_of, evaluate_checkpoints
 from flows.preview import choose, compare, to_json, up_to
 from flows.training import existing_stage, train_stage
-from storage.errors import InputError
 from tasks.generation.snapshots import Rows
+
+Count = Annotated[int, Field(ge=1, le=1000)]
 
 
 @flow(name="preview", flow_run_name="preview {slug}")
 def preview(
-    slug: str, recipe: str = "demo", count: int = 8, overrides: dict[str, Any] | None = None
+    slug: str, recipe: str = "demo", count: Count = 8, overrides: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """An edited principle's critique and revision of a few of its prompts; a run reuses them.
 
@@ -33,8 +35,10 @@ def preview(
         chosen = choose(session.inputs, slug, count)
         for round, prompts in chosen.items():
             make_some(session, up_to(session.inputs.method, round), prompts)
+        session.close_engine()
         made = sum(step.generated for step in session.steps.values())
-        return to_json(slug, compare(session.inputs, session.ledger, chosen, slug), made)
+        rows, _ = compare(session.inputs, session.ledger, chosen, slug)
+        return to_json(slug, rows, made)
 
 
 @flow(name="ablate", flow_run_name="ablate {slug}")
@@ -53,12 +57,12 @@ def ablate(
     """
     with session_of(recipe, overrides, "evaluate") as session:
         session.inputs.constitution.principle(slug)  # raises where there is none
+        session.refs = None
         rows = existing_rows(session)
         original = stages(session, rows, None, existing_stage)
         session.refs = f"ablate/{slug}"
         without = existing_rows(session, slug)
-        if without.preferences == rows.preferences and without.sft == rows.sft:
-            raise InputError(slug, "no row of this recipe is owed to the principle", "see its use")
+        check_without(slug, rows, without)
         trained = stages(session, without, None, train_stage)
         judged = trained | {"reward": original["reward"]}
         evaluations = [evaluate_checkpoints(session, found) for found in (original, judged)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from flows.causes import Cause
+from flows.causes import RENDERED, Cause
 from flows.compare.words import Piece, difference
 from flows.past import Difference, Link, Past
 from storage.ids import kind_of
@@ -18,7 +18,13 @@ ROWS = {
     "pair": "SELECT * FROM pairs WHERE pair_id = ?",
     "example": "SELECT * FROM examples WHERE example_id = ?",
 }
-WORDS = ("critique", "revision", "comparison")
+# The column of the completion that a row's text is, and that text.
+OWN = {"pair": ("chosen_completion_id", "chosen"), "example": ("completion_id", "response")}
+TRAINED = """
+    SELECT d.component, d.was, d.is_now AS "is" FROM checkpoints c JOIN decisions d USING (run_id)
+    WHERE c.checkpoint_id = ? AND d.subject_id = c.checkpoint_id AND d.verdict = 'MISS'
+    ORDER BY d.number
+"""
 
 
 def story(con: Connection, row_id: str) -> dict[str, Any] | None:
@@ -36,23 +42,36 @@ def story(con: Connection, row_id: str) -> dict[str, Any] | None:
     if not found:
         return None
     past = Past(con, found[0]["prompt_id"])
-    chain = _chain(past, kind, found[0])
+    chain, revision = _chain(past, kind, found[0])
     told = [(link, past.difference(chain[: n + 1])) for n, link in enumerate(chain)]
     return {
         "prompt": _prompt(past),
-        "row": _row(past, kind, found[0]),
+        "row": _row(kind, found[0], revision, chain),
         "links": [_link(link, change) for link, change in told],
         "why": _why(told[-1][1]) if told else None,
     }
 
 
-def _chain(past: Past, kind: str, row: Row) -> list[Link]:
+def retrained(con: Connection, row_id: str) -> list[dict[str, str | None]]:
+    """What differed from the checkpoint in use when this one was made.
+
+    `[{"component", "was", "is"}]`: all None where none was in use; empty for every other id, and
+    for a checkpoint of which the run that made it noted nothing.
+    """
+    return rows(con, TRAINED, [row_id])
+
+
+def _chain(past: Past, kind: str, row: Row) -> tuple[list[Link], Row | None]:
+    """The chain behind a row, and the row of `revisions` that gave it."""
     if kind == "completion":
-        return past.chain(row["completion_id"])
-    revision = row if kind == "revision" else past.revision(f"{kind}_id", row[f"{kind}_id"])
+        return past.chain(row["completion_id"]), None
+    if kind == "revision":
+        return past.chain_of(row), row
+    column, text = OWN[kind]
+    revision = past.maker(f"{kind}_id", row[f"{kind}_id"], row[column])
     if revision:
-        return past.chain_of(revision)
-    return past.chain(row["chosen_completion_id" if kind == "pair" else "completion_id"] or "")
+        return past.chain_of(revision, row[text]), revision
+    return past.chain(row[column] or "", shown_in=row[text]), None
 
 
 def _prompt(past: Past) -> dict[str, Any]:
@@ -60,20 +79,20 @@ def _prompt(past: Past) -> dict[str, Any]:
     return found | {"messages": json.loads(found["messages"] or "[]")}
 
 
-def _row(past: Past, kind: str, row: Row) -> dict[str, Any]:
+def _row(kind: str, row: Row, revision: Row | None, chain: list[Link]) -> dict[str, Any]:
     """The row's own facts; of a pair, why one is chosen and the other rejected."""
     if kind in ("completion", "revision"):
         return {"kind": kind, "round": row["round"]}
     shown = {"kind": kind, "source": row["source"]}
     if kind == "example":
         return shown | {"response": row["response"]}
-    revision = past.revision("pair_id", row["pair_id"])
-    critique = past.link(revision["critique_completion_id"]) if revision else []
+    round_ = revision["round"] if revision else None
+    critique = [link for link in chain if revision and link.place == ("critique", round_)]
     return shown | {
         "preference": row["preference"],
         "chosen": {"completion_id": row["chosen_completion_id"], "text": row["chosen"]},
         "rejected": {"completion_id": row["rejected_completion_id"], "text": row["rejected"]},
-        "round": revision["round"] if revision else None,
+        "round": round_,
         "principle": _principle(critique[0].row) if critique else None,
         "critique": critique[0].row["text"] if critique else None,
     }
@@ -134,11 +153,13 @@ def _whole_request(link: Link) -> str:
 
 
 def _principle_difference(change: Difference) -> dict[str, Any]:
-    """The texts of the principle that differ, by field, where the root cause is its words."""
+    """The texts of the principle that differ, by field, where the root cause is its words: of those
+    that the step's request shows.
+    """
     if change.root_before is None or not change.root.component.startswith("principle:"):
         return {}
     was, is_now = change.root_before.row, change.root_link.row
-    fields = [name for name in WORDS if was[name] != is_now[name]]
+    fields = [n for n in RENDERED.get(is_now["step"], ()) if was[n] != is_now[n]]
     return {name: _pieces(was[name] or "", is_now[name] or "") for name in fields}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
-from flows.causes import UPSTREAM
+from flows.causes import FIRST, UPSTREAM
 from flows.compare.text import one_line, visible
 from flows.compare.words import Piece, in_terminal
 from storage.ids import kind_of
@@ -31,6 +31,16 @@ def story_lines(story: dict[str, Any]) -> Iterator[str | Text]:
     yield from _row(story["row"])
     if story["why"]:
         yield from _why(story["why"])
+
+
+def retrained_lines(causes: list[dict[str, str | None]]) -> Iterator[str]:
+    """Why a checkpoint was trained: a line for each component of its key that differed."""
+    for cause in causes:
+        if cause["component"] is None:
+            yield "why: it was trained with none of its stage in use before"
+        else:
+            known = {name: str(value) for name, value in cause.items()}
+            yield f"why: it was trained again {_because(known)}"
 
 
 def _prompt(prompt: dict[str, Any]) -> Iterator[str]:
@@ -91,7 +101,7 @@ def _why(why: dict[str, Any]) -> Iterator[str | Text]:
 
 
 def _because(cause: dict[str, str]) -> str:
-    if cause["was"] == "(none)":
+    if cause["component"] in FIRST:
         return "for the first time"
     if cause["component"] == UPSTREAM:
         return "because what it builds on changed"

@@ -21,7 +21,10 @@ import pyarrow as pa
 from storage.errors import SolonError
 from storage.lock import file_lock
 
-CONFIG: dict[str, Any] = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+CONFIG: dict[str, Any] = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+}
 STORAGE_VERSION = "v1.5.0"
 # DuckDB writes the last, partial row group anew at every checkpoint: with its default of 122,880
 # rows a commit of 8,000 completions took up to 1.3 s, with this 0.1 s.

@@ -98,26 +98,28 @@ def traced(
 def boxes(con: Connection, starts: list[str], direction: Direction) -> dict[str, Any]:
     """A trace drawn together: a kind with more than eight members is one node, its kind its id.
 
-    `{"id", "kind", "edges", "nodes", "counts"}`; a node that stands for many has a "count".
+    `{"id", "kind", "edges", "nodes", "counts"}`; a node that stands for many has a "count". The
+    starts keep nodes of their own.
     """
     walk = Walk(con, starts, direction)
     counts = _counts(walk, starts)
     many = {kind for kind, count in counts.items() if count >= BOX_FROM}
-    found = [edge for kind in EDGES for edge in _box_edges(walk, kind, many & MANY)]
+    alone = {table_kind(row_id) for row_id in starts}
+    found = [edge for kind in EDGES for edge in _box_edges(walk, kind, many & MANY, alone)]
     edges = {
-        (_box(edge["child"], many), _box(edge["parent"], many), str(edge["role"])) for edge in found
+        (_box(edge["child"], many, starts), _box(edge["parent"], many, starts), str(edge["role"]))
+        for edge in found
     }
-    ids = {end for child, parent, _ in edges for end in (child, parent)}
-    ids |= {_box(row_id, many) for row_id in starts}
+    ids = {end for child, parent, _ in edges for end in (child, parent)} | set(starts)
     nodes = _nodes(con, sorted(ids - many))
     nodes |= {kind: {"kind": kind, "label": kind, "count": counts[kind]} for kind in ids & many}
     drawn = [{"child": c, "parent": p, "role": role} for c, p, role in sorted(edges)]
     return _head(starts) | {"edges": drawn, "nodes": nodes, "counts": counts}
 
 
-def _box(row_id: str, many: set[str]) -> str:
+def _box(row_id: str, many: set[str], starts: list[str]) -> str:
     kind = kind_of(row_id)
-    return kind if kind is not None and kind in many else row_id
+    return kind if kind in many and row_id not in starts else row_id
 
 
 def _head(starts: list[str]) -> dict[str, Any]:
@@ -173,13 +175,18 @@ def _edges(walk: Walk) -> list[Row]:
     return found
 
 
-def _box_edges(walk: Walk, edge: Edge, boxed: Set[str]) -> list[Row]:
-    """The edges of one kind within a walk; a kind of `boxed` stands for all of its rows."""
+def _box_edges(walk: Walk, edge: Edge, boxed: Set[str], alone: Set[str]) -> list[Row]:
+    """The edges of one kind within a walk; a kind of `boxed` stands for all of its rows.
+
+    alone: the kinds of the walk's starts, which no kind stands for.
+    """
     if not (walk.count(edge.child) and walk.count(edge.parent)):
         return []
-    child = f"'{edge.child}'" if edge.child in boxed else edge.child_column
-    parent = f"'{edge.parent}'" if edge.parent in boxed else edge.parent_column
-    select = "SELECT" if {edge.child, edge.parent} <= boxed else "SELECT DISTINCT"
+    child, parent = (
+        _boxed(walk, kind, column, kind in alone) if kind in boxed else column
+        for kind, column in ((edge.child, edge.child_column), (edge.parent, edge.parent_column))
+    )
+    select = "SELECT" if {edge.child, edge.parent} <= boxed - alone else "SELECT DISTINCT"
     return rows(
         walk.con,
         f"{select} {child} AS child, {parent} AS parent, {edge.role} AS role"
@@ -187,6 +194,13 @@ def _box_edges(walk: Walk, edge: Edge, boxed: Set[str]) -> list[Row]:
         f" AND {walk.has(edge.parent, edge.parent_column)}"
         f"{' LIMIT 1' if select == 'SELECT' else ''}",
     )
+
+
+def _boxed(walk: Walk, kind: str, column: str, has_starts: bool) -> str:
+    """The SQL expression of the node a column's id is drawn in."""
+    if not has_starts:
+        return f"'{kind}'"
+    return f"CASE WHEN {walk.is_start(kind, column)} THEN {column} ELSE '{kind}' END"
 
 
 def _nodes(con: Connection, ids: list[str]) -> dict[str, Row]:

@@ -12,6 +12,7 @@ from storage.ledger import Connection
 from storage.lineage_edges import EDGES, HOMES, KINDS, MANY, Direction, table_kind
 
 WHOLE_FROM = 10_000  # a smaller set is not worth the look whether it is all of its kind
+REPEATED = frozenset({"completion"})  # kinds of which one id may have several rows
 FEW_ROWS = 500  # so many are read one by one
 NO_ID = "hash(NULL::VARCHAR)"  # null has a hash too
 
@@ -39,7 +40,7 @@ class Walk:
         self.wave = 0
         self.latest = dict.fromkeys(KINDS, -1)  # the last wave that brought rows
         self.left = dict.fromkeys(KINDS, -1)  # the last wave from which the walk went on
-        self.whole: dict[str, int] = {}  # kinds of which every row is reached, and how many
+        self.whole: dict[str, int] = {}  # kinds of which every row is reached, and how many ids
         self.looked = dict.fromkeys(KINDS, -1)  # the last wave after which that was looked at
         for kind in KINDS:
             type_ = "UBIGINT" if kind in MANY else "VARCHAR"
@@ -60,10 +61,17 @@ class Walk:
             return f"{column} IS NOT NULL"
         return f"{key(kind, column)} IN (SELECT key FROM {self.table(kind)})"
 
+    def is_start(self, kind: str, column: str) -> str:
+        """The SQL condition that a column holds an id the walk started from."""
+        return f"{key(kind, column)} IN (SELECT key FROM {self.table(kind)} WHERE wave = 0)"
+
     def count(self, kind: str) -> int:
         """How many ids of a kind the walk reached, the starts among them."""
         if kind in self.whole:
             return self.whole[kind]
+        return self._distinct(kind)
+
+    def _distinct(self, kind: str) -> int:
         return self._number(f"SELECT count(DISTINCT key) FROM {self.table(kind)}")
 
     def _number(self, sql: str) -> int:
@@ -169,4 +177,4 @@ class Walk:
         reached = f"{sums} (SELECT {distinct} key FROM {self.table(kind)})"
         home = f"{sums} (SELECT hash({column}) AS key FROM {table})"
         if self.con.execute(reached).fetchall() == self.con.execute(home).fetchall():
-            self.whole[kind] = size
+            self.whole[kind] = self._distinct(kind) if kind in REPEATED else size

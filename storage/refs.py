@@ -67,6 +67,8 @@ def rollback(ledger: Ledger, name: str, author: str) -> tuple[str, str]:
     Raises InputError where there is no ref of that name, or nothing before.
     """
     _check_name(ledger, name)
+    if not ledger.exists:
+        raise _no_ref(name)
     with ledger.transaction() as con:
         moves = rows(con, "SELECT * FROM ref_moves WHERE name = ? ORDER BY number", [name])
         if not moves:

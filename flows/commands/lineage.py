@@ -8,6 +8,7 @@ import typer
 
 from flows.commands.options import JsonOption, ledger, out, print_json, print_lines
 from flows.lineage_text import lineage_lines, mermaid
+from storage.errors import InputError
 from storage.ledger import Connection
 from storage.lineage import boxes, opened, summary, traced
 from storage.lineage_edges import Direction
@@ -26,19 +27,21 @@ def why(
     as_json: JsonOption = False,
 ) -> None:
     """Everything a row or checkpoint was made from; of a row its whole story, and why it is new."""
-    from flows.why import story
-    from flows.why_text import story_lines
+    from flows.why import retrained, story
+    from flows.why_text import retrained_lines, story_lines
 
+    _check(as_chart, all_, as_json)
     if as_chart:
         _print_chart(id, "up")
         return
     with opened(ledger(), id) as (con, ids):
         found = _lineage(con, ids, "up", as_json, all_)
-        told = story(con, ids[0])
+        told, causes = story(con, ids[0]), retrained(con, ids[0])
     if as_json:
-        print_json(found | ({"story": told} if told else {}))
+        print_json(found | ({"story": told} if told else {}) | ({"why": causes} if causes else {}))
         return
     print_lines(lineage_lines(found, "up"))
+    print_lines(retrained_lines(causes))
     for line in story_lines(told) if told else ():
         out.print(line, markup=False, highlight=False)
 
@@ -50,6 +53,7 @@ def impact(
     as_json: JsonOption = False,
 ) -> None:
     """Every row and checkpoint that something reached."""
+    _check(as_chart, all_, as_json)
     if as_chart:
         _print_chart(id, "down")
         return
@@ -59,6 +63,13 @@ def impact(
         print_json(found)
     else:
         print_lines(lineage_lines(found, "down"))
+
+
+def _check(as_chart: bool, is_all: bool, as_json: bool) -> None:
+    if as_json and as_chart:
+        raise InputError("--json --mermaid", "standard output takes one of them", "drop one")
+    if is_all and not as_json:
+        raise InputError("--all", "it adds rows to --json only", "add --json, or drop it")
 
 
 def _lineage(

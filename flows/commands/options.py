@@ -9,13 +9,14 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from flows.compare.text import escaped
 from flows.steps import STEPS, Step
 from storage.errors import InputError
 from storage.ledger import Ledger
 from storage.workspace import Workspace
 
-out = Console(soft_wrap=True)
-err = Console(stderr=True)
+out = Console(soft_wrap=True, emoji=False)
+err = Console(stderr=True, emoji=False)
 
 RecipeOption = Annotated[str, typer.Option("--recipe", help="A recipe's name or a .yaml file.")]
 SetOption = Annotated[
@@ -28,7 +29,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on sta
 
 
 def print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=1, default=str))
+    print(escaped(json.dumps(value, ensure_ascii=False, indent=1, default=str)))
 
 
 def print_lines(lines: Iterable[str]) -> None:

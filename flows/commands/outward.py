@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from flows.commands.options import JsonOption, err, ledger, out, print_json
+from flows.commands.options import JsonOption, err, ledger, print_json, print_lines
+from flows.compare.text import visible
 from storage.workspace import Workspace
 
 
@@ -24,7 +25,7 @@ def export(
     if as_json:
         print_json(result)
     else:
-        out.print(f"{result['rows']} rows, {result['held_out']} held out: {to}", highlight=False)
+        print_lines([f"{result['rows']} rows, {result['held_out']} held out: {visible(str(to))}"])
 
 
 def serve(

@@ -17,6 +17,7 @@ from storage import refs
 from storage.ids import kind_of
 from storage.ledger import Row
 
+TIMEOUT_S = 10.0
 NameArgument = Annotated[str, typer.Argument(help="champion, constitution, env/production, …")]
 
 
@@ -53,7 +54,7 @@ def set_ref(
     as_json: JsonOption = False,
 ) -> None:
     """Point a ref to a checkpoint, a constitution or another row. `latest/…` is moved by runs."""
-    if name == "constitution" and kind_of(target) is None:
+    if name == "constitution":
         target = _recorded(target)
     was, is_now = refs.set_ref(ledger(), name, target, _author(), note)
     _print_move(name, was, is_now, as_json)
@@ -66,14 +67,20 @@ def rollback(name: NameArgument, as_json: JsonOption = False) -> None:
 
 
 def _recorded(target: str) -> str:
-    """The id of a constitution's file or packaged name, kept in the ledger; of a ref, as it is."""
-    from constitution.load import load, resolve
+    """The id of a constitution's file or packaged name, kept in the ledger; of a ref or id itself.
+
+    Raises ConstitutionError where it is none of these.
+    """
+    from constitution.load import load, meant_file, resolve
     from flows.constitutions import keep_constitution
 
     known = ledger()
     if known.query("SELECT 1 FROM refs WHERE name = ?", [target.split("~")[0]]):
         return target
-    path = resolve(target)
+    path = meant_file(target)
+    if path is None and kind_of(target):
+        return target
+    path = path or resolve(target)
     return keep_constitution(known, load(path), path)
 
 
@@ -112,8 +119,16 @@ def _author() -> str:
 
 def _git(key: str) -> str:
     try:
-        done = subprocess.run(["git", "config", key], capture_output=True, text=True, check=False)
-    except OSError:
+        done = subprocess.run(
+            ["git", "config", key],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()
 

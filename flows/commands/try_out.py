@@ -15,6 +15,7 @@ from flows.commands.options import (
     print_json,
     print_lines,
 )
+from storage.errors import SolonError
 
 SlugArgument = Annotated[str, typer.Argument(help="A principle's slug.")]
 
@@ -35,8 +36,8 @@ def preview(
     overrides = recipes.parse_overrides(set_ or [])
     inputs, workspace, ledger = inputs_of(recipe, overrides)
     chosen = choose(inputs, slug, count)
-    rows = compare(inputs, ledger, chosen, slug)
-    if len(rows) == sum(len(prompts) for prompts in chosen.values()):
+    rows, is_whole = compare(inputs, ledger, chosen, slug)
+    if is_whole:
         result = to_json(slug, rows, 0)
     else:
         parameters = {"slug": slug, "recipe": recipe, "count": count, "overrides": overrides}
@@ -58,12 +59,15 @@ def ablate(
     """What a principle bought: train without the rows it had a hand in, and compare."""
     from flows import recipe as recipes
     from flows.ablation import left_out_line
+    from flows.plan import Planner
     from flows.preview_text import ablation_table
     from flows.running import inputs_of, run_flow
 
     overrides = recipes.parse_overrides(set_ or [])
-    inputs, workspace, _ = inputs_of(recipe, overrides)
+    inputs, workspace, ledger = inputs_of(recipe, overrides)
     inputs.constitution.principle(slug)  # raises where there is none
+    if not Planner(inputs, workspace, ledger).make("ppo").is_made:
+        raise SolonError("ablate compares with a whole run of this recipe: solon run first")
     parameters = {"slug": slug, "recipe": recipe, "overrides": overrides}
     result = run_flow("ablate", parameters, workspace, err)
     if as_json:

@@ -11,7 +11,9 @@ from constitution.lint import lint as lint_constitution
 from constitution.load import load, resolve
 from constitution.schema import Constitution, Principle
 from flows.commands.options import JsonOption, err, out, print_json, print_lines
+from flows.compare.text import one_line, visible
 
+LINE_CHARS = 2000
 FileArgument = Annotated[str, typer.Argument(help="A name in constitution/ or a file.")]
 PromptsOption = Annotated[
     str, typer.Option("--prompts", help="The prompts whose categories count: a file, or default.")
@@ -30,7 +32,7 @@ def lint(
     if as_json:
         print_json({"findings": [vars(f) for f in findings]})
     else:
-        lines = [str(finding) for finding in findings]
+        lines = [visible(str(finding)) for finding in findings]
         print_lines(lines or ["nothing to mend"])
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(2)
@@ -54,13 +56,13 @@ def show_constitution(
         print_json(asdict(constitution))
         return
     out.print(
-        f"{constitution.name} {constitution.version}".strip(),
+        one_line(f"{constitution.name} {constitution.version}", LINE_CHARS),
         style="bold",
         markup=False,
         highlight=False,
     )
-    print_lines(_policy(constitution))
-    print_lines(_described(principle) for principle in constitution.principles)
+    lines = [*_policy(constitution), *(_described(p) for p in constitution.principles)]
+    print_lines(one_line(line, LINE_CHARS) for line in lines)
 
 
 def _policy(constitution: Constitution) -> list[str]:

@@ -68,7 +68,8 @@ class ConstitutionDiff:
 class Use:
     """What a principle did in a snapshot.
 
-    no_change_rate: revisions that said the same as the draft, of all in [0, 1]; edit_distance:
+    no_change_rate: revisions that said the same as the draft (of an SFT snapshot: as the response
+    of their round), of all in [0, 1]; edit_distance:
     Levenshtein from response to revision over the longer one's length, both in bytes, mean of
     `sampled` rows; words and characters: mean length of the better response.
     """

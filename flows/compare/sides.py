@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
-from constitution.errors import ConstitutionError
-from constitution.load import load
-from constitution.load import resolve as resolve_constitution
-from constitution.schema import Constitution, Example, Principle
+from constitution.load import from_body, load, meant_file
+from constitution.schema import Constitution
 from flows.compare.report import Side
 from storage.errors import InputError
 from storage.ids import kind_of
@@ -34,7 +30,7 @@ class Named:
 
 def resolve(ledger: Ledger, name: str) -> Named:
     """A file or packaged name first, then the ledger. InputError, ConstitutionError for a file."""
-    path = _file(name)
+    path = meant_file(name)
     if path is not None:
         content = load(path)
         return Named(_side(name, constitution_id(content), content), content)
@@ -58,7 +54,7 @@ def kept_constitution(ledger: Ledger, name: str, row_id: str) -> tuple[Side, Con
     )
     if not found:
         raise InputError(row_id, "the ledger has no constitution of this id", FIX)
-    content = _from_body(json.loads(found[0]["body"]))
+    content = from_body(json.loads(found[0]["body"]))
     return _side(name, row_id, content, found[0]), content
 
 
@@ -69,15 +65,6 @@ def snapshot_side(ledger: Ledger, name: str, row_id: str) -> Side:
     row = found[0]
     label = f"{row['kind']}, {row['row_count']} rows to train on, {row['held_out_count']} held out"
     return Side(name, "snapshot", row_id, label)
-
-
-def _file(name: str) -> Path | None:
-    try:
-        path = resolve_constitution(name)
-        is_file = path.suffix in (".yaml", ".yml") or path.is_file()
-    except (ConstitutionError, OSError):
-        return None
-    return path if is_file else None
 
 
 def _in_ledger(ledger: Ledger, name: str) -> str:
@@ -92,22 +79,3 @@ def _side(name: str, row_id: str, content: Constitution, row: Row | None = None)
     if row and row["git_commit"]:
         parts.append(f"commit {row['git_commit'][:12]} by {row['git_author']}")
     return Side(name, "constitution", row_id, ", ".join(parts))
-
-
-def _from_body(body: dict[str, Any]) -> Constitution:
-    """The constitution of a ledger row; fields it was written without have their defaults."""
-    principles = tuple(Principle(**_known(Principle, part)) for part in body["principles"])
-    examples = tuple(Example(**_known(Example, part)) for part in body.get("examples", ()))
-    whole = _known(Constitution, body)
-    return Constitution(**{**whole, "principles": principles, "examples": examples})
-
-
-def _known(
-    kind: type[Principle] | type[Example] | type[Constitution], values: dict[str, Any]
-) -> dict[str, Any]:
-    names = {field.name for field in fields(kind)}
-    return {name: _frozen(value) for name, value in values.items() if name in names}
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(part) for part in value) if isinstance(value, list) else value

@@ -55,7 +55,7 @@ FLIPS = """
     JOIN diff_rows a ON a.prompt_id = p.prompt_id AND a.side = 'a'
     JOIN diff_rows b ON b.prompt_id = p.prompt_id AND b.side = 'b'
     JOIN diff_texts x ON x.row_id = a.row_id JOIN diff_texts y ON y.row_id = b.row_id
-    WHERE p.state = 'changed' AND x.better = y.worse"""
+    WHERE p.state = 'changed' AND x.better = y.worse AND x.worse = y.better"""
 
 LENGTHS = """
     WITH lengths AS (
@@ -65,26 +65,44 @@ LENGTHS = """
         FROM diff_texts WHERE row_id IN (SELECT row_id FROM diff_owners))
     SELECT side, slug, count(*) AS rows, avg(words) AS words, avg(characters) AS characters
     FROM diff_owners JOIN lengths USING (row_id) GROUP BY side, slug"""
-UNCHANGED = """
-    SELECT s.side, p.slug, count(*) AS unchanged
-    FROM diff_sides s
-    JOIN exclusions x ON x.run_id = s.run_id AND x.step = 'pairs' AND x.reason = 'unchanged'
-    JOIN revisions v ON v.revision_id = x.row_id JOIN principles p USING (principle_id)
-    GROUP BY s.side, p.slug"""
 # From which text to which: a pair holds the draft; an SFT example's response is asked for by id,
 # and of a completion's rows the one that ended by itself is meant, else the longest.
-EDITED = {
-    "preferences": "SELECT s.*, t.worse AS before, t.better AS after"
-    " FROM sampled s JOIN diff_texts t USING (row_id)",
-    "sft": """
+REWRITES = """
         SELECT s.*, c.text AS before, t.better AS after
-        FROM sampled s JOIN diff_texts t USING (row_id) JOIN revisions v USING (revision_id)
+        FROM {rows} s JOIN diff_texts t USING (row_id) JOIN revisions v USING (revision_id)
         JOIN (SELECT completion_id,
                      arg_max(text, CASE cut_at WHEN 0 THEN 2147483647 ELSE cut_at END) AS text
               FROM completions WHERE completion_id IN (
                   SELECT response_completion_id FROM revisions
-                  WHERE revision_id IN (SELECT revision_id FROM sampled))
-              GROUP BY completion_id) c ON c.completion_id = v.response_completion_id""",
+                  WHERE revision_id IN (SELECT revision_id FROM {rows}))
+              GROUP BY completion_id) c ON c.completion_id = v.response_completion_id"""
+EDITED = {
+    "preferences": "SELECT s.*, t.worse AS before, t.better AS after"
+    " FROM sampled s JOIN diff_texts t USING (row_id)",
+    "sft": REWRITES.format(rows="sampled"),
+}
+# Revisions without effect. They make no pair: a run that was to leave a principle out notes those
+# of the whole too, and then which were left out. They do make SFT examples: those are compared by
+# their words as tasks.generation.assemble does, the first word before the others.
+WORD = r"[\p{L}\p{N}_]+"
+UNCHANGED = {
+    "preferences": """
+        SELECT s.side, p.slug, count(*) AS unchanged
+        FROM diff_sides s
+        JOIN exclusions x ON x.run_id = s.run_id AND x.step = 'pairs' AND x.reason = 'unchanged'
+        ANTI JOIN (SELECT run_id, row_id FROM exclusions WHERE reason = 'ablated') o
+             ON o.run_id = x.run_id AND o.row_id = x.row_id
+        JOIN revisions v ON v.revision_id = x.row_id JOIN principles p USING (principle_id)
+        GROUP BY s.side, p.slug""",
+    "sft": f"""
+        WITH rewrites AS ({REWRITES.format(rows="diff_owners")}),
+        alike AS (
+            SELECT * FROM rewrites WHERE lower(regexp_extract(before, '{WORD}'))
+                                       = lower(regexp_extract(after, '{WORD}')))
+        SELECT side, slug, count(*) AS unchanged FROM alike
+        WHERE regexp_extract_all(lower(before), '{WORD}')
+            = regexp_extract_all(lower(after), '{WORD}')
+        GROUP BY side, slug""",
 }
 EDITS = """
     WITH sampled AS (

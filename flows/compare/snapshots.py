@@ -73,7 +73,7 @@ def _prepare(con: Connection, a: Side, b: Side) -> str:
 def _principles(con: Connection, kind: str) -> Iterator[PrincipleUse]:
     """Every principle that either side used or found without effect, by slug."""
     lengths = _by_principle(con, sql.LENGTHS)
-    unchanged = _by_principle(con, sql.UNCHANGED)
+    unchanged = _by_principle(con, sql.UNCHANGED[kind])
     budget = SAMPLE_CELLS // max(len(lengths), 1)
     edits = _by_principle(con, sql.EDITS.format(edited=sql.EDITED[kind]), [SAMPLE_ROWS, budget])
     for slug in sorted({slug for _, slug in (*lengths, *unchanged)}):
@@ -95,7 +95,7 @@ def _use(
     if not length and not unchanged:
         return None
     used, without_effect = length.get("rows", 0), unchanged.get("unchanged", 0)
-    tried = used + without_effect if kind == "preferences" else max(used, without_effect)
+    tried = used + without_effect if kind == "preferences" else used
     return Use(
         rows=used,
         unchanged=without_effect,
@@ -114,5 +114,10 @@ def _text(row: dict[str, Any]) -> TextChange:
         else None
         for side in ("a", "b")
     )
-    is_flip = a is not None and b is not None and b.rejected == a.response
-    return TextChange(row["prompt_id"], row["prompt"] or "", is_flip, a, b)
+    return TextChange(row["prompt_id"], row["prompt"] or "", _is_flip(a, b), a, b)
+
+
+def _is_flip(a: Row | None, b: Row | None) -> bool:
+    if a is None or b is None:
+        return False
+    return (a.response, a.rejected) == (b.rejected, b.response)

@@ -104,9 +104,10 @@ def use_caption(found: SnapshotDiff) -> str:
     sizes = [u.sampled for p in found.principles for u in (p.a, p.b) if u is not None and u.rows]
     low, high = (min(sizes), max(sizes)) if sizes else (0, 0)
     sampled = str(low) if low == high else f"{low} to {high}"
+    before = "draft" if found.rows == "preferences" else "response"
     return (
-        "no change: revisions that said the same as the draft; edit: mean Levenshtein distance"
-        f" from draft to revision, 0 to 1, over the first {sampled} rows of a principle by id;"
+        f"no change: revisions that said the same as the {before}; edit: mean Levenshtein distance"
+        f" from {before} to revision, 0 to 1, over the first {sampled} rows of a principle by id;"
         " words, chars: mean length of the better response"
     )
 

@@ -18,6 +18,7 @@ _SHOWN: dict[int, str] = {
     **{code: REPLACEMENT for code in range(0x2066, 0x206A)},  # isolates
     **{code: REPLACEMENT for code in range(0xD800, 0xE000)},
 }
+_ESCAPES = {code: f"\\u{code:04x}" for code in _SHOWN if code >= 0x7F}
 
 
 def visible(text: str) -> str:
@@ -26,6 +27,11 @@ def visible(text: str) -> str:
     Tabs and newlines stay; every other line break becomes a newline.
     """
     return text.replace("\r\n", "\n").translate(_SHOWN)
+
+
+def escaped(json: str) -> str:
+    """The same JSON with what `visible` would change written as \\uXXXX."""
+    return json.translate(_ESCAPES)
 
 
 def one_line(text: str, limit: int) -> str:

@@ -109,5 +109,5 @@ def in_terminal(pieces: Iterable[Piece], colours: bool | None = None) -> Text:
 
 def has_colours() -> bool:
     """Whether standard output is a terminal that shows colours (NO_COLOR and TERM honoured)."""
-    console = Console()
+    console = Console(emoji=False)
     return console.color_system is not None and not console.no_color

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
+import stat
 from pathlib import Path
 
 from flows.compare.page import GENERATOR, HEAD
@@ -14,6 +15,9 @@ def check_target(path: Path) -> None:
     """Raise InputError unless a page may be written here: a new file, or a page of ours."""
     if not path.parent.is_dir():
         raise InputError(str(path), "its folder is not there", "make the folder first", "--html")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        rule = "its folder may not be written to"
+        raise InputError(str(path), rule, "name a file in another folder", "--html")
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise InputError(str(path), "is no regular file", "name a new file", "--html")
     if path.exists() and not _is_ours(path):
@@ -22,18 +26,22 @@ def check_target(path: Path) -> None:
 
 
 def write_page(path: Path, text: str) -> None:
-    """Write beside the file and rename, so that a reader sees the old page or the new one."""
+    """Write beside the file and rename, so that a reader sees the old page or the new one.
+
+    A page that was there keeps its permissions.
+    """
     check_target(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:50]}.", suffix=".tmp")
+    beside = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}.tmp")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with beside.open("x", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        if path.exists():
+            beside.chmod(stat.S_IMODE(path.stat().st_mode))
+        beside.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         raise
 
 

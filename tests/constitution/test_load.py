@@ -6,6 +6,7 @@ import json
 import os
 import re
 import tempfile
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from constitution.errors import ConstitutionError
-from constitution.load import load, resolve
+from constitution.load import from_body, load, meant_file, resolve
 from constitution.parse import parse
 from constitution.source import MAX_BYTES
 
@@ -277,3 +278,23 @@ def test_a_name_is_the_packaged_file_and_all_else_a_path(
         resolve("mine")
     (tmp_path / "mine").write_text(ONE)
     assert resolve("mine") == Path("mine")
+
+
+def test_a_recorded_version_is_read_whatever_fields_it_has(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(GOOD)
+    whole = load(path)
+    body = json.loads(json.dumps(asdict(whole)))
+    body["later"] = body["principles"][0]["later"] = "a field of a later version"
+    assert from_body(body) == whole
+    del body["examples"], body["version"]
+    assert from_body(body) == replace(whole, examples=(), version="")
+
+
+def test_which_names_are_files(tmp_path: Path) -> None:
+    (tmp_path / "words").touch()
+    assert meant_file("default") == resolve("default")
+    assert meant_file("con_v2.yaml") == Path("con_v2.yaml")
+    assert meant_file(str(tmp_path / "words")) == tmp_path / "words"
+    for name in ("nothing", "con_123", "latest/ppo", "a\0b"):
+        assert meant_file(name) is None

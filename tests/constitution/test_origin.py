@@ -150,3 +150,19 @@ def test_what_a_partial_clone_lacks_is_not_fetched(
         git(tmp_path, "config", setting, value)
     assert origin(file) is None
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_date_that_no_calendar_holds(file: Path, tmp_path: Path) -> None:
+    file.write_text("name: c\n")
+    git(tmp_path, "commit", "-q", "-m", "last", "--", str(file))
+    head, _, message = git(file.parent, "cat-file", "commit", "HEAD").partition("\n\n")
+    lines = [line for line in head.split("\n") if not line.startswith("committer")]
+    lines.append("committer Ada <ada@example.org> not-a-date")
+    command = ["git", "-C", str(tmp_path), "hash-object", "-t", "commit", "-w", "--stdin"]
+    command.append("--literally")
+    odd = "\n".join(lines) + f"\n\n{message}\n"
+    done = subprocess.run(command, input=odd, text=True, capture_output=True, check=True)
+    git(tmp_path, "update-ref", "HEAD", done.stdout.strip())
+    found = origin(file)
+    assert found is not None
+    assert (found.commit, found.committed_at) == (done.stdout.strip(), None)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from flows import cli
@@ -117,9 +118,10 @@ def test_one_line_and_exit_code_2(
     assert contents(home) == before
 
 
-@pytest.mark.parametrize(
-    "command", ["run", "refresh", "train", "evaluate", "plan", "why", "impact", "export", "serve"]
-)
+COMMANDS: list[str] = list(get_command(cli.app).commands)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_and_is_in_the_readme(command: str) -> None:
     result: Any = CliRunner().invoke(cli.app, [command, "--help"])
     assert result.exit_code == 0

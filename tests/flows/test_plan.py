@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from constitution.schema import Constitution
 from flows.plan import Plan, Planner
+from flows.show import plan_lines
 from storage.lineage import trace
 
 from .world import World, most_used, prompts_of, reworded
@@ -197,3 +199,74 @@ def test_the_root_cause_is_named(
     why = world.plan(inputs).why
     assert why[0]["component"] == component
     assert {cause["root"] for cause in why} == {component}
+
+
+def test_a_rewrite_that_may_come_back_equal_is_in_the_bounds_only(tmp_path: Path) -> None:
+    """A comparison is in no request, so behind a new revision every old critique may serve."""
+
+    def edit(constitution: Constitution) -> Constitution:
+        first, *others = reworded(slug, "revision")(constitution).principles
+        compared = [replace(p, comparison=p.comparison + " Again.") for p in (first, *others)]
+        return replace(constitution, principles=tuple(compared))
+
+    world = World(tmp_path / "home", **{"generation.rounds": 2})
+    world.run(world.inputs)
+    slug = most_used(world)
+    rounds = world.plan(world.edit(edit)).steps["critiques"].rounds
+    assert rounds[1]["to_generate"] == [0, prompts_of(world, slug)]
+
+
+def test_a_principle_met_twice_may_be_answered_by_its_first_round(tmp_path: Path) -> None:
+    world = World(tmp_path / "home", **{"generation.rounds": 2})
+
+    def edit(constitution: Constitution) -> Constitution:
+        anyones = [p for p in constitution.principles if not p.applies_to]
+        return replace(constitution, principles=tuple(anyones[:1]), examples=())
+
+    one = world.edit(edit)
+    rounds = world.plan(one).steps["critiques"].rounds
+    assert rounds[1]["to_generate"] == [0, 60]
+
+
+def test_a_stage_that_falls_names_the_principle_behind_its_data(world: World) -> None:
+    before = world.plan(world.inputs).steps["pairs"].id
+    with world.ledger.transaction() as con:
+        con.execute(
+            "INSERT INTO runs (run_id, constitution_id, recipe, settings, state, started_at)"
+            " SELECT 'run_test', constitution_id, 'smoke', '{}', 'completed', now()"
+            " FROM constitutions"
+        )
+    slug = most_used(world)
+    planner = Planner(world.edit(reworded(slug, "revision")), world.workspace, world.ledger)
+    planner._add_why("sft", "dataset", before, "dst_new")
+    planner._add_why("dpo", "parents.sft", "ckp_old", "ckp_new")
+    planner._add_why("ppo", "code.tasks", "a", "b")
+    roots = [cause["root"] for cause in planner.plan.why]
+    assert roots == [f"principle:{slug}", f"principle:{slug}", "code.tasks"]
+
+
+def test_a_system_message_taken_away_is_one_cause(tmp_path: Path) -> None:
+    world = World(tmp_path / "home", **{"generation.system": "Be brief."})
+    world.run(world.inputs)
+    plan = world.plan(world.read(**{"generation.system": ""}))
+    assert [(c["component"], c["is"], c["rows"]) for c in plan.why] == [("system", "(none)", 60)]
+
+
+def test_a_lower_limit_was_not_too_small(world: World) -> None:
+    plan = world.plan(world.read(**{"generation.max_new_tokens.draft": 8}))
+    causes = {(c["component"], c["was"], c["is"]) for c in plan.why if c["step"] == "draft"}
+    assert causes == {("max_new_tokens", was, "8") for was in ("48", "too large")}
+
+
+def test_words_that_a_step_does_not_show_are_not_its_cause(world: World) -> None:
+    edited = world.edit(reworded(most_used(world), "comparison"))
+    fewer = replace(edited.constitution, examples=edited.constitution.examples[1:])
+    plan = world.plan(replace(edited, constitution=fewer))
+    assert {c["component"] for c in plan.why} == {"examples"}
+
+
+def test_no_control_character_of_a_cause_reaches_the_terminal(world: World) -> None:
+    plan = world.plan(world.read(**{"generation.system": "a \x1b[2J \u202eb"}))
+    text = "\n".join(plan_lines(plan))
+    assert "system changed" in text
+    assert not {"\x1b", "\u202e"} & set(text)

@@ -14,10 +14,11 @@ from flows.preview import choose, compare, up_to
 from flows.preview_text import preview_table
 from storage.errors import InputError
 from tasks.generation.memo import complete, look_up
+from tasks.generation.record import record_constitution
 from tasks.generation.scripted import ScriptedEngine
 from tasks.generation.walk import Answer, Level, walk
 
-from .world import World, most_used, reworded
+from .world import World, most_used, prompts_of, reworded
 
 
 @pytest.fixture
@@ -38,6 +39,7 @@ def generate(world: World, inputs: Inputs, slug: str, count: int) -> int:
         made += len(missing)
         return found | complete(world.ledger, ScriptedEngine(), "run_preview", missing)
 
+    record_constitution(world.ledger, inputs.constitution, "test")
     for round, prompts in choose(inputs, slug, count).items():
         walk(up_to(inputs.method, round), prompts, answer)
     return made
@@ -54,11 +56,11 @@ def test_two_calls_a_prompt_and_the_run_makes_the_rest(world: World) -> None:
 
 def test_before_is_what_the_old_words_gave(world: World) -> None:
     slug = most_used(world)
-    old = compare(world.inputs, world.ledger, choose(world.inputs, slug, 3), slug)
+    old, _ = compare(world.inputs, world.ledger, choose(world.inputs, slug, 3), slug)
     assert [row.before for row in old] == [None] * 3
     edited = world.edit(reworded(slug, "revision"))
     generate(world, edited, slug, 3)
-    rows = compare(edited, world.ledger, choose(edited, slug, 3), slug)
+    rows, _ = compare(edited, world.ledger, choose(edited, slug, 3), slug)
     assert [row.before for row in rows] == [row.after for row in old]
     assert all(row.after.revision != row.before.revision for row in rows if row.before)
     assert all(row.after.critique == row.before.critique for row in rows if row.before)
@@ -73,7 +75,7 @@ def test_a_new_principle_is_compared_with_what_it_displaces(world: World) -> Non
 
     edited = world.edit(add)
     generate(world, edited, "quite-new", 2)
-    rows = compare(edited, world.ledger, choose(edited, "quite-new", 2), "quite-new")
+    rows, _ = compare(edited, world.ledger, choose(edited, "quite-new", 2), "quite-new")
     assert len(rows) == 2
     slugs = {p.slug for p in world.inputs.constitution.principles}
     assert all(row.before and row.before.principle in slugs for row in rows)
@@ -102,3 +104,26 @@ def test_text_of_models_cannot_steer_the_terminal() -> None:
     assert "\x1b" not in shown
     assert "\u202e" not in shown
     assert "[bold]" in shown
+
+
+def test_before_are_a_critique_and_a_revision_that_stood_together(world: World) -> None:
+    slug = most_used(world)
+    second = world.edit(reworded(slug, "critique"))
+    generate(world, second, slug, 3)
+    middle, _ = compare(second, world.ledger, choose(second, slug, 3), slug)
+    world.inputs = second
+    third = world.edit(reworded(slug, "revision"))
+    generate(world, third, slug, 3)
+    rows, is_whole = compare(third, world.ledger, choose(third, slug, 3), slug)
+    assert is_whole
+    assert [row.before for row in rows] == [row.after for row in middle]
+
+
+def test_later_rounds_fill_up_what_the_first_lacks(tmp_path: Path) -> None:
+    world = World(tmp_path / "home", **{"generation.rounds": 3})
+    slug = most_used(world)
+    in_first = prompts_of(world, slug)
+    chosen = choose(world.inputs, slug, in_first + 1)
+    assert [len(prompts) for prompts in chosen.values()] == [in_first, 1]
+    ids = [p.prompt_id for prompts in chosen.values() for p in prompts]
+    assert len(set(ids)) == len(ids)

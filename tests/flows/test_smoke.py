@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from constitution.load import load as load_constitution
-from storage.ledger import Ledger
+from storage.ledger import Ledger, point
 
 pytestmark = pytest.mark.slow
 
@@ -187,12 +187,20 @@ def test_preview_makes_a_few_rows_that_the_run_reuses(
 def test_ablate_trains_without_a_principle_and_leaves_what_is_in_use(
     solon: Any, home: Path, first: dict[str, Any]
 ) -> None:
-    slugs = Ledger(home / "ledger.duckdb").query(
+    ledger = Ledger(home / "ledger.duckdb")
+    slugs = ledger.query(
         "SELECT slug FROM revisions JOIN principles USING (principle_id)"
         " JOIN dataset_rows ON row_id = pair_id WHERE dataset_id = ? AND NOT is_held_out",
         [first["snapshots"]["preferences"]],
     )
-    found = solon.json("ablate", slugs[0]["slug"], "--recipe", "smoke")
+    slug, recipe = slugs[0]["slug"], ("--recipe", "smoke")
+    said = solon.run("ablate", slug, *recipe, "--set", "sft.max_steps=7", code=1)[1]
+    assert said.splitlines()[-1].endswith("solon run first")
+    point(ledger, "latest/preferences-rows", "dst_of-another-recipe")
+    found = solon.json("ablate", slug, *recipe)
+    known = {row["name"]: row["target_id"] for row in ledger.query("SELECT * FROM refs")}
+    assert known["latest/preferences-rows"] == "dst_of-another-recipe"
+    assert known[f"ablate/{slug}/preferences-rows"] == found["snapshots"]["without"]["preferences"]
     assert found["left_out"]["pairs"] > 0
     assert found["checkpoints"]["with"] == first["checkpoints"]
     assert not set(found["checkpoints"]["without"].values()) & set(first["checkpoints"].values())

@@ -163,6 +163,80 @@ def test_the_root_is_the_component_that_was_changed(
     assert tell(world.ledger, row)["why"]["root"]["component"] == component
 
 
+def newest_after(world: World, before: Any, step: str) -> str:
+    return newest(
+        world,
+        "SELECT completion_id AS id FROM completions WHERE created_at > ? AND step = ?"
+        " ORDER BY created_at DESC, id LIMIT 1",
+        after=before,
+        step=step,
+    )
+
+
+def latest(world: World) -> Any:
+    return world.ledger.query("SELECT max(created_at) AS t FROM completions")[0]["t"]
+
+
+@pytest.mark.parametrize("step", ["draft", "revision"])
+def test_where_there_was_no_system_message_it_is_no_first_time(world: World, step: str) -> None:
+    before = latest(world)
+    world.run(world.read(**{"generation.system": "Be brief."}))
+    told = tell(world.ledger, newest_after(world, before, step))
+    text = "\n".join(str(line) for line in story_lines(told))
+    assert "because system changed ((none) -> Be brief.)" in text
+    assert "for the first time" not in text
+
+
+def test_a_cut_draft_and_its_longer_rerun_stay_apart(world: World) -> None:
+    cut = "SELECT pair_id AS id FROM pairs JOIN completions c ON completion_id ="
+    cut += " rejected_completion_id WHERE finish_reason = 'length' ORDER BY id LIMIT 1"
+    pair, before = newest(world, cut), latest(world)
+    world.run(world.read(**{"generation.max_new_tokens.draft": 96}))
+    for step in ("critique", "revision"):
+        why = tell(world.ledger, newest_after(world, before, step))["why"]
+        assert (why["root"]["component"], why["root"]["was"]) == ("max_new_tokens", "48")
+    old = tell(world.ledger, pair)
+    assert old["links"][0]["text"] == old["row"]["rejected"]["text"]
+    assert old["links"][0]["cut_at"] == 48
+
+
+@pytest.mark.parametrize(
+    ("field", "step"), [("comparison", "critique"), ("comparison", "revision"),
+                        ("revision", "critique")]
+)  # fmt: skip
+def test_words_that_a_step_does_not_show_are_not_its_cause(
+    world: World, field: str, step: str
+) -> None:
+    slug = most_used(world)
+    inputs = world.read(**{"generation.system": "Be brief."})
+    constitution = world.edit(reworded(slug, field)).constitution
+    world.run(replace(inputs, constitution=constitution))
+    why = tell(world.ledger, revision_of(world, slug, f"{step}_completion_id"))["why"]
+    assert (why["component"], why["root"]["component"]) == ("upstream", "system")
+
+
+def test_a_pair_tells_of_the_revision_it_was_first_made_of(world: World) -> None:
+    """A reworded principle may lead to the same text, and so to the same pair."""
+    slug = most_used(world)
+    sql = "SELECT {} AS id FROM revisions JOIN principles USING (principle_id) WHERE slug = ?"
+    sql += " AND prompt_id = ? AND round = 1 ORDER BY revisions.created_at DESC LIMIT 1"
+    prompt = newest(
+        world,
+        "SELECT prompt_id AS id FROM revisions JOIN principles USING (principle_id)"
+        " WHERE slug = ? AND round = 1 AND pair_id IS NOT NULL ORDER BY id LIMIT 1",
+        slug=slug,
+    )
+    pair = newest(world, sql.format("pair_id"), slug=slug, prompt=prompt)
+    first = tell(world.ledger, pair)
+    world.run(world.edit(reworded(slug, "critique")))
+    later = newest(world, sql.format("revision_id"), slug=slug, prompt=prompt)
+    with world.ledger.transaction() as con:
+        con.execute("UPDATE revisions SET pair_id = ? WHERE revision_id = ?", [pair, later])
+    told = tell(world.ledger, pair)
+    assert told["row"] == first["row"]
+    assert told["links"] == first["links"]
+
+
 def test_no_control_character_reaches_the_terminal(world: World) -> None:
     pair = newest(world, "SELECT pair_id AS id FROM pairs ORDER BY id LIMIT 1")
     bad = "\x1b[31mred\x1b]0;title\x07 \x9b2J \u202eback \x00"

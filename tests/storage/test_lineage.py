@@ -331,3 +331,34 @@ def test_a_chart_draws_many_rows_as_one_box(many: Ledger) -> None:
     assert {"child": "completion", "parent": the("model", "m"), "role": "model"} in drawn["edges"]
     assert {"child": "completion", "parent": "completion", "role": "response"} in drawn["edges"]
     assert {end for e in drawn["edges"] for end in (e["child"], e["parent"])} <= set(drawn["nodes"])
+
+
+def test_a_chart_keeps_the_row_that_was_asked_for(many: Ledger) -> None:
+    with many.transaction() as con:
+        insert(con, "revisions", [others(n) for n in range(9)])
+    draft, box = the("completion", "draft"), "completion"
+    with opened(many, draft) as (con, ids):
+        drawn = boxes(con, ids, "down")
+    assert drawn["nodes"][draft]["label"] == "draft"
+    assert drawn["nodes"][box]["count"] == 13
+    edges = [edge for edge in drawn["edges"] if box in (edge["child"], edge["parent"])]
+    assert {"child": box, "parent": draft, "role": "response"} in edges
+    assert {"child": box, "parent": box, "role": "response"} in edges
+    assert [edge for edge in drawn["edges"] if edge["child"] == draft] == []
+
+
+def others(number: int) -> dict[str, object]:
+    """Another revision of the draft."""
+    return revision(0, "kind", "draft") | {
+        "revision_id": the("revision", f"other {number}"),
+        "revision_completion_id": the("completion", f"more {number}"),
+    }
+
+
+def test_a_completion_with_a_row_a_limit_counts_once(
+    many: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lineage_walk, "WHOLE_FROM", 1)
+    with many.transaction() as con:
+        insert(con, "completions", [completion("draft", None) | {"cut_at": 64}])
+    assert trace(many, the("model", "m"), "down")["counts"]["completion"] == 14

@@ -123,6 +123,12 @@ def test_a_target_may_be_the_start_of_an_id_or_another_ref(ledger: Ledger) -> No
     assert refs.set_ref(ledger, "constitution", CONSTITUTION, "Ada") == (None, CONSTITUTION)
 
 
+def test_a_rollback_without_a_ledger_makes_none(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no ref"):
+        refs.rollback(Ledger(tmp_path / "none" / "ledger.duckdb"), "champion", "Ada")
+    assert not (tmp_path / "none").exists()
+
+
 def test_unknown_refs_are_refused(ledger: Ledger) -> None:
     for ask in (refs.history, refs.target):
         with pytest.raises(InputError, match="no ref"):

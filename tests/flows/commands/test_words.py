@@ -87,3 +87,9 @@ def test_show_tells_policy_weight_categories_and_check(file: str) -> None:
     shown = json.loads(solon("show", file, "--json")[1])
     assert shown["rounds"] == [["kind"], []]
     assert shown["principles"][1]["check"] == ["no_character", "!"]
+
+
+def test_show_obeys_no_direction_character(file: str) -> None:
+    Path(file).write_text(WORDS.replace("[red]Calm", "be\u202etrue\u2066 :100:"))
+    text = solon("show", file)[1]
+    assert "be\ufffdtrue\ufffd :100:" in text

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import stat
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,10 @@ from typer.testing import CliRunner
 from flows.commands import compare as command
 from flows.compare.build import compare
 from flows.compare.markdown import markdown
-from flows.compare.page import page
+from flows.compare.page import GENERATOR, HEAD, page
 from flows.compare.report import Report
 from flows.compare.terminal import show
-from flows.compare.write import write_page
+from flows.compare.write import check_target, write_page
 from storage.errors import InputError
 
 HOSTILE = [
@@ -194,6 +196,27 @@ def test_places_where_no_page_may_go(tmp_path: Path) -> None:
         with pytest.raises(InputError):
             write_page(path, "new")
     assert not (tmp_path / "target.html").exists()
+
+
+def test_a_folder_that_may_not_be_written_to_is_told_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+    with pytest.raises(InputError, match="may not be written to"):
+        check_target(tmp_path / "x.html")
+
+
+def test_a_page_has_the_permissions_a_file_of_the_users_has(tmp_path: Path) -> None:
+    path, before = tmp_path / "x.html", os.umask(0o077)
+    try:
+        write_page(path, GENERATOR)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.write_text(HEAD + GENERATOR)
+    path.chmod(0o640)
+    write_page(path, "new")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
 def test_our_page_is_written_anew_and_nothing_beside_it(book: Any, tmp_path: Path) -> None:

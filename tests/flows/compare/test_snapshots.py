@@ -10,6 +10,7 @@ from flows.compare import snapshots
 from flows.compare.build import compare
 from flows.compare.tables import left_out_line
 from storage.errors import InputError
+from storage.ledger import now
 
 
 def of(book: Any, a: str, b: str, limit: int = 50) -> Any:
@@ -32,6 +33,25 @@ def test_a_flip_is_chosen_before_and_rejected_after(book: Any) -> None:
     found = of(book, a, b).snapshots[0]
     assert found.flips == 1
     assert {t.prompt: t.is_flip for t in found.texts} == {"p1": True, "p2": False}
+
+
+def test_half_a_flip_is_none_whichever_comes_first(book: Any) -> None:
+    a = book.preferences([book.made("p1", "bad", "good")])
+    b = book.preferences([book.made("p1", "good", "best")])
+    for sides in ((a, b), (b, a)):
+        found = of(book, *sides).snapshots[0]
+        assert (found.flips, [t.is_flip for t in found.texts]) == (0, [False])
+
+
+def test_what_a_run_left_out_by_ablation_was_not_unchanged(book: Any) -> None:
+    gone = book.made("p2", "same", "same", slug="be-kind")
+    a = book.preferences([book.made("p1", "d", "r")], unchanged=[gone])
+    b = book.preferences([book.made("p1", "d", "s")])
+    whole = of(book, a, b).snapshots[0].principles
+    assert [use.slug for use in whole] == ["be-brief", "be-kind"]
+    with book.ledger.transaction() as con:
+        con.execute("INSERT INTO exclusions SELECT * REPLACE ('ablated' AS reason) FROM exclusions")
+    assert [use.slug for use in of(book, a, b).snapshots[0].principles] == ["be-brief"]
 
 
 def test_what_each_principle_did(book: Any) -> None:
@@ -133,8 +153,18 @@ def test_sft_rows_are_compared_by_their_response(book: Any) -> None:
     assert found.principles[0].a.edit_distance == pytest.approx(1.0)
 
 
+def test_sft_rows_say_how_many_say_the_same_as_the_response(book: Any) -> None:
+    """Whatever the last round's revision is to the draft, of which pairs are made."""
+    run = book.run("run_1")
+    a, b = (_sft(book, run, name, text) for name, text in (("dst_a", "one"), ("dst_b", "XYZ!")))
+    left_out = {"run_id": run, "row_id": "rev_one", "step": "pairs", "reason": "unchanged"}
+    book.insert("exclusions", [left_out | {"created_at": now()}])
+    use = of(book, a, b).snapshots[0].principles[0]
+    assert (use.a.unchanged, use.a.no_change_rate) == (0, 0.0)
+    assert (use.b.unchanged, use.b.no_change_rate) == (1, 1.0)
+
+
 def _sft(book: Any, run: str, name: str, text: str) -> str:
-    from storage.ledger import now
     from tasks.generation.calls import principle_id
 
     at = {"created_at": now()}
