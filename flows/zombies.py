@@ -62,7 +62,8 @@ def _flow_runs(seen: Examination, client: SyncPrefectClient) -> None:
     open_ = _open(client)
     for row in _runs_of(Ledger(seen.workspace.ledger), list(open_)):
         flow_run_id = row["flow_run_id"]
-        if is_alive(row["pid"], row["started_at"]):
+        is_between = row["state"] == "completed"  # resumed by another process, or about to go on
+        if is_between or is_alive(row["pid"], row["started_at"]):
             continue
         detail = f"is {open_[flow_run_id]} in Prefect, but its process {row['pid']} is gone"
         if seen.found("flow run", flow_run_id, detail, "set to Crashed"):
@@ -92,7 +93,7 @@ def _open(client: SyncPrefectClient) -> dict[str, str]:
 def _runs_of(ledger: Ledger, flow_run_ids: list[str]) -> list[Row]:
     """This machine's last run in the ledger of each of these flow runs."""
     return ledger.query(
-        "SELECT r.flow_run_id, r.pid, r.started_at FROM runs r"
+        "SELECT r.flow_run_id, r.pid, r.started_at, r.state FROM runs r"
         " JOIN wanted USING (flow_run_id) WHERE r.host = ?"
         " QUALIFY row_number() OVER (PARTITION BY r.flow_run_id ORDER BY r.started_at DESC) = 1",
         [platform.node()],
