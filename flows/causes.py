@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-
 from constitution.render import SPEAKERS, critique_message, revision_message
 from constitution.schema import Principle
-from storage.ledger import Ledger, Row, rows
+from storage.ledger import Columns, Ledger, Row
 from tasks.generation.calls import Call
 
 # The latest completion in the same place: same step and round of the same prompt.
@@ -21,7 +19,7 @@ LATEST = """
            c.few_shot_id, c.temperature, c.top_p, p.slug, p.critique, p.revision
     FROM wanted w
     JOIN completions c ON c.prompt_id = w.prompt_id AND c.step = w.step
-        AND c.round IS NOT DISTINCT FROM w.round
+        AND c.round IS NOT DISTINCT FROM w.round::INTEGER
     LEFT JOIN principles p ON p.principle_id = c.principle_id
     QUALIFY row_number() OVER (PARTITION BY w.position ORDER BY c.created_at DESC) = 1
 """
@@ -130,20 +128,13 @@ def causes(
 
 
 def _latest(ledger: Ledger, calls: Sequence[Call]) -> dict[int, Asked]:
-    if not ledger.exists:
-        return {}
-    wanted = pa.table(
-        {
-            "position": list(range(len(calls))),
-            "prompt_id": [call.prompt_id for call in calls],
-            "step": [call.step for call in calls],
-            "round": pa.array([call.round for call in calls], pa.int32()),
-        }
-    )
-    with ledger.transaction() as con:
-        con.register("wanted", wanted)
-        found = rows(con, LATEST)
-        con.unregister("wanted")
+    wanted: Columns = {
+        "position": list(range(len(calls))),
+        "prompt_id": [call.prompt_id for call in calls],
+        "step": [call.step for call in calls],
+        "round": [call.round for call in calls],
+    }
+    found = ledger.query(LATEST, wanted=wanted)
     return {row.pop("position"): _before(row) for row in found}
 
 

@@ -68,7 +68,7 @@ def short(value: Any) -> str:
 
 
 def run_table(result: dict[str, Any]) -> Table:
-    table = Table(title=f"run {result['run_id']}", title_justify="left")
+    table = Table(title=result["run_id"] or "no run", title_justify="left")
     for name in ("step", "reused", "generated", "left out", "trained", "seconds", "id"):
         table.add_column(name, justify="left" if name in ("step", "id") else "right", no_wrap=True)
     for step in result["steps"]:

@@ -13,13 +13,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
-import pyarrow as pa
 
 from storage.errors import SolonError
 from storage.lock import file_lock
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 CONFIG: dict[str, Any] = {
     "autoinstall_known_extensions": "false",
@@ -197,10 +199,14 @@ def fill(con: Connection, table: str, key: str, names: Sequence[str], columns: C
 
 
 def _table(columns: Columns) -> pa.Table:
+    import pyarrow as pa  # here: 0.2 s that a command which only reads does not need
+
     return pa.table({name: _array(values) for name, values in columns.items()})
 
 
 def _array(values: list[Any]) -> pa.Array:
+    import pyarrow as pa
+
     first = next((value for value in values if value is not None), None)
     if first is None:
         return pa.nulls(len(values), pa.string())

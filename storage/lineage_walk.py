@@ -12,7 +12,8 @@ from storage.ledger import Connection
 from storage.lineage_edges import EDGES, HOMES, KINDS, MANY, Direction, table_kind
 
 WHOLE_FROM = 10_000  # a smaller set is not worth the look whether it is all of its kind
-REPEATED = frozenset({"completion"})  # kinds of which one id may have several rows
+# Kinds of which one id may have several rows, and which rows all but one of them are among.
+REPEATED = {"completion": "cut_at <> 0"}
 FEW_ROWS = 500  # so many are read one by one
 NO_ID = "hash(NULL::VARCHAR)"  # null has a hash too
 
@@ -177,4 +178,14 @@ class Walk:
         reached = f"{sums} (SELECT {distinct} key FROM {self.table(kind)})"
         home = f"{sums} (SELECT hash({column}) AS key FROM {table})"
         if self.con.execute(reached).fetchall() == self.con.execute(home).fetchall():
-            self.whole[kind] = self._distinct(kind) if kind in REPEATED else size
+            self.whole[kind] = size - self._repeats(kind)
+
+    def _repeats(self, kind: str) -> int:
+        """How many rows of a kind's table share their id with an earlier one."""
+        if kind not in REPEATED:
+            return 0
+        table, column = HOMES[kind]
+        some = f"SELECT {column} FROM {table} WHERE {REPEATED[kind]}"
+        return self._number(
+            f"SELECT count(*) - count(DISTINCT {column}) FROM {table} WHERE {column} IN ({some})"
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import getpass
 import subprocess
 from collections.abc import Iterable
 from typing import Annotated, Any
@@ -114,7 +114,14 @@ def _author() -> str:
     said = [_git(f"user.{field}") for field in ("name", "email")]
     if said[0]:
         return f"{said[0]} <{said[1]}>" if said[1] else said[0]
-    return said[1] or os.environ.get("USER", "")
+    return said[1] or _user()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a process whose user has no name
+        return ""
 
 
 def _git(key: str) -> str:

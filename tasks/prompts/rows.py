@@ -19,6 +19,7 @@ Multi-turn prompts are kept whole; what the assistant says after the last user t
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -39,6 +40,7 @@ ROLES = {
 TURN_COLUMNS = ("messages", "conversations")
 TEXT_COLUMNS = ("instruction", "question", "input")
 COLUMNS = (*TURN_COLUMNS, "prompt", "chosen", *TEXT_COLUMNS, "turns", "text")
+SURROGATE = re.compile("[\ud800-\udfff]")
 READ_COLUMNS = frozenset({*COLUMNS, "context", "instances", "category"})
 
 Turn = dict[str, str]
@@ -214,7 +216,7 @@ def _clean(text: str) -> str:
 
 
 def _check_characters(text: str) -> None:
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if SURROGATE.search(text):
         raise RowError("not_utf8", "bytes that are not UTF-8, or half of a surrogate pair")
     if "\0" in text:
         raise RowError("malformed", "a NUL character")
