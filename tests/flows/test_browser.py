@@ -183,7 +183,7 @@ def test_a_training_run_is_cancelled(ui: Ui, served: Served, file: Path) -> None
     run = ui.submit()
     until(lambda: torch_workers(served.solon.home), 120, "training")
     ui.choose("Cancel")
-    ui.page.get_by_role("button", name="Cancel Run").click()
+    ui.page.get_by_role("button", name="Cancel Flow Run").click()
     until(lambda: not torch_workers(served.solon.home), 15, "the child's end")
     ui.wait_for("Cancelled", 30)
     assert served.state(run) == "CANCELLED"
