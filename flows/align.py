@@ -7,7 +7,6 @@ prompts -> drafts -> (critique -> revision) x rounds -> pairs -+-> SFT -+-> DPO 
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,18 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
-from prefect.artifacts import (
-    create_image_artifact,
-    create_markdown_artifact,
-    create_table_artifact,
-)
 from prefect.runtime import flow_run
 
+from flows.approval import ask_above_budget
 from flows.data import existing_rows, make_rows
 from flows.inputs import count_exclusions
 from flows.measure import evaluate_checkpoints
 from flows.measure import report as write_report
-from flows.recipe import load
+from flows.publish import publish_run
+from flows.recipe import Overrides, load
 from flows.runs import open_session
 from flows.session import Session
 from flows.steps import STAGES, STEPS, Stage, Step, at_most, step_after
@@ -37,35 +33,41 @@ from tasks.generation.snapshots import Rows
 
 @flow(name="align", flow_run_name="align {recipe}")
 def align(
-    recipe: str = "demo", overrides: dict[str, Any] | None = None, until: Step | None = None
+    recipe: str = "demo", overrides: Overrides = None, until: Step | None = None
 ) -> dict[str, Any]:
     """The whole method: generate what is missing, train what that reaches, measure, report.
 
     Args:
         recipe: A recipe's name (demo, smoke) or the path of a .yaml file.
-        overrides: Single values of the recipe by key path, as {"prompts.limit": 64}.
+        overrides: Single values of the recipe, as prompts.limit=64.
         until: The step to stop after; empty for all.
     """
+    refused = ask_above_budget(recipe, overrides, until)
+    if refused is not None:
+        return refused  # type: ignore[no-any-return]
     with session_of(recipe, overrides, until) as session:
-        rows = make_rows(session, until)
-        if rows is None:
-            return _result(session)
-        checkpoints = stages(session, rows, until, train_stage)
-        evaluation = None
-        if at_most("evaluate", until):
-            evaluation = evaluate_checkpoints(session, checkpoints)
-        return _result(
-            session, rows, checkpoints, write_report(session, rows, checkpoints, evaluation)
-        )
+        return method(session, until)
+
+
+def method(session: Session, until: Step | None = None) -> dict[str, Any]:
+    """The method itself, one call an arrow; returns the run in short."""
+    rows = make_rows(session, until)
+    if rows is None:
+        return _result(session)
+    checkpoints = stages(session, rows, until, train_stage)
+    evaluation = None
+    if at_most("evaluate", until):
+        evaluation = evaluate_checkpoints(session, checkpoints)
+    return _result(session, rows, checkpoints, write_report(session, rows, checkpoints, evaluation))
 
 
 @flow(name="refresh", flow_run_name="refresh {recipe}")
-def refresh(recipe: str = "demo", overrides: dict[str, Any] | None = None) -> dict[str, Any]:
+def refresh(recipe: str = "demo", overrides: Overrides = None) -> dict[str, Any]:
     """The data side: drafts, critiques, revisions, pairs. Trains nothing.
 
     Args:
         recipe: A recipe's name (demo, smoke) or the path of a .yaml file.
-        overrides: Single values of the recipe by key path, as {"prompts.limit": 64}.
+        overrides: Single values of the recipe, as prompts.limit=64.
     """
     with session_of(recipe, overrides, "pairs") as session:
         rows = make_rows(session, "pairs")
@@ -74,13 +76,13 @@ def refresh(recipe: str = "demo", overrides: dict[str, Any] | None = None) -> di
 
 @flow(name="train", flow_run_name="train {recipe}")
 def train(
-    recipe: str = "demo", overrides: dict[str, Any] | None = None, until: Stage = "ppo"
+    recipe: str = "demo", overrides: Overrides = None, until: Stage = "ppo"
 ) -> dict[str, Any]:
     """SFT, reward model, DPO and PPO on rows that are there.
 
     Args:
         recipe: A recipe's name (demo, smoke) or the path of a .yaml file.
-        overrides: Single values of the recipe by key path, as {"dpo.beta": 0.2}.
+        overrides: Single values of the recipe, as dpo.beta=0.2.
         until: The stage to stop after.
     """
     with session_of(recipe, overrides, until) as session:
@@ -90,12 +92,12 @@ def train(
 
 
 @flow(name="evaluate", flow_run_name="evaluate {recipe}")
-def evaluate(recipe: str = "demo", overrides: dict[str, Any] | None = None) -> dict[str, Any]:
+def evaluate(recipe: str = "demo", overrides: Overrides = None) -> dict[str, Any]:
     """Measure checkpoints that are there on the held-out prompts.
 
     Args:
         recipe: A recipe's name (demo, smoke) or the path of a .yaml file.
-        overrides: Single values of the recipe by key path, as {"evaluation.prompts": 32}.
+        overrides: Single values of the recipe, as evaluation.prompts=32.
     """
     with session_of(recipe, overrides, "evaluate") as session:
         rows = existing_rows(session)
@@ -107,9 +109,7 @@ def evaluate(recipe: str = "demo", overrides: dict[str, Any] | None = None) -> d
 
 
 @contextmanager
-def session_of(
-    recipe: str, overrides: dict[str, Any] | None, until: Step | None
-) -> Iterator[Session]:
+def session_of(recipe: str, overrides: Overrides, until: Step | None) -> Iterator[Session]:
     """The session of the flow run that calls."""
     run_id = flow_run.get_id()
     with open_session(load(recipe, overrides), until, str(run_id) if run_id else None) as session:
@@ -139,7 +139,7 @@ def _result(
     """The run in short, as `solon run --json` promises it; published as Prefect artifacts."""
     steps = [asdict(session.steps[name]) for name in STEPS if name in session.steps]
     left_out = rows.left_out if rows else Counter[tuple[str, str]]()
-    _publish(steps, report)
+    publish_run(session, steps, checkpoints or {}, report)
     return {
         "run_id": session.run_id,
         "recipe": session.recipe.name,
@@ -153,16 +153,3 @@ def _result(
         "checkpoints": {stage: (checkpoints or {}).get(stage) for stage in STAGES},
         "report": str(report) if report else None,
     }
-
-
-def _publish(steps: list[dict[str, Any]], report: Path | None) -> None:
-    """Show the run's table and report in the UI. Text from models in it is escaped already."""
-    create_table_artifact(
-        table=steps, key="steps", description="What was reused, generated, trained"
-    )
-    if report is None:
-        return
-    create_markdown_artifact(report.read_text(encoding="utf-8"), key="report")
-    for picture in sorted(report.parent.glob("*.png")):
-        content = base64.b64encode(picture.read_bytes()).decode()
-        create_image_artifact(f"data:image/png;base64,{content}", key=picture.stem)

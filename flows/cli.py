@@ -9,7 +9,7 @@ from typing import NoReturn
 import typer
 
 from constitution.errors import ConstitutionError
-from flows.commands import compare, lineage, outward, refs, runs, try_out, words
+from flows.commands import compare, doctor, lineage, outward, refs, runs, try_out, words
 from storage.errors import SolonError
 
 app = typer.Typer(
@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Turn a written constitution into an aligned language model, and keep the two in step.",
 )
-for family in (runs, try_out, lineage, compare, refs, words, outward):
+for family in (runs, try_out, lineage, compare, refs, words, outward, doctor):
     family.register(app)
 
 

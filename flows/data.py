@@ -9,6 +9,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from flows import progress
+from flows.publish import publish_samples
 from flows.session import Session, timed
 from flows.steps import Step, at_most
 from storage.errors import SolonError
@@ -161,7 +162,11 @@ def make_rows(session: Session, until: Step | None = None) -> Rows | None:
         if builder:
             builder.add(walked)
     session.close_engine()
-    return builder.finish() if builder else None
+    if builder is None:
+        return None
+    rows = builder.finish()
+    publish_samples(session, rows)
+    return rows
 
 
 def make_some(session: Session, method: Method, prompts: Sequence[Prompt]) -> None:

@@ -16,10 +16,12 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
 )
 
@@ -100,6 +102,19 @@ class EvaluationSettings(Part):
     samples: int = Field(6, ge=0, description="Prompts shown side by side in the report")
 
 
+class GateSettings(Part):
+    """What a new checkpoint must be, to take the place of the champion (see flows/gate.py)."""
+
+    max_kl: float = Field(20.0, gt=0, description="Mean KL to SFT at most, in nats an answer")
+
+
+class BudgetSettings(Part):
+    """What a run of a deployment may cost by its plan without asking anyone; null for no limit."""
+
+    calls: int | None = Field(None, ge=0, description="Model calls at most")
+    seconds: float | None = Field(None, ge=0, description="Seconds at most; unknown is more")
+
+
 class Recipe(Part):
     """One whole run."""
 
@@ -118,6 +133,8 @@ class Recipe(Part):
     dpo: dict[str, Any] = {}
     ppo: dict[str, Any] = {}
     evaluation: EvaluationSettings = EvaluationSettings()
+    gate: GateSettings = GateSettings()
+    budget: BudgetSettings = BudgetSettings()
 
     @field_validator(*STAGES)
     @classmethod
@@ -187,6 +204,19 @@ def parse_overrides(values: list[str]) -> dict[str, Any]:
         except yaml.YAMLError:
             found[path.strip()] = value
     return found
+
+
+def _as_mapping(value: Any) -> Any:
+    return parse_overrides(value) if isinstance(value, list) else value
+
+
+# Single values of a recipe by key path. Forms have no field for a mapping of any keys: there it is
+# a list of key.path=value, as `--set` takes them.
+Overrides = Annotated[
+    dict[str, Any] | None,
+    BeforeValidator(_as_mapping),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}, "title": "overrides"}),
+]
 
 
 def _override(content: dict[str, Any], path: str, value: Any) -> None:

@@ -12,12 +12,18 @@ from rich.console import Console
 
 from flows import recipe as recipes
 from flows.inputs import Inputs, check_held_out, count_exclusions, read_inputs
+from flows.killed import end_killed_runs
 from flows.plan import Plan, Planner
 from flows.steps import STAGES, Step
 from storage.ledger import Ledger, point
 from storage.workspace import Workspace
 
-MODULES = {"preview": "flows.trials", "ablate": "flows.trials"}
+MODULES = {
+    "preview": "flows.trials",
+    "ablate": "flows.trials",
+    "amend": "flows.amend",
+    "nightly": "flows.nightly",
+}
 
 
 def run_flow(
@@ -56,10 +62,12 @@ def nothing_done(made: Plan, inputs: Inputs, workspace: Workspace) -> dict[str, 
 
     The refs `latest/...` follow it, as they follow every run.
     """
+    ledger = Ledger(workspace.ledger)
+    end_killed_runs(ledger)
     ids = {name: step.id for name, step in made.steps.items()}
     snapshots = {"sft": made.sft_rows_id, "preferences": ids.get("pairs")}
     followed = snapshots | {"prompts": ids.get("pairs") and inputs.prompt_snapshot.dataset_id}
-    _follow(Ledger(workspace.ledger), ids, followed)
+    _follow(ledger, ids, followed)
     report = workspace.reports / (ids.get("evaluate") or "") / "report.md"
     names = ("step", "reused", "excluded", "id")
     steps = [

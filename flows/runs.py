@@ -12,6 +12,7 @@ from functools import partial
 
 from flows.constitutions import keep_constitution
 from flows.inputs import Inputs, check_held_out, find_checkpoint, read_inputs
+from flows.killed import end_killed_runs
 from flows.recipe import Recipe
 from flows.session import Session, prepare_model
 from flows.steps import Step
@@ -36,6 +37,7 @@ def open_session(recipe: Recipe, until: Step | None, flow_run_id: str | None) ->
         prepare_model(recipe.model, workspace, partial(find_checkpoint, ledger, workspace))
         inputs = read_inputs(recipe, workspace, ledger)
     check_held_out(inputs, until)
+    end_killed_runs(ledger)
     _record_inputs(ledger, inputs, run_id, until, flow_run_id)
     session = Session(inputs, workspace, ledger, run_id)
     try:

@@ -1,32 +1,42 @@
 """The Prefect server of a workspace: on loopback, with a login, and dead when its parent is.
 
-A run needs no server that someone started: it starts one for itself on a free port, over the same
-database, so that the run appears in the workspace's UI later. `PREFECT_API_URL` in the environment
-names a server to use instead.
+A run needs no server that someone started. It uses that of `solon serve` where one runs in its
+workspace; else it starts one for itself on a free port, over the same database, so that the run
+appears in the workspace's UI later. `PREFECT_API_URL` in the environment names a server to use
+instead.
 """
 
 from __future__ import annotations
 
+import base64
+import http.client
 import importlib
+import json
 import os
 import secrets
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
+from flows.keeper import kept_up
 from storage.errors import SolonError
+from storage.lock import file_lock
 from storage.workspace import Workspace
 from tasks.worker import die_with_parent
 
 HOST = "127.0.0.1"
 START_WAIT_S = 120.0
 DRAIN_WAIT_S = 10.0
+STOP_WAIT_S = 8.0
+HEARTBEAT_S = 30  # of a flow run, the shortest there is; flows/automations.py counts on it
+POOL = "solon"
+TAG = "solon"  # on every flow run, so that automations on a shared server touch no others
 LEASES = "prefect.server.concurrency.lease_storage.filesystem"
 # Loops a server needs only while it schedules; a run's own server goes without them.
 SCHEDULING = ("SCHEDULER", "LATE_RUNS", "CANCELLATION_CLEANUP", "PAUSE_EXPIRATIONS", "FOREMAN")
@@ -57,11 +67,13 @@ def environment(workspace: Workspace, port: int, is_scheduling: bool) -> dict[st
         "PREFECT_HOME": str(workspace.prefect),
         "PREFECT_API_URL": f"{url}/api",
         "PREFECT_API_AUTH_STRING": secret,
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_API_AUTH_STRING": secret,
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": url,
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES,
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
         "PREFECT_SERVER_UI_API_URL": f"{url}/api",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     }
@@ -80,37 +92,96 @@ def free_port() -> int:
 def running(workspace: Workspace, port: int | None = None) -> Iterator[str]:
     """A server for the time of the block; yields the address of its API.
 
-    Without `port`: the server that `PREFECT_API_URL` names where it is set, else one of its own.
+    Without `port`: the server that `PREFECT_API_URL` names where it is set, else that of the
+    workspace's `solon serve` where it runs, else one of its own.
     """
     given = os.environ.get("PREFECT_API_URL")
     if given and port is None:
+        os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", str(HEARTBEAT_S))
         _greet(given)
-        try:
+        with _tagged_runs():
             yield given
-        finally:
-            _send_what_is_left()
         return
-    chosen = port or free_port()
-    settings = environment(workspace, chosen, is_scheduling=port is not None)
-    os.environ.update(settings)
-    process = _start(workspace, chosen)
+    served = served_port(workspace) if port is None else None
     try:
-        slot = importlib.import_module("flows.slot")
-        importlib.import_module("flows.align")  # a second of imports, while the server starts
-        _wait_until_healthy(process, chosen, workspace.prefect / "server.log")
-        slot.ensure_limit()
-        slot.free_leaked(workspace)
-        yield settings["PREFECT_API_URL"]
+        if served:
+            os.environ.update(environment(workspace, served, is_scheduling=True))
+            with _tagged_runs():
+                yield os.environ["PREFECT_API_URL"]
+        else:
+            own = port or free_port()
+            with (
+                started(workspace, own, port is not None) as process,
+                kept_up(process, partial(_start, workspace, own)),
+                _tagged_runs(),
+            ):
+                yield os.environ["PREFECT_API_URL"]
+    finally:
+        os.environ.pop("PREFECT_API_URL", None)
+
+
+@contextmanager
+def started(
+    workspace: Workspace, port: int, is_scheduling: bool
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A healthy server on `port`, with the limit of the device; ended with the block.
+
+    Of several that start at once in a workspace one after the other does: two at a time would make
+    the tables of a new database twice.
+    """
+    os.environ.update(environment(workspace, port, is_scheduling))
+    with ExitStack() as stack:
+        with file_lock(workspace.prefect / "start.lock", START_WAIT_S, "solon"):
+            process = _start(workspace, port)
+            stack.callback(_end, process)
+            slot = importlib.import_module("flows.slot")
+            importlib.import_module("flows.align")  # a second of imports, while the server starts
+            _wait_until_healthy(process, port, workspace.prefect / "server.log")
+            slot.ensure_limit()
+            slot.free_leaked(workspace)
+        yield process
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_WAIT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def served_port(workspace: Workspace) -> int | None:
+    """The port of this workspace's `solon serve`; None where none answers to its login."""
+    try:
+        port = json.loads((workspace.prefect / "serve.json").read_text(encoding="utf-8"))["port"]
+    except (OSError, ValueError, KeyError):
+        return None
+    secret = base64.b64encode(login(workspace).encode()).decode()
+    header = {"Authorization": f"Basic {secret}"}
+    request = urllib.request.Request(f"http://{HOST}:{port}/api/admin/version", headers=header)
+    return int(port) if port and _answers(request) else None
+
+
+def _answers(request: urllib.request.Request) -> bool:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=2):
+            return True
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+@contextmanager
+def _tagged_runs() -> Iterator[None]:
+    """Tag the flow runs of the block; at its end let Prefect's senders finish."""
+    from prefect import tags
+
+    try:
+        with tags(TAG):
+            yield
     finally:
         _send_what_is_left()
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if port is None:
-            del os.environ["PREFECT_API_URL"]
 
 
 def _greet(url: str) -> None:
@@ -140,15 +211,11 @@ def _start(workspace: Workspace, port: int) -> subprocess.Popen[bytes]:
 
 def _wait_until_healthy(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     deadline = time.monotonic() + START_WAIT_S
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            break
-        try:
-            with opener.open(f"http://{HOST}:{port}/api/health", timeout=2):
-                return
-        except (OSError, urllib.error.URLError):
-            time.sleep(0.1)
+    request = urllib.request.Request(f"http://{HOST}:{port}/api/health")
+    while process.poll() is None and time.monotonic() < deadline:
+        if _answers(request):
+            return
+        time.sleep(0.1)
     raise SolonError(f"the Prefect server did not start on port {port}: see {log}")
 
 
@@ -167,16 +234,8 @@ def main(parent: str, port: str) -> None:
     """Become the server: this process is replaced and still dies with its parent."""
     die_with_parent(int(parent))
     command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
-    options = [
-        "--host",
-        HOST,
-        "--port",
-        port,
-        "--log-level",
-        "warning",
-        "--timeout-keep-alive",
-        "10",
-    ]
+    options = ["--host", HOST, "--port", port, "--log-level", "warning"]
+    options += ["--timeout-keep-alive", "10", "--timeout-graceful-shutdown", "5"]
     os.execv(sys.executable, [*command, *options])
 
 

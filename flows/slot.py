@@ -6,17 +6,19 @@ in the UI, and a lock of the kernel's, which holds when the server is away.
 
 from __future__ import annotations
 
+import fcntl
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.concurrency.sync import concurrency
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
+from flows.keeper import wait_until_up
 from storage.errors import LedgerBusy
 from storage.lock import file_lock
 from storage.workspace import Workspace
@@ -36,11 +38,15 @@ SETTLE_S = 0.3
 def device_slot(session: Session) -> Iterator[None]:
     """Hold the device. Waits for whoever has it; raises where the limit `gpu` does not exist."""
     time.sleep(SETTLE_S)
+    wait_until_up()
     with (
         concurrency(LIMIT, occupy=1, strict=True, lease_duration=LEASE_S),
         file_lock(_lock_path(session.workspace), WAIT_S, session.run_id),
     ):
-        yield
+        try:
+            yield
+        finally:
+            wait_until_up()
 
 
 def ensure_limit() -> None:
@@ -49,7 +55,8 @@ def ensure_limit() -> None:
         try:
             client.read_global_concurrency_limit_by_name(LIMIT)
         except ObjectNotFound:
-            client.upsert_global_concurrency_limit_by_name(LIMIT, 1)
+            with suppress(ObjectAlreadyExists):  # another process was first
+                client.upsert_global_concurrency_limit_by_name(LIMIT, 1)
 
 
 def free_leaked(workspace: Workspace) -> None:
@@ -65,6 +72,19 @@ def free_leaked(workspace: Workspace) -> None:
             )
     except LedgerBusy:
         return  # somebody is at work
+
+
+def is_in_use(workspace: Workspace) -> bool:
+    """Whether somebody holds the kernel's lock of the device."""
+    path = _lock_path(workspace)
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _lock_path(workspace: Workspace) -> Path:

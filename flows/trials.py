@@ -13,6 +13,7 @@ from flows.align import session_of, stages
 from flows.data import existing_rows, make_some
 from flows.measure import answers_of, evaluate_checkpoints
 from flows.preview import choose, compare, to_json, up_to
+from flows.recipe import Overrides
 from flows.training import existing_stage, train_stage
 from tasks.generation.snapshots import Rows
 
@@ -21,7 +22,7 @@ Count = Annotated[int, Field(ge=1, le=1000)]
 
 @flow(name="preview", flow_run_name="preview {slug}")
 def preview(
-    slug: str, recipe: str = "demo", count: Count = 8, overrides: dict[str, Any] | None = None
+    slug: str, recipe: str = "demo", count: Count = 8, overrides: Overrides = None
 ) -> dict[str, Any]:
     """An edited principle's critique and revision of a few of its prompts; a run reuses them.
 
@@ -29,7 +30,7 @@ def preview(
         slug: The principle.
         recipe: A recipe's name (demo, smoke) or the path of a .yaml file.
         count: How many prompts.
-        overrides: Single values of the recipe by key path, as {"constitution": "mine.yaml"}.
+        overrides: Single values of the recipe, as constitution=mine.yaml.
     """
     with session_of(recipe, overrides, "revisions") as session:
         chosen = choose(session.inputs, slug, count)
@@ -42,9 +43,7 @@ def preview(
 
 
 @flow(name="ablate", flow_run_name="ablate {slug}")
-def ablate(
-    slug: str, recipe: str = "demo", overrides: dict[str, Any] | None = None
-) -> dict[str, Any]:
+def ablate(slug: str, recipe: str = "demo", overrides: Overrides = None) -> dict[str, Any]:
     """What a principle bought: train without the rows it had a hand in, compare with the original.
 
     The original must be there (a whole run of this recipe). Both are scored by its reward model, on
@@ -53,7 +52,7 @@ def ablate(
     Args:
         slug: The principle to leave out.
         recipe: A recipe's name (demo, smoke) or the path of a .yaml file.
-        overrides: Single values of the recipe by key path, as {"constitution": "mine.yaml"}.
+        overrides: Single values of the recipe, as constitution=mine.yaml.
     """
     with session_of(recipe, overrides, "evaluate") as session:
         session.inputs.constitution.principle(slug)  # raises where there is none

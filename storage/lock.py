@@ -19,7 +19,8 @@ POLL_S = 0.02
 def file_lock(path: Path, wait_s: float = 60.0, holder: str = "") -> Iterator[None]:
     """Hold the exclusive `flock` on `path`; wait at most `wait_s` seconds for it.
 
-    The holder writes its pid and `holder` into the file, so that whoever waits in vain can name it.
+    The holder writes its pid and `holder` into the file, so that whoever waits in vain can name it,
+    and takes it out at the end: a note under a free lock is that of a holder that was killed.
     Raises LedgerBusy after the wait.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -28,7 +29,10 @@ def file_lock(path: Path, wait_s: float = 60.0, holder: str = "") -> Iterator[No
         note = json.dumps({"pid": os.getpid(), "holder": holder}).encode()
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, note, 0)
-        yield
+        try:
+            yield
+        finally:
+            os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 

@@ -31,7 +31,7 @@ def export(
 def serve(
     port: Annotated[int, typer.Option(min=1024, max=65535, help="Port on this machine.")] = 4200,
 ) -> None:
-    """Prefect's server and UI with this workspace's flows, until Ctrl-C."""
+    """Server, UI, worker and schedules of this workspace, until Ctrl-C."""
     from flows.serve import serve_until_stopped
 
     serve_until_stopped(Workspace.open().create(), port, err)

@@ -1,0 +1,148 @@
+"""Amend the constitution: plan, show, ask, then regenerate, retrain, measure and promote.
+
+Nothing is changed before somebody agreed, but for the few samples that the question shows.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+from prefect.runtime import flow_run
+from pydantic import Field
+
+from flows import recipe as recipes
+from flows.align import method, session_of
+from flows.approval import WAIT_HOURS, ask, rejected
+from flows.data import make_some
+from flows.forms import PrincipleEdit
+from flows.gate import CANDIDATE, champion_of, gate_markdown, judge, promote
+from flows.inputs import Inputs
+from flows.plan import Plan
+from flows.preview import Previewed, choose, compare, up_to
+from flows.proposal import (
+    Proposal,
+    forget,
+    in_force,
+    propose,
+    reworded,
+    samples_markdown,
+    words_markdown,
+)
+from flows.recipe import Overrides
+from flows.running import make_plan, nothing_done
+from flows.session import Session
+from flows.show import plan_markdown
+from storage.errors import InputError
+from storage.ledger import Ledger
+from storage.workspace import Workspace
+
+MAX_PRINCIPLES = 3
+
+
+def _name() -> str:
+    parameters = flow_run.parameters
+    edit = parameters.get("edit")
+    slug = edit.get("slug") if isinstance(edit, dict) else getattr(edit, "slug", None)
+    return f"amend {parameters.get('recipe', 'demo')}" + (f": {slug}" if slug else "")
+
+
+@flow(name="amend", flow_run_name=_name)
+def amend(
+    recipe: str = "demo",
+    constitution: str | None = None,
+    edit: PrincipleEdit | None = None,
+    samples: Annotated[int, Field(ge=0, le=20)] = 3,
+    approve: Literal["ask", "yes"] = "ask",
+    promote: bool = True,
+    wait_hours: Annotated[int, Field(ge=1, le=8760)] = WAIT_HOURS,
+    overrides: Overrides = None,
+) -> dict[str, Any]:
+    """Change a principle and bring the model in step: plan, approval, rows, training, gate.
+
+    Args:
+        recipe: A recipe's name (demo, smoke) or the path of a .yaml file.
+        constitution: A name, a .yaml file or ref:NAME; empty for the recipe's own.
+        edit: New words for one principle, written into the file once approved; empty to take the
+            file as it was edited.
+        samples: Prompts of each changed principle to show before and after; 0 for none.
+        approve: ask waits for a person; yes goes on by itself.
+        promote: Whether a checkpoint that passes the gate becomes the champion.
+        wait_hours: How long an answer may take, in hours.
+        overrides: Single values of the recipe, as prompts.limit=64.
+    """
+    workspace, run = Workspace.open().create(), str(flow_run.get_id())
+    ledger = Ledger(workspace.ledger)
+    name = constitution or recipes.load(recipe, overrides).constitution
+    proposal = propose(workspace, run, name, edit)
+    tried = (overrides or {}) | {"constitution": proposal.planned}
+    made, inputs = make_plan(recipe, tried, None)
+    if made.is_empty and not proposal.is_edit:
+        forget(workspace, run)
+        create_markdown_artifact("Nothing to do: every row and checkpoint is there.", key="plan")
+        return nothing_done(made, inputs, workspace)
+    text, run_id = _question(recipe, tried, made, inputs, ledger, samples)
+    create_markdown_artifact(text, key="plan")
+    author = ""
+    if approve == "ask":
+        decision = ask(ledger, inputs.constitution_id, made, text, wait_hours, run_id)
+        if not decision.approve:
+            forget(workspace, run)
+            return rejected(decision)  # type: ignore[no-any-return]
+        author = decision.by
+    result = _carry_out(recipe, overrides, proposal, promote, author)
+    forget(workspace, run)
+    return result
+
+
+def _carry_out(
+    recipe: str, overrides: Overrides, proposal: Proposal, is_wanted: bool, author: str
+) -> dict[str, Any]:
+    """Write the edit, then the whole method under it, and the gate."""
+    proposal.carry_out()
+    with session_of(recipe, (overrides or {}) | {"constitution": proposal.name}, None) as session:
+        result = method(session)
+        return result | conclude(session, result, is_wanted, author)
+
+
+def conclude(
+    session: Session, result: dict[str, Any], is_wanted: bool, author: str = ""
+) -> dict[str, Any]:
+    """Judge a whole run's checkpoint, promote it where it passes and that is wanted, and say so.
+
+    Returns {"gate": the verdict, "champion": the checkpoint that is it now, or null}.
+    """
+    verdict, candidate = judge(session, result), result["checkpoints"][CANDIDATE]
+    is_promoted = verdict.passed and is_wanted
+    if is_promoted:
+        promote(session, candidate, author, "; ".join(verdict.reasons))
+    create_markdown_artifact(gate_markdown(verdict, candidate, is_promoted), key="gate")
+    return {"gate": verdict.to_json(), "champion": champion_of(session.ledger)}
+
+
+def _question(
+    recipe: str, tried: dict[str, Any], made: Plan, inputs: Inputs, ledger: Ledger, samples: int
+) -> tuple[str, str | None]:
+    """What is asked, as Markdown, and the run that made its samples, if there are any."""
+    changed = reworded(inputs, in_force(ledger))
+    lines = ["# Plan", "", plan_markdown(made), *words_markdown(changed)]
+    slugs = [now.slug for _, now in changed][:MAX_PRINCIPLES]
+    if not (samples and slugs):
+        return "\n".join(lines) + "\n", None
+    with session_of(recipe, tried, "revisions") as session:
+        for slug in slugs:
+            lines += samples_markdown(slug, _samples(session, slug, samples))
+        return "\n".join(lines) + "\n", session.run_id
+
+
+def _samples(session: Session, slug: str, count: int) -> list[Previewed]:
+    """Critique and revision of a few prompts that meet the principle; none where nobody does."""
+    try:
+        chosen = choose(session.inputs, slug, count)
+    except InputError:
+        return []
+    for round, prompts in chosen.items():
+        make_some(session, up_to(session.inputs.method, round), prompts)
+    session.close_engine()  # and with it the device
+    return compare(session.inputs, session.ledger, chosen, slug)[0]

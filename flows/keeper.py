@@ -1,0 +1,88 @@
+"""Keep a run's own server up: one that dies is started anew on its port, and the run goes on.
+
+Prefect's client tries for a minute to reach a server that it knew, each time it is asked, and a run
+asks often: without a server it would take many minutes to fail. A client that is new, as that of a
+slot, does not try twice: `wait_until_up` is for what comes before.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+
+from storage.errors import SolonError
+
+POLL_S = 0.2
+STOP_WAIT_S = 8.0
+UP_WAIT_S = 60.0
+ANSWER_WAIT_S = 5.0
+STARTS = 3
+
+Server = subprocess.Popen[bytes]
+
+
+@contextmanager
+def kept_up(server: Server, start: Callable[[], Server]) -> Iterator[None]:
+    """Call `start` whenever the server is dead in the block, STARTS times at most.
+
+    Raises SolonError where the block ends because there was no server to ask.
+    """
+    is_over = threading.Event()
+    keeper = threading.Thread(target=_keep, args=(server, start, is_over), daemon=True)
+    keeper.start()
+    try:
+        yield
+    except Exception as error:
+        if _is_unreachable(error):
+            raise SolonError("the run's Prefect server went away; run again") from error
+        raise
+    finally:
+        is_over.set()
+        keeper.join()
+
+
+def wait_until_up() -> None:
+    """Return once the server in force answers, after UP_WAIT_S whatever it does."""
+    url, deadline = os.environ.get("PREFECT_API_URL"), time.monotonic() + UP_WAIT_S
+    while url and not answers(url) and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+
+
+def answers(url: str) -> bool:
+    """Whether there is a server behind the API's address."""
+    try:
+        urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=ANSWER_WAIT_S).close()
+    except urllib.error.HTTPError:
+        return True  # it wants a login there
+    except (OSError, ValueError, HTTPException):
+        return False
+    return True
+
+
+def _is_unreachable(error: Exception) -> bool:
+    import httpx
+
+    return isinstance(error, httpx.TransportError)
+
+
+def _keep(server: Server, start: Callable[[], Server], is_over: threading.Event) -> None:
+    """What this thread starts dies with it (see tasks.process), so it is ended here."""
+    started: list[Server] = []
+    while not is_over.wait(POLL_S):
+        if server.poll() is not None and len(started) < STARTS:
+            server = start()
+            started.append(server)
+    if started and server.poll() is None:
+        server.terminate()
+        try:
+            server.wait(STOP_WAIT_S)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()

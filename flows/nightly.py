@@ -1,0 +1,66 @@
+"""Every night: take in what is new, retrain what it reaches, promote what is no worse.
+
+New prompts come in because the file that the recipe names has more rows, edited words because the
+constitution's file is read again. With nothing new it ends in seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+from prefect.events import emit_event
+
+from flows.align import method, session_of
+from flows.amend import conclude
+from flows.approval import ask_for
+from flows.recipe import Overrides
+from flows.running import make_plan, nothing_done
+from flows.show import plan_markdown
+from storage.workspace import Workspace
+
+GATE_FAILED = "solon.gate.failed"
+RESOURCE = "solon.workspace"
+
+
+@flow(name="nightly", flow_run_name="nightly {recipe}")
+def nightly(recipe: str = "demo", overrides: Overrides = None) -> dict[str, Any]:
+    """Rows for new prompts and words, the training they reach, the gate, and the champion.
+
+    Args:
+        recipe: A recipe's name (demo, smoke) or the path of a .yaml file.
+        overrides: Single values of the recipe, as prompts.path=prompts.jsonl.
+    """
+    workspace = Workspace.open().create()
+    made, inputs = make_plan(recipe, overrides or {}, None)
+    if made.is_empty:
+        create_markdown_artifact("Nothing new: every row and checkpoint is there.", key="plan")
+        return nothing_done(made, inputs, workspace)
+    create_markdown_artifact(f"# Plan\n\n{plan_markdown(made)}\n", key="plan")
+    refused = ask_for(made, inputs)
+    if refused is not None:
+        return refused  # type: ignore[no-any-return]
+    with session_of(recipe, overrides, None) as session:
+        result = method(session)  # rows that come out as they were retrain nothing: keys are equal
+        result |= conclude(session, result, is_wanted=True)
+    if not result["gate"]["passed"]:
+        _tell(result, workspace)
+    return result
+
+
+def _tell(result: dict[str, Any], workspace: Workspace) -> None:
+    """Emit the event that an alert can listen to."""
+    emit_event(
+        GATE_FAILED,
+        resource={
+            "prefect.resource.id": RESOURCE,
+            "prefect.resource.name": str(workspace.root),
+        },
+        payload={
+            "run_id": result["run_id"],
+            "candidate": result["checkpoints"]["ppo"],
+            "champion": result["champion"],
+            **result["gate"],
+        },
+    )

@@ -1,0 +1,152 @@
+"""A workspace that is served: server, worker and API, for tests of what people trigger."""
+
+from __future__ import annotations
+
+import base64
+import json
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flows.server import HOST, free_port, login
+from storage.workspace import Workspace
+
+from .conftest import Solon
+from .test_kill import processes_of
+
+
+def as_form(values: dict[str, Any]) -> list[str]:
+    """Overrides as a form sends them."""
+    return [f"{key}={value}" for key, value in values.items()]
+
+
+def until(reached: Callable[[], Any], wait_s: float, what: str) -> Any:
+    """The first true value of `reached`, within `wait_s` seconds."""
+    deadline = time.monotonic() + wait_s
+    while not (found := reached()):
+        assert time.monotonic() < deadline, f"{what}: not within {wait_s:g} s"
+        time.sleep(0.1)
+    return found
+
+
+class Served:
+    """`solon serve` in a workspace of its own, and its API."""
+
+    def __init__(self, home: Path, **environment: str) -> None:
+        self.solon, self.port = Solon(home), free_port()
+        self.solon.env |= {"COLUMNS": "200", "PREFECT_CLIENT_METRICS_ENABLED": "false"}
+        self.solon.env |= environment
+        self.said = home.parent / f"{home.name}-said"
+        arguments = ["serve", "--port", str(self.port)]
+        with self.said.open("w") as file:
+            command = [sys.executable, "-P", "-m", "flows.cli", *arguments]
+            self.process = subprocess.Popen(command, env=self.solon.env, stderr=file)
+        until(lambda: "stop" in self.text or self.process.poll() is not None, 120, "start")
+        assert self.process.poll() is None, self.text
+        self.login = login(Workspace(home))
+
+    @property
+    def text(self) -> str:
+        return self.said.read_text()
+
+    def stop(self, number: int = signal.SIGINT) -> float:
+        """Seconds that it took to end; it must end well."""
+        started = time.monotonic()
+        self.process.send_signal(number)
+        assert self.process.wait(60) == 0, self.text
+        return time.monotonic() - started
+
+    def api(
+        self, path: str, body: Any = None, method: str | None = None, login: str | None = None
+    ) -> tuple[int, Any]:
+        """Status and content of an API call; a body makes it a POST."""
+        secret = base64.b64encode((login or self.login).encode()).decode()
+        headers = {"Content-Type": "application/json", "Authorization": f"Basic {secret}"}
+        return self.send(path, headers, body, method)[:2]
+
+    def send(
+        self, path: str, headers: dict[str, str], body: Any = None, method: str | None = None
+    ) -> tuple[int, Any, Any]:
+        data = None if body is None else json.dumps(body).encode()
+        url = f"http://{HOST}:{self.port}/api/{path}"
+        request = urllib.request.Request(url, data, headers, method=method)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(request, timeout=60) as answer:
+                text = answer.read()
+                is_json = answer.headers.get_content_type() == "application/json"
+                return answer.status, json.loads(text) if is_json else text, answer.headers
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode(errors="replace"), error.headers
+
+    def client_environment(self) -> dict[str, str]:
+        """What a program needs that uses Prefect's own client."""
+        return self.solon.env | {
+            "PREFECT_API_URL": f"http://{HOST}:{self.port}/api",
+            "PREFECT_API_AUTH_STRING": self.login,
+            "PREFECT_HOME": str(self.solon.home / "prefect"),
+        }
+
+    def deployment(self, flow: str) -> Any:
+        return self.api(f"deployments/name/{flow}/local")[1]
+
+    def create(self, flow: str, parameters: dict[str, Any]) -> tuple[int, Any]:
+        path = f"deployments/{self.deployment(flow)['id']}/create_flow_run"
+        return self.api(path, {"parameters": parameters})
+
+    def switch_nightly_off(self) -> None:
+        nightly = self.deployment("nightly")
+        path = f"deployments/{nightly['id']}/schedules/{nightly['schedules'][0]['id']}"
+        assert self.api(path, {"active": False}, "PATCH")[0] == 204
+
+    def runs(self) -> list[Any]:
+        found: list[Any] = self.api("flow_runs/filter", {})[1]
+        return found
+
+    def state(self, run: str) -> str:
+        return str(self.api(f"flow_runs/{run}")[1]["state"]["type"])
+
+    def slots(self) -> int:
+        return int(self.api("v2/concurrency_limits/gpu")[1]["active_slots"])
+
+    def start_align(self) -> str:
+        """A flow run of the whole method that has the device and a model in memory."""
+        run = str(self.create("align", {"recipe": "smoke"})[1]["id"])
+        until(lambda: self.slots() and torch_workers(self.solon.home), 120, "generation")
+        return run
+
+
+def command_lines(home: Path) -> list[str]:
+    found = []
+    for pid in processes_of(home):
+        try:
+            found.append(Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
+
+
+def torch_workers(home: Path) -> list[str]:
+    return [line for line in command_lines(home) if "tasks.worker" in line]
+
+
+def servers(home: Path) -> list[str]:
+    return [line for line in command_lines(home) if "uvicorn" in line]
+
+
+def flow_processes(run: str) -> list[int]:
+    mark = f"PREFECT__FLOW_RUN_ID={run}".encode()
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if mark in path.read_bytes().split(b"\0"):
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found

@@ -1,0 +1,225 @@
+"""`kill -9` of one process of a run at seeded random moments; two runs at once on one ledger.
+
+A run has three kinds: the flow, its worker (torch), its Prefect server. Whatever is killed, and
+whenever: the next run goes on, and in the end there are the same rows and ids as without a kill.
+`test_kill.py` shows what a kill costs; here is that it costs nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.doctor import examine
+from storage.ledger import Ledger
+from storage.lock import file_lock
+from storage.workspace import Workspace
+
+from .test_kill import processes_of
+from .world import World
+
+pytestmark = pytest.mark.slow
+
+SEED = 20261121
+END_WAIT_S = 60.0
+MARKS = {"worker": "tasks.worker", "server": "prefect.server.api.server:create_app"}
+# What a kill may leave for the next run, or `solon doctor --fix`, to mend.
+LEFT_BY_A_KILL = {"run", "tmp", "lock"}
+ROWS = {
+    "prompts": "prompt_id",
+    "completions": "(completion_id, cut_at)",
+    "revisions": "revision_id",
+    "examples": "example_id",
+    "pairs": "pair_id",
+}
+TRAINED = {"datasets": "dataset_id", "checkpoints": "checkpoint_id"}
+
+
+def keys(home: Path, tables: dict[str, str]) -> dict[str, list[str]]:
+    """The keys of every row, sorted: a lost or a doubled one shows."""
+    ledger = Ledger(home / "ledger.duckdb")
+    return {
+        table: sorted(str(row["k"]) for row in ledger.query(f"SELECT {key} AS k FROM {table}"))
+        for table, key in tables.items()
+    }
+
+
+def pids(home: Path, process: subprocess.Popen[str], target: str) -> list[int]:
+    if target == "flow":
+        return [process.pid]
+    found = []
+    for pid in processes_of(home):
+        with suppress(OSError):
+            if MARKS[target].encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                found.append(pid)
+    return found
+
+
+def kill(
+    solon: Any, arguments: list[str], target: str, begun: Callable[[], bool], delay_s: float
+) -> int:
+    """Kill the run's flow, worker or server `delay_s` after `begun`; the run's exit code.
+
+    A worker that ended by itself before the moment is not killed; its successor is.
+    """
+    process: subprocess.Popen[str] = solon.start(*arguments)
+    deadline = time.monotonic() + 120
+    while not begun():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(delay_s)
+    while not (found := pids(solon.home, process, target)):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    for pid in found:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    started = time.monotonic()
+    said = process.communicate(timeout=END_WAIT_S)[1].strip().rpartition("\n")[2]
+    took = time.monotonic() - started
+    print(f"{target} killed: exit code {process.returncode} after {took:.1f} s: {said[:300]}")
+    while processes_of(solon.home) and time.monotonic() - started < END_WAIT_S:
+        time.sleep(0.05)
+    assert processes_of(solon.home) == [], "a process outlived its run"
+    kinds = {found.kind for found in examine(Workspace(solon.home)).findings}
+    assert kinds <= LEFT_BY_A_KILL
+    return int(process.returncode)
+
+
+def assert_clean(solon: Any) -> None:
+    """No slot held, no process alive, nothing for the doctor."""
+    with closing(sqlite3.connect(solon.home / "prefect" / "prefect.db")) as db:
+        held = db.execute("SELECT active_slots FROM concurrency_limit_v2 WHERE name = 'gpu'")
+        assert held.fetchall() == [(0,)]
+    assert processes_of(solon.home) == []
+    assert solon.json("doctor")["findings"] == []
+
+
+def prompts_file(path: Path, numbers: range) -> Path:
+    lines = (json.dumps({"prompt": f"What is question {n} about?"}) for n in numbers)
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def scripted(path: Path) -> dict[str, Any]:
+    return {"generation.engine": "scripted", "prompts.path": str(path), "prompts.limit": 10_000}
+
+
+def options(settings: dict[str, Any]) -> list[str]:
+    return [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+
+
+def has_rows(home: Path) -> bool:
+    sql = "SELECT 1 FROM completions LIMIT 1"
+    path = home / "ledger.duckdb"
+    return path.exists() and bool(Ledger(path).query(sql))
+
+
+def has_database(home: Path) -> bool:
+    return (home / "prefect" / "prefect.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("target", "begun"),
+    [("flow", has_database), ("flow", has_rows), ("server", has_database), ("server", has_rows)],
+)
+def test_killed_while_rows_are_made(
+    solon: Any, tmp_path: Path, target: str, begun: Callable[[Path], bool]
+) -> None:
+    settings = scripted(prompts_file(tmp_path / "prompts.jsonl", range(500)))
+    arguments = ["run", "--recipe", "smoke", "--until", "pairs", *options(settings)]
+    delay_s = random.Random(f"{SEED} {target} {begun.__name__}").uniform(0, 1.5)
+    kill(solon, arguments, target, lambda: begun(solon.home), delay_s)
+    result = solon.json(*arguments)
+    world = World(tmp_path / "undisturbed", **settings)
+    world.run(world.inputs)
+    assert keys(solon.home, ROWS) == keys(tmp_path / "undisturbed", ROWS)
+    assert all(len(set(found)) == len(found) > 0 for found in keys(solon.home, ROWS).values())
+    assert result["snapshots"] == {"sft": world_id(world, "sft"), "preferences": world_id(world)}
+    assert_clean(solon)
+
+
+def world_id(world: World, kind: str = "preferences") -> str:
+    found = world.ledger.query("SELECT dataset_id FROM datasets WHERE kind = ?", [kind])
+    assert len(found) == 1
+    return str(found[0]["dataset_id"])
+
+
+# What is killed, at which job's work, and for how many seconds after its start at most.
+MOMENTS = [
+    ("worker", "generate", 8.0),
+    ("flow", "generate", 8.0),
+    ("worker", "sft", 1.0),
+    ("flow", "dpo", 2.0),
+    ("worker", "ppo", 1.0),
+    ("server", "evaluate", 2.0),  # the last: a run outlives its server, which is started again
+]
+
+
+def at_work(home: Path, job: str, runs_before: set[Path]) -> bool:
+    """Whether a run since then has given a worker that job: a worker being warmed up has none."""
+    for path in home.glob(f"logs/*/{job}.log.spec.json"):
+        if path.parent not in runs_before:
+            with suppress(ValueError):  # half written
+                return "is_warm_up" not in json.loads(path.read_text())
+    return False
+
+
+def test_killed_again_and_again(solon: Any, tmp_path: Path) -> None:
+    """Six kills in a row: each run goes on from the one before, past where that was killed."""
+    arguments, draw = ["run", "--recipe", "smoke"], random.Random(SEED)
+    undisturbed = type(solon)(tmp_path / "undisturbed")
+    beside = undisturbed.start(*arguments, "--json")
+    for target, job, at_most_s in MOMENTS:
+        runs = set((solon.home / "logs").glob("*"))
+        begun = lambda job=job, runs=runs: at_work(solon.home, job, runs)  # noqa: E731
+        code = kill(solon, arguments, target, begun, draw.uniform(0, at_most_s))
+        assert code != 0 or target != "flow"
+    result, expected = solon.json(*arguments), json.loads(beside.communicate(timeout=200)[0])
+    for name in ("snapshots", "checkpoints"):
+        assert result[name] == expected[name]
+    assert keys(solon.home, ROWS | TRAINED) == keys(undisturbed.home, ROWS | TRAINED)
+    assert list(solon.home.glob("tmp/*")) == list(solon.home.glob("state/*")) == []
+    assert_clean(solon)
+
+
+def test_two_runs_at_once_on_one_ledger(solon: Any, tmp_path: Path) -> None:
+    """The device is held until both wait for it."""
+    files = [prompts_file(tmp_path / f"{n}.jsonl", range(n, n + 400)) for n in (0, 200)]
+    arguments = [["refresh", "--recipe", "smoke", *options(scripted(path))] for path in files]
+    Workspace(solon.home).create()
+    ledger = Ledger(solon.home / "ledger.duckdb")
+    with file_lock(solon.home / "device.lock"):
+        processes = [solon.start(*words, "--json") for words in arguments]
+        while len(ledger.query("SELECT 1 FROM runs WHERE state = 'running'")) < 2:
+            assert [process.poll() for process in processes] == [None, None]
+            time.sleep(0.1)
+        assert not has_rows(solon.home)
+    told = [process.communicate(timeout=200) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], told
+    worlds = [World(tmp_path / "undisturbed", **scripted(path)) for path in files]
+    for world in worlds:
+        world.run(world.inputs)
+    assert keys(solon.home, ROWS) == keys(tmp_path / "undisturbed", ROWS)
+    assert [json.loads(out)["snapshots"] for out, _ in told] == [
+        solon.json(*words)["snapshots"] for words in arguments
+    ]
+    used = ledger.query(
+        "SELECT min(created_at) AS first, max(created_at) AS last FROM completions"
+        " GROUP BY run_id ORDER BY 1"
+    )
+    assert len(used) == 2
+    assert used[0]["last"] <= used[1]["first"], "the device was used by two at a time"
+    assert_clean(solon)

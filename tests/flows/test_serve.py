@@ -1,0 +1,260 @@
+"""`solon serve`: one command starts everything, guards it, and ends all of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.server import HOST
+from storage.ledger import Ledger
+
+from .conftest import ROOT
+from .served import (
+    Served,
+    as_form,
+    flow_processes,
+    servers,
+    torch_workers,
+    until,
+)
+from .test_kill import processes_of
+
+pytestmark = pytest.mark.slow
+
+NAMES = {"align", "refresh", "train", "evaluate", "amend", "nightly"}
+SCRIPTED = {"generation.engine": "scripted", "prompts.limit": 24}
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Served]]:
+    """Serve workspaces of one's own by name; what a test that fails leaves is killed."""
+    found: list[Served] = []
+
+    def serve(name: str, **environment: str) -> Served:
+        found.append(Served(tmp_path / name, **environment))
+        return found[-1]
+
+    yield serve
+    for served in found:
+        if served.process.poll() is None:
+            served.process.kill()
+            served.process.wait()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    found = Served(tmp_path_factory.mktemp("serve") / "home")
+    yield found
+    found.stop()
+    assert processes_of(found.solon.home) == []
+
+
+def test_the_api_wants_the_login(served: Served) -> None:
+    assert served.send("deployments/filter", {}, {})[0] == 401
+    assert served.api("deployments/filter", {}, login="solon:wrong")[0] == 401
+    assert served.api("deployments/filter", {})[0] == 200
+
+
+def test_a_page_of_another_origin_may_not_read_the_api(served: Served) -> None:
+    def allowed(origin: str) -> str | None:
+        asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        found: str | None = served.send("flow_runs/filter", asked, method="OPTIONS")[2].get(
+            "Access-Control-Allow-Origin"
+        )
+        return found
+
+    own = f"http://{HOST}:{served.port}"
+    assert allowed(own) == own
+    assert allowed("http://evil.example") is None
+    assert allowed(f"http://{HOST}:1") is None
+
+
+def test_the_deployments_and_the_schedule_are_there(served: Served) -> None:
+    found = served.api("deployments/filter", {})[1]
+    assert {d["entrypoint"].rpartition(".")[2] for d in found} == NAMES
+    assert all(d["enforce_parameter_schema"] and d["tags"] == ["solon"] for d in found)
+    nightly = served.deployment("nightly")
+    assert nightly["schedules"][0]["schedule"]["cron"] == "0 2 * * *"
+    assert nightly["schedules"][0]["schedule"]["timezone"] == "UTC"
+    assert nightly["global_concurrency_limit"]["limit"] == 1
+    assert nightly["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+    recipes = served.deployment("align")["parameter_openapi_schema"]["properties"]["recipe"]
+    assert recipes["enum"] == ["demo", "smoke"]
+    names = {a["name"]: a["enabled"] for a in served.api("automations/filter", {})[1]}
+    assert names.pop("solon zombies")
+    assert names == {f"solon alert: {name}": False for name in ("failed", "gate", "late")}
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"recipe": "../x"},
+        {"recipe": "<script>alert(1)</script>"},
+        {"recipe": "demo'; DROP TABLE runs; --"},
+        {"recipe": ["smoke"]},
+        {"overrides": ["generation.system=" + "x" * 20_001]},
+        {"overrides": ["generation.system=" + "x" * 10_000_000]},
+        {"overrides": {"generation.system": "x"}},
+        {"overrides": [["x"]]},
+        {"overrides": "<b>"},
+        {"colour": "red"},
+    ],
+    ids=lambda p: str(p)[:40],
+)
+def test_bad_parameters_make_no_run(served: Served, parameters: dict[str, Any]) -> None:
+    before = len(served.runs())
+    status, _ = served.create("refresh", parameters)
+    assert 400 <= status < 500
+    assert len(served.runs()) == before
+
+
+def test_a_run_made_through_the_api_is_done_by_the_worker(served: Served) -> None:
+    status, made = served.create("refresh", {"recipe": "smoke", "overrides": as_form(SCRIPTED)})
+    assert status == 201
+    until(lambda: served.state(made["id"]) == "COMPLETED", 120, "completed")
+    rows = Ledger(served.solon.home / "ledger.duckdb").query(
+        "SELECT state, flow_run_id FROM runs WHERE flow_run_id = ?", [made["id"]]
+    )
+    assert [row["state"] for row in rows] == ["completed"]
+
+
+def test_a_command_uses_the_server_that_is_there(served: Served) -> None:
+    overrides = [f"--set={k}={v}" for k, v in (SCRIPTED | {"prompts.limit": 30}).items()]
+    before = {run["id"] for run in served.runs()}
+    process = served.solon.start("refresh", "--recipe", "smoke", *overrides)
+    most = 0
+    while process.poll() is None:
+        most = max(most, len(servers(served.solon.home)))
+        time.sleep(0.2)
+    assert process.returncode == 0, process.communicate()
+    assert most == 1
+    new = [run for run in served.runs() if run["id"] not in before]
+    assert [(run["name"], run["tags"], run["state_type"]) for run in new] == [
+        ("refresh smoke", ["solon"], "COMPLETED")
+    ]
+
+
+def test_cancelling_ends_the_run_and_its_child_and_frees_the_device(served: Served) -> None:
+    run = served.start_align()
+    cancelling = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
+    assert served.api(f"flow_runs/{run}/set_state", cancelling)[0] in (200, 201)
+    until(lambda: not torch_workers(served.solon.home) and not flow_processes(run), 10, "ended")
+    until(lambda: served.slots() == 0, 5, "device freed")
+    until(lambda: served.state(run) == "CANCELLED", 30, "cancelled")
+
+
+def test_a_second_start_says_where_the_first_is(served: Served) -> None:
+    started = time.monotonic()
+    said = served.solon.run("serve")[1]
+    assert time.monotonic() - started < 10
+    assert f"running already, process {served.process.pid}" in said
+    assert f"http://{HOST}:{served.port}" in said
+    assert served.login in said
+
+
+def test_prefect_deploy_makes_the_same_deployments(served: Served) -> None:
+    served.switch_nightly_off()
+    before = {flow: served.deployment(flow) for flow in sorted(NAMES)}
+    environment = served.client_environment()
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for flow, was in before.items():
+        now = served.deployment(flow)
+        for key in ("id", "entrypoint", "tags", "description", "work_pool_name", "parameters"):
+            assert now[key] == was[key], (flow, key)
+        assert now["concurrency_options"] == was["concurrency_options"]
+        assert [s["slug"] for s in now["schedules"]] == [s["slug"] for s in was["schedules"]]
+    assert not served.deployment("nightly")["schedules"][0]["active"]
+
+
+MAKE_BLOCK = """
+from prefect.blocks.notifications import SlackWebhook
+SlackWebhook(url="http://127.0.0.1:9/none").save("team")
+"""
+
+
+def test_alerts_are_on_once_there_is_somebody_to_tell(served: Served) -> None:
+    def ensure(before: str = "") -> str:
+        environment = served.client_environment() | {"SOLON_ALERT_BLOCK": "slack-webhook/team"}
+        code = f"{before}\nfrom flows.automations import ensure\nprint(ensure())"
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def automations() -> dict[str, Any]:
+        found = served.api("automations/filter", {})[1]
+        assert len(found) == 4
+        return {a["name"]: a for a in found}
+
+    assert "there is no such block" in ensure()
+    assert [a["enabled"] for a in automations().values()].count(True) == 1
+    assert ensure(MAKE_BLOCK).strip() == "[]"
+    assert all(a["enabled"] for a in automations().values())
+    late = automations()["solon alert: late"]
+    assert late["actions"][0]["type"] == "send-notification"
+    assert served.api(f"automations/{late['id']}", {"enabled": False}, "PATCH")[0] == 204
+    assert ensure().strip() == "[]"
+    assert not automations()["solon alert: late"]["enabled"]
+
+
+def test_two_workspaces_are_two_and_ctrl_c_ends_all_of_one(
+    served: Served, start: Callable[..., Served]
+) -> None:
+    other = start("other", SOLON_TIMEZONE="Europe/Berlin")
+    assert other.port != served.port
+    assert other.login != served.login
+    assert served.api("deployments/filter", {}, login=other.login)[0] == 401
+    assert other.deployment("nightly")["schedules"][0]["schedule"]["timezone"] == "Europe/Berlin"
+    other.switch_nightly_off()
+    before = len(served.runs())
+    run = other.start_align()
+    assert len(other.runs()) == 1
+    assert len(served.runs()) == before
+    assert other.stop() < 15
+    assert processes_of(other.solon.home) == []
+    assert flow_processes(run) == []
+    assert not (other.solon.home / "prefect" / "serve.json").exists()
+    assert served.api("deployments/filter", {})[0] == 200
+
+    again = start("other")
+    assert again.state(run) == "CANCELLED"
+    assert not again.deployment("nightly")["schedules"][0]["active"]
+    again.start_align()
+    os.kill(again.process.pid, signal.SIGKILL)
+    again.process.wait()
+    until(lambda: not processes_of(again.solon.home), 10, "all ended with it")
+
+
+def test_a_server_that_is_named_is_used(served: Served, start: Callable[..., Served]) -> None:
+    """It starts no server then, and SIGTERM ends it as Ctrl-C does."""
+    url = f"http://{HOST}:{served.port}/api"
+    named = {"PREFECT_API_URL": url, "PREFECT_API_AUTH_STRING": served.login}
+    other = start("named", **named)
+    assert f"UI        http://{HOST}:{served.port}" in other.text
+    assert "login" not in other.text
+    assert servers(other.solon.home) == []
+    assert other.stop(signal.SIGTERM) < 15
+    assert processes_of(other.solon.home) == []
+    assert served.api("deployments/filter", {})[0] == 200
+
+
+def test_a_worker_that_dies_ends_it_with_one_line(start: Callable[..., Served]) -> None:
+    served = start("home")
+    for pid in processes_of(served.solon.home):
+        line = Path(f"/proc/{pid}/cmdline").read_text()
+        if "worker\0start" in line or "flows.serve\0worker" in line:
+            os.kill(pid, signal.SIGKILL)
+    assert served.process.wait(30) == 1
+    assert served.text.splitlines()[-1].startswith("error: the worker ended, exit code -9: see ")
+    assert processes_of(served.solon.home) == []
