@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def answer_when_paused(command: dict[str, Any], seen: dict[str, Any]) -> None:
     from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
     deadline = time.monotonic() + WAIT_S
     with get_client(sync_client=True) as client:
@@ -37,7 +38,7 @@ def answer_when_paused(command: dict[str, Any], seen: dict[str, Any]) -> None:
                 keys = run.state.state_details.run_input_keyset or {}
                 try:
                     seen["description"] = client.read_flow_run_input(run.id, keys["description"])
-                except Exception:
+                except (KeyError, ObjectNotFound, PrefectHTTPStatusError):
                     continue  # the form is not there yet
                 if command.get("write"):
                     Path(command["write"][0]).write_text(command["write"][1], encoding="utf-8")
