@@ -23,29 +23,29 @@ for family in (runs, try_out, lineage, compare, refs, words, outward, doctor):
 
 
 def main() -> NoReturn:
-    """The entry point: Typer's app, with our errors as one line on standard error."""
-    code = 0
-    try:
-        app(standalone_mode=True)
-    except SystemExit as end:
-        code = int(end.code or 0)
-    except (SolonError, ConstitutionError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        code = error.exit_code
-    except OSError as error:
-        print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
-        code = 1
-    _leave(code)
-
-
-def _leave(code: int) -> NoReturn:
-    """End the process. After a flow at once: Prefect's threads hold on to objects at exit, which
-    DuckDB's binding would report as leaks, forty lines long."""
+    """The entry point. After a flow the process ends at once: Prefect's threads hold on to objects
+    at exit, which DuckDB's binding would report as leaks, forty lines long."""
+    code = answer()
     if "prefect" in sys.modules:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def answer() -> int:
+    """Do what `sys.argv` asks, our errors one line on standard error; returns the exit code."""
+    try:
+        app(standalone_mode=True)
+    except SystemExit as end:
+        return int(end.code or 0)
+    except (SolonError, ConstitutionError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
