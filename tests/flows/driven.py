@@ -11,6 +11,8 @@ from typing import Any
 
 from storage.ledger import Ledger
 
+from .prefect_db import seed
+
 ROOT = Path(__file__).resolve().parents[2]
 # Rows with no model, and the least training there is.
 TINY: dict[str, Any] = {
@@ -29,6 +31,7 @@ class Driven:
     """Runs flows one after another; knows the workspace's ledger."""
 
     def __init__(self, home: Path) -> None:
+        seed(home)
         self.home, self.ledger = home, Ledger(home / "ledger.duckdb")
         env = os.environ | {"SOLON_HOME": str(home), "PYTHONPATH": str(ROOT)}
         env.pop("PREFECT_API_URL", None)
@@ -63,15 +66,15 @@ class Driven:
         return {row["name"]: row["target_id"] for row in rows}
 
     def tables(self) -> dict[str, Any]:
-        """Every row of every table, but for the approvals."""
-        names = self.ledger.query(
-            "SELECT table_name AS name FROM duckdb_tables() WHERE database_name = 'ledger'"
-        )
-        known = [row["name"] for row in names if row["name"] != "approvals"]
-        assert "completions" in known
-        return {
-            name: sorted(map(repr, self.ledger.query(f"SELECT * FROM {name}"))) for name in known
-        }
+        return tables(self.ledger)
 
     def approvals(self) -> list[dict[str, Any]]:
         return self.ledger.query("SELECT * FROM approvals ORDER BY asked_at")
+
+
+def tables(ledger: Ledger) -> dict[str, Any]:
+    """Every row of every table, but for the approvals."""
+    sql = "SELECT table_name AS name FROM duckdb_tables() WHERE database_name = 'ledger'"
+    known = {row["name"] for row in ledger.query(sql)} - {"approvals"}
+    assert "completions" in known
+    return {name: sorted(map(repr, ledger.query(f"SELECT * FROM {name}"))) for name in known}

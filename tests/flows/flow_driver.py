@@ -1,10 +1,9 @@
 """A child process that runs flows over a server of its own, one JSON line a run.
 
-In: {"flow", "parameters", "answer": run input or null, "write": [path, text], "deployed": true}.
-A flow that waits is answered through the API, as the UI would; `write` happens just before. A
-deployed flow runs in a process of its own, as under a worker, and again once it was answered.
-Out: {"state", "result" or "error", "description", "artifacts": {key: data}, "name", "seconds",
-"waited": state while it waited, "events": names of Solon's own events, waited for `events_wait_s`}.
+In: {"flow", "parameters", "answer": run input or null, "write": [path, text]}.
+A flow that waits is answered through the API, as the UI would; `write` happens just before.
+Out: {"state", "result" or "error", "seconds", "description", "artifacts": {key: data}, "name",
+"waited": state while it waited}.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -61,55 +59,11 @@ def artifacts_of(flow_run_id: Any) -> dict[str, Any]:
         }
 
 
-def events(wait_s: float) -> list[str]:
-    """Solon's own events so far; the server keeps them some seconds after they were emitted."""
-    from prefect.client.orchestration import get_client
-
-    deadline = time.monotonic() + wait_s
-    with get_client(sync_client=True) as client:
-        while True:
-            body = {"filter": {"event": {"prefix": ["solon."]}}}
-            found = client._client.post("/events/filter", json=body).json()["events"]
-            if found or time.monotonic() > deadline:
-                return [event["event"] for event in found]
-            time.sleep(0.5)
-
-
-def run_deployed(command: dict[str, Any]) -> dict[str, Any]:
-    """Create a flow run of a deployment; execute, answer and execute it again."""
-    from prefect.client.orchestration import get_client
-
-    from flows.running import MODULES
-
-    name, seen = command["flow"], {"description": None}
-    module = MODULES.get(name, "flows.align")
-    found = getattr(importlib.import_module(module), name)
-    entrypoint = f"{module.replace('.', '/')}.py:{name}"
-    with get_client(sync_client=True) as client:
-        flow_id = client.create_flow(found)
-        deployment = client.create_deployment(
-            flow_id, name=f"test-{name}", path=str(ROOT), entrypoint=entrypoint
-        )
-        run = client.create_flow_run_from_deployment(deployment, parameters=command["parameters"])
-        for _ in range(2):
-            execute = ["-m", "prefect", "flow-run", "execute", str(run.id)]
-            subprocess.run([sys.executable, *execute], stdout=2, check=False, cwd=ROOT)
-            state = client.read_flow_run(run.id).state
-            assert state is not None
-            if state.is_paused():
-                answer_when_paused(command, seen)
-        name = client.read_flow_run(run.id).name
-        assert state is not None
-    return seen | {"state": state.name, "error": state.message, "name": name}
-
-
 def run(command: dict[str, Any]) -> dict[str, Any]:
     from prefect.client.orchestration import get_client
 
     from flows.running import MODULES
 
-    if command.get("deployed"):
-        return run_deployed(command)
     name, started = command["flow"], time.monotonic()
     found = getattr(importlib.import_module(MODULES.get(name, "flows.align")), name)
     seen: dict[str, Any] = {"description": None}
@@ -124,10 +78,7 @@ def run(command: dict[str, Any]) -> dict[str, Any]:
     out |= {"error": str(value)} if isinstance(value, Exception) else {"result": value}
     with get_client(sync_client=True) as client:
         out["name"] = client.read_flow_run(state.state_details.flow_run_id).name
-    return out | {
-        "artifacts": artifacts_of(state.state_details.flow_run_id),
-        "events": events(command.get("events_wait_s", 0.0)),
-    }
+    return out | {"artifacts": artifacts_of(state.state_details.flow_run_id)}
 
 
 def main() -> None:

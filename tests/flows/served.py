@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from flows.server import HOST, free_port, login
+from storage.ledger import Ledger
 from storage.workspace import Workspace
 
 from .conftest import Solon
+from .driven import tables
+from .prefect_db import seed
 from .test_kill import processes_of
 
 
@@ -39,6 +42,7 @@ class Served:
     """`solon serve` in a workspace of its own, and its API."""
 
     def __init__(self, home: Path, **environment: str) -> None:
+        seed(home)
         self.solon, self.port = Solon(home), free_port()
         self.solon.env |= {"COLUMNS": "200", "PREFECT_CLIENT_METRICS_ENABLED": "false"}
         self.solon.env |= environment
@@ -46,7 +50,7 @@ class Served:
         arguments = ["serve", "--port", str(self.port)]
         with self.said.open("w") as file:
             command = [sys.executable, "-P", "-m", "flows.cli", *arguments]
-            self.process = subprocess.Popen(command, env=self.solon.env, stderr=file)
+            self.process = subprocess.Popen(command, env=self.solon.env, stderr=file, text=True)
         until(lambda: "stop" in self.text or self.process.poll() is not None, 120, "start")
         assert self.process.poll() is None, self.text
         self.login = login(Workspace(home))
@@ -93,6 +97,16 @@ class Served:
             "PREFECT_HOME": str(self.solon.home / "prefect"),
         }
 
+    def alert(self, block: str, before: str = "") -> str:
+        """Start the automations again with that block to tell, which `before` may make."""
+        code = f"{before}\nfrom flows.automations import ensure\nprint(ensure())"
+        environment = self.client_environment() | {"SOLON_ALERT_BLOCK": block}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
     def deployment(self, flow: str) -> Any:
         return self.api(f"deployments/name/{flow}/local")[1]
 
@@ -100,14 +114,36 @@ class Served:
         path = f"deployments/{self.deployment(flow)['id']}/create_flow_run"
         return self.api(path, {"parameters": parameters})
 
-    def switch_nightly_off(self) -> None:
+    def set_nightly(self, change: dict[str, Any]) -> None:
+        """Change the schedule of `nightly`."""
         nightly = self.deployment("nightly")
         path = f"deployments/{nightly['id']}/schedules/{nightly['schedules'][0]['id']}"
-        assert self.api(path, {"active": False}, "PATCH")[0] == 204
+        assert self.api(path, change, "PATCH")[0] == 204
 
     def runs(self) -> list[Any]:
-        found: list[Any] = self.api("flow_runs/filter", {})[1]
-        return found
+        """The runs that somebody asked for."""
+        found = self.api("flow_runs/filter", {})[1]
+        return [run for run in found if not run["auto_scheduled"]]
+
+    def nights(self) -> list[Any]:
+        """The runs of the schedule, the earliest first; those to come are among them."""
+        found = self.api("flow_runs/filter", {"sort": "EXPECTED_START_TIME_ASC"})[1]
+        return [run for run in found if run["auto_scheduled"]]
+
+    def artifacts(self, run: str) -> dict[str, Any]:
+        """What a run shows, by key."""
+        found = self.api("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}})[1]
+        return {artifact["key"]: artifact["data"] for artifact in found}
+
+    def question(self, run: str) -> str:
+        """What a waiting run says."""
+        details = self.api(f"flow_runs/{run}")[1]["state"]["state_details"]
+        key = details["run_input_keyset"]["description"]
+        found: bytes = self.api(f"flow_runs/{run}/input/{key}")[1]
+        return found.decode()
+
+    def tables(self) -> dict[str, Any]:
+        return tables(Ledger(self.solon.home / "ledger.duckdb"))
 
     def state(self, run: str) -> str:
         return str(self.api(f"flow_runs/{run}")[1]["state"]["type"])

@@ -140,19 +140,6 @@ def test_an_edit_that_cannot_be_made_is_refused_at_once(
     assert len(driven.approvals()) == asked
 
 
-def test_a_deployed_run_is_suspended_and_goes_on_from_its_answer(
-    driven: Driven, overrides: dict[str, Any], file: Path, slug: str
-) -> None:
-    text = file.read_bytes()
-    edit = {"slug": slug, "critique": "Say what is missing."}
-    answer = {"approve": False, "by": "Ada", "note": "not today"}
-    found = amend(driven, overrides, edit, answer=answer, deployed=True)
-    assert found["waited"] == "Suspended", found
-    assert found["state"] == "Rejected", found
-    assert file.read_bytes() == text
-    assert driven.approvals()[-1]["note"] == "not today"
-
-
 @pytest.fixture(scope="module")
 def approved(
     driven: Driven, overrides: dict[str, Any], file: Path, slug: str

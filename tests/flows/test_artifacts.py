@@ -17,6 +17,8 @@ from flows.progress import StepArtifact
 from flows.publish import PICTURE, SAMPLE_CHARS
 from tasks.evaluation.escape import ZERO_WIDTH
 
+from .prefect_db import seed
+
 ROOT = Path(__file__).resolve().parents[2]
 HOSTILE = [
     "<script>alert(1)</script> <img src=x onerror=alert(1)>",
@@ -71,6 +73,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     prompts = home.parent / "prompts.jsonl"
     lines = [json.dumps({"prompt": f"{text} {n}"}) for n in range(4) for text in HOSTILE]
     prompts.write_text("\n".join(lines), encoding="utf-8")
+    seed(home)
     env = os.environ | {"SOLON_HOME": str(home), "PYTHONPATH": str(ROOT)}
     env.pop("PREFECT_API_URL", None)
     done = subprocess.run(

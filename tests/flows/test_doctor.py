@@ -29,6 +29,8 @@ from storage.ledger import Ledger, insert, now
 from storage.lock import file_lock
 from storage.workspace import Workspace
 
+from .prefect_db import seed
+
 KNOWN, UNKNOWN, DONE = (content_id("checkpoint", name) for name in ("known", "unknown", "done"))
 
 
@@ -150,6 +152,7 @@ def test_it_imports_no_prefect_where_no_server_is_up(workspace: Workspace) -> No
         "examine(Workspace.open()); print(sorted({'prefect', 'torch'} & set(sys.modules)))"
     )
     root = Path(__file__).resolve().parents[2]
+    seed(workspace.root)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
     assert done.stdout.strip() == "[]", done.stderr
 
@@ -259,6 +262,8 @@ from flows import server
 from flows.doctor import examine
 from storage.lock import file_lock
 from storage.workspace import Workspace
+
+from .prefect_db import seed
 
 workspace, pid = Workspace.open().create(), int(sys.argv[1])
 with server.running(workspace, server.free_port()):

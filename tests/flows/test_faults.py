@@ -1,7 +1,7 @@
-"""`kill -9` of one process of a run at seeded random moments; two runs at once on one ledger.
+"""`kill -9` of one process of a run at seeded random moments.
 
-A run has three kinds: the flow, its worker (torch), its Prefect server. Whatever is killed, and
-whenever: the next run goes on, and in the end there are the same rows and ids as without a kill.
+The flow, its child (torch), its Prefect server, or the worker that started it. Whatever is killed,
+and whenever: the next run goes on, and in the end rows and ids are those of a run without a kill.
 `test_kill.py` shows what a kill costs; here is that it costs nothing else.
 """
 
@@ -23,9 +23,10 @@ import pytest
 
 from flows.doctor import examine
 from storage.ledger import Ledger
-from storage.lock import file_lock
 from storage.workspace import Workspace
 
+from .prefect_db import seed
+from .served import Served
 from .test_kill import processes_of
 from .world import World
 
@@ -33,7 +34,11 @@ pytestmark = pytest.mark.slow
 
 SEED = 20261121
 END_WAIT_S = 60.0
-MARKS = {"worker": "tasks.worker", "server": "prefect.server.api.server:create_app"}
+MARKS = {
+    "child": "tasks.worker",
+    "server": "prefect.server.api.server:create_app",
+    "worker": "worker",
+}
 # What a kill may leave for the next run, or `solon doctor --fix`, to mend.
 LEFT_BY_A_KILL = {"run", "tmp", "lock"}
 ROWS = {
@@ -66,14 +71,24 @@ def pids(home: Path, process: subprocess.Popen[str], target: str) -> list[int]:
     return found
 
 
-def kill(
-    solon: Any, arguments: list[str], target: str, begun: Callable[[], bool], delay_s: float
-) -> int:
-    """Kill the run's flow, worker or server `delay_s` after `begun`; the run's exit code.
+def served_run(solon: Any) -> subprocess.Popen[str]:
+    """The same run, started by the worker of `solon serve`, which is the process returned."""
+    served = Served(solon.home)
+    assert served.create("align", {"recipe": "smoke"})[0] == 201
+    return served.process
 
-    A worker that ended by itself before the moment is not killed; its successor is.
+
+def kill(
+    solon: Any,
+    process: subprocess.Popen[str],
+    target: str,
+    begun: Callable[[], bool],
+    delay_s: float,
+) -> int:
+    """Kill what `target` names `delay_s` after `begun`; the exit code of `process`.
+
+    A child that ended by itself before the moment is not killed; its successor is.
     """
-    process: subprocess.Popen[str] = solon.start(*arguments)
     deadline = time.monotonic() + 120
     while not begun():
         assert process.poll() is None, process.communicate()
@@ -87,7 +102,7 @@ def kill(
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     started = time.monotonic()
-    said = process.communicate(timeout=END_WAIT_S)[1].strip().rpartition("\n")[2]
+    said = (process.communicate(timeout=END_WAIT_S)[1] or "").strip().rpartition("\n")[2]
     took = time.monotonic() - started
     print(f"{target} killed: exit code {process.returncode} after {took:.1f} s: {said[:300]}")
     while processes_of(solon.home) and time.monotonic() - started < END_WAIT_S:
@@ -141,7 +156,7 @@ def test_killed_while_rows_are_made(
     settings = scripted(prompts_file(tmp_path / "prompts.jsonl", range(500)))
     arguments = ["run", "--recipe", "smoke", "--until", "pairs", *options(settings)]
     delay_s = random.Random(f"{SEED} {target} {begun.__name__}").uniform(0, 1.5)
-    kill(solon, arguments, target, lambda: begun(solon.home), delay_s)
+    kill(solon, solon.start(*arguments), target, lambda: begun(solon.home), delay_s)
     result = solon.json(*arguments)
     world = World(tmp_path / "undisturbed", **settings)
     world.run(world.inputs)
@@ -159,11 +174,11 @@ def world_id(world: World, kind: str = "preferences") -> str:
 
 # What is killed, at which job's work, and for how many seconds after its start at most.
 MOMENTS = [
-    ("worker", "generate", 8.0),
+    ("child", "generate", 8.0),
     ("flow", "generate", 8.0),
-    ("worker", "sft", 1.0),
+    ("worker", "sft", 1.0),  # of `solon serve`, which runs the flow then
     ("flow", "dpo", 2.0),
-    ("worker", "ppo", 1.0),
+    ("child", "ppo", 1.0),
     ("server", "evaluate", 2.0),  # the last: a run outlives its server, which is started again
 ]
 
@@ -181,45 +196,18 @@ def test_killed_again_and_again(solon: Any, tmp_path: Path) -> None:
     """Six kills in a row: each run goes on from the one before, past where that was killed."""
     arguments, draw = ["run", "--recipe", "smoke"], random.Random(SEED)
     undisturbed = type(solon)(tmp_path / "undisturbed")
+    for home in (solon.home, undisturbed.home):
+        seed(home)
     beside = undisturbed.start(*arguments, "--json")
     for target, job, at_most_s in MOMENTS:
         runs = set((solon.home / "logs").glob("*"))
         begun = lambda job=job, runs=runs: at_work(solon.home, job, runs)  # noqa: E731
-        code = kill(solon, arguments, target, begun, draw.uniform(0, at_most_s))
-        assert code != 0 or target != "flow"
+        process = served_run(solon) if target == "worker" else solon.start(*arguments)
+        code = kill(solon, process, target, begun, draw.uniform(0, at_most_s))
+        assert code != 0 or target not in ("flow", "worker")
     result, expected = solon.json(*arguments), json.loads(beside.communicate(timeout=200)[0])
     for name in ("snapshots", "checkpoints"):
         assert result[name] == expected[name]
     assert keys(solon.home, ROWS | TRAINED) == keys(undisturbed.home, ROWS | TRAINED)
     assert list(solon.home.glob("tmp/*")) == list(solon.home.glob("state/*")) == []
-    assert_clean(solon)
-
-
-def test_two_runs_at_once_on_one_ledger(solon: Any, tmp_path: Path) -> None:
-    """The device is held until both wait for it."""
-    files = [prompts_file(tmp_path / f"{n}.jsonl", range(n, n + 400)) for n in (0, 200)]
-    arguments = [["refresh", "--recipe", "smoke", *options(scripted(path))] for path in files]
-    Workspace(solon.home).create()
-    ledger = Ledger(solon.home / "ledger.duckdb")
-    with file_lock(solon.home / "device.lock"):
-        processes = [solon.start(*words, "--json") for words in arguments]
-        while len(ledger.query("SELECT 1 FROM runs WHERE state = 'running'")) < 2:
-            assert [process.poll() for process in processes] == [None, None]
-            time.sleep(0.1)
-        assert not has_rows(solon.home)
-    told = [process.communicate(timeout=200) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], told
-    worlds = [World(tmp_path / "undisturbed", **scripted(path)) for path in files]
-    for world in worlds:
-        world.run(world.inputs)
-    assert keys(solon.home, ROWS) == keys(tmp_path / "undisturbed", ROWS)
-    assert [json.loads(out)["snapshots"] for out, _ in told] == [
-        solon.json(*words)["snapshots"] for words in arguments
-    ]
-    used = ledger.query(
-        "SELECT min(created_at) AS first, max(created_at) AS last FROM completions"
-        " GROUP BY run_id ORDER BY 1"
-    )
-    assert len(used) == 2
-    assert used[0]["last"] <= used[1]["first"], "the device was used by two at a time"
     assert_clean(solon)

@@ -15,10 +15,19 @@ import pytest
 
 from storage.ledger import Ledger
 
+from .driven import TINY
+from .prefect_db import seed
+
 pytestmark = pytest.mark.slow
 
 SLOW = ["--set", "prompts.limit=96", "--set", "generation.max_new_tokens.draft=160"]
-LONG_DPO = ["--set", "dpo.max_steps=30", "--set", "dpo.save_steps=2"]
+FEW = [f"--set={name}={value}" for name, value in TINY.items()]
+LONG_DPO = [*FEW, "--set", "dpo.max_steps=30", "--set", "dpo.save_steps=2"]
+
+
+@pytest.fixture(autouse=True)
+def has_database(solon: Any) -> None:
+    seed(solon.home)
 
 
 def processes_of(home: Path) -> list[int]:
@@ -34,7 +43,7 @@ def processes_of(home: Path) -> list[int]:
 
 
 def kill_when(
-    solon: Any, arguments: list[str], reached: Callable[[], bool], whole_tree: bool
+    solon: Any, arguments: list[str], reached: Callable[[], bool], whole_tree: bool = False
 ) -> None:
     """Start a run and kill it, or it and all its children, as soon as `reached`."""
     process: subprocess.Popen[str] = solon.start(*arguments)
@@ -63,7 +72,7 @@ def completions(home: Path) -> dict[tuple[str, int], str]:
 
 def test_an_artifact_the_ledger_never_heard_of_is_taken_over(solon: Any) -> None:
     """As a kill leaves it between the last file and the ledger's row."""
-    arguments = ["run", "--recipe", "smoke", "--until", "sft"]
+    arguments = ["run", "--recipe", "smoke", "--until", "sft", *FEW]
     first = solon.json(*arguments)
     with Ledger(solon.home / "ledger.duckdb").transaction() as con:
         con.execute("DELETE FROM checkpoints")
@@ -75,10 +84,9 @@ def test_an_artifact_the_ledger_never_heard_of_is_taken_over(solon: Any) -> None
     assert solon.json("why", "latest/sft")["id"] == first["checkpoints"]["sft"]
 
 
-@pytest.mark.parametrize("whole_tree", [True, False], ids=["tree", "flow only"])
-def test_killed_while_drafting(solon: Any, whole_tree: bool) -> None:
+def test_killed_while_drafting(solon: Any) -> None:
     arguments = ["run", "--recipe", "smoke", "--until", "drafts", *SLOW]
-    kill_when(solon, arguments, lambda: 0 < len(completions(solon.home)) < 96, whole_tree)
+    kill_when(solon, arguments, lambda: 0 < len(completions(solon.home)) < 96)
     committed = completions(solon.home)
     assert 0 < len(committed) < 96
     result = solon.json(*arguments)

@@ -1,20 +1,36 @@
-"""Three nights: the first makes all, the second finds nothing new, the third ten new prompts."""
+"""Nights as the scheduler starts them, and what waits suspended for an answer.
+
+The deployment's own schedule, every fifteen seconds instead of at 02:00.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from .driven import ROOT, TINY, Driven
+from flows.server import HOST
+from storage.ledger import Ledger
+
+from .driven import ROOT, TINY
+from .served import Served, as_form, flow_processes, until
 
 pytestmark = pytest.mark.slow
 
 PROMPTS = (ROOT / "constitution" / "prompts.jsonl").read_text(encoding="utf-8").splitlines()
+EVERY_S = 15.0
+WAIT_S = 180.0
+MAKE_BLOCK = """
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
+text = {{"subject": "{{{{subject}}}}", "body": "{{{{body}}}}"}}
+CustomWebhookNotificationBlock(name="team", url="{url}", json_data=text).save("team")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +39,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def driven(folder: Path) -> Iterator[Driven]:
-    found = Driven(folder / "home")
+def served(folder: Path) -> Iterator[Served]:
+    found = Served(folder / "home")
     yield found
-    found.close()
+    found.stop()
+
+
+@pytest.fixture(scope="module")
+def ledger(served: Served) -> Ledger:
+    return Ledger(served.solon.home / "ledger.duckdb")
 
 
 @pytest.fixture(scope="module")
@@ -37,81 +58,164 @@ def prompts(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def parameters(prompts: Path) -> dict[str, Any]:
-    settings = TINY | {"prompts.path": str(prompts), "prompts.limit": None}
-    return {"recipe": "smoke", "overrides": settings}
+def settings(prompts: Path) -> dict[str, Any]:
+    return TINY | {"prompts.path": str(prompts), "prompts.limit": 1000}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def every_few_seconds(served: Served, settings: dict[str, Any]) -> None:
+    """The deployment's own schedule, with an interval for its cron."""
+    parameters = {"recipe": "smoke", "overrides": as_form(settings)}
+    served.set_nightly({"schedule": {"interval": EVERY_S}, "parameters": parameters})
+
+
+def night(served: Served) -> dict[str, Any]:
+    """The run that the schedule starts next, once it is through."""
+    before = {run["id"] for run in served.nights() if run["start_time"]}
+
+    def done() -> Any:
+        runs = [run for run in served.nights() if run["id"] not in before and run["start_time"]]
+        return next((run for run in runs if run["state_type"] in ("COMPLETED", "FAILED")), None)
+
+    found: dict[str, Any] = until(done, WAIT_S, "a night")
+    assert found["state_type"] == "COMPLETED", found["state"]
+    return found
+
+
+def refs(ledger: Ledger) -> dict[str, str]:
+    return {row["name"]: row["target_id"] for row in ledger.query("SELECT * FROM refs")}
+
+
+def steps(served: Served, run: dict[str, Any]) -> dict[str, Any]:
+    return {step["step"]: step for step in json.loads(served.artifacts(run["id"])["steps"])}
 
 
 @pytest.fixture(scope="module")
-def first(driven: Driven, parameters: dict[str, Any]) -> dict[str, Any]:
-    return driven.run("nightly", parameters)
+def first(served: Served) -> dict[str, Any]:
+    return night(served)
 
 
 def test_the_first_night_makes_everything_and_a_champion(
-    driven: Driven, first: dict[str, Any]
+    served: Served, ledger: Ledger, first: dict[str, Any]
 ) -> None:
-    assert first["state"] == "Completed", first
     assert first["name"] == "nightly smoke"
-    result = first["result"]
-    steps = {step["step"]: step for step in result["steps"]}
-    assert steps["drafts"]["generated"] == 30
-    assert result["gate"]["reasons"][0] == "there is no champion yet"
-    assert result["gate"]["passed"]
-    assert driven.refs()["champion"] == result["checkpoints"]["ppo"] == result["champion"]
-    assert {"plan", "gate", "report", "steps"} <= set(first["artifacts"])
-    assert first["events"] == []
+    assert first["auto_scheduled"]
+    made = steps(served, first)
+    assert made["drafts"]["generated"] == 30
+    assert [made[stage]["trained"] for stage in ("sft", "reward", "dpo", "ppo")] == [1] * 4
+    shown = served.artifacts(first["id"])
+    assert {"plan", "gate", "report", "steps"} <= set(shown)
+    assert "there is no champion yet" in shown["gate"]
+    assert refs(ledger)["champion"] == made["ppo"]["id"] == refs(ledger)["latest/ppo"]
+
+
+def test_a_night_that_would_overlap_is_refused(served: Served, first: dict[str, Any]) -> None:
+    assert first["total_run_time"] > EVERY_S
+    refused = [run for run in served.nights() if run["state_type"] == "CANCELLED"]
+    assert refused
+    assert all(first["start_time"] < run["end_time"] < first["end_time"] for run in refused)
 
 
 def test_a_second_night_with_nothing_new_ends_in_seconds(
-    driven: Driven, parameters: dict[str, Any], first: dict[str, Any]
+    served: Served, first: dict[str, Any]
 ) -> None:
-    tables = driven.tables()
-    found = driven.run("nightly", parameters)
-    assert found["state"] == "Completed", found
-    assert found["seconds"] < 30
-    assert found["result"]["run_id"] is None
-    assert found["result"]["checkpoints"] == first["result"]["checkpoints"]
-    assert all(step["trained"] == 0 for step in found["result"]["steps"])
-    assert "Nothing new" in found["artifacts"]["plan"]
-    assert driven.tables() == tables
+    tables = served.tables()
+    found = night(served)
+    assert found["total_run_time"] < 30
+    assert set(served.artifacts(found["id"])) == {"plan"}
+    assert "Nothing new" in served.artifacts(found["id"])["plan"]
+    assert served.tables() == tables
 
 
-def test_a_deployed_run_above_its_budget_asks_first(
-    driven: Driven, parameters: dict[str, Any], first: dict[str, Any]
+def refuse(served: Served, flow: str, parameters: dict[str, Any]) -> str:
+    """Start a run that asks, refuse it through the API as the UI would; returns its question."""
+    run = str(served.create(flow, parameters | {"recipe": "smoke"})[1]["id"])
+    until(lambda: served.state(run) == "PAUSED", 60, "the question")
+    assert served.api(f"flow_runs/{run}")[1]["state"]["name"] == "Suspended"
+    until(lambda: not flow_processes(run), 15, "the end of its process")
+    question = served.question(run)
+    answer = {"run_input": {"approve": False, "by": "Ada", "note": "not today"}}
+    assert served.api(f"flow_runs/{run}/resume", answer)[0] in (200, 201)
+    until(lambda: served.api(f"flow_runs/{run}")[1]["state"]["name"] == "Rejected", 60, "the end")
+    return question
+
+
+def test_a_run_above_its_budget_asks_first(
+    served: Served, settings: dict[str, Any], first: dict[str, Any]
 ) -> None:
-    tables = driven.tables()
-    dear = parameters["overrides"] | {"budget.calls": 5, "generation.temperature": 0.5}
-    answer = {"approve": False, "by": "Ada"}
-    arguments = {"recipe": "smoke", "overrides": dear, "until": "pairs"}
-    found = driven.run("align", arguments, answer=answer, deployed=True)
-    assert found["waited"] == "Suspended", found
-    assert "above the budget" in found["description"]
-    assert found["state"] == "Rejected", found
-    assert driven.tables() == tables
+    tables = served.tables()
+    dear = as_form(settings | {"budget.calls": 5, "generation.temperature": 0.5})
+    question = refuse(served, "align", {"overrides": dear, "until": "pairs"})
+    assert "above the budget" in question
+    assert served.tables() == tables
+
+
+def test_an_amendment_waits_without_a_process(
+    served: Served, ledger: Ledger, settings: dict[str, Any], first: dict[str, Any], folder: Path
+) -> None:
+    file = Path(shutil.copy(ROOT / "constitution" / "default.yaml", folder / "mine.yaml"))
+    text, tables = file.read_bytes(), served.tables()
+    edit = {"slug": "be-concise", "critique": "Say what is missing."}
+    overrides = as_form(settings | {"constitution": str(file)})
+    question = refuse(served, "amend", {"overrides": overrides, "edit": edit, "samples": 0})
+    assert "be-concise" in question
+    assert file.read_bytes() == text
+    assert served.tables() == tables
+    (row,) = ledger.query("SELECT * FROM approvals ORDER BY asked_at DESC LIMIT 1")
+    assert (row["is_approved"], row["decided_by"], row["note"]) == (False, "Ada", "not today")
+
+
+class Hearer(BaseHTTPRequestHandler):
+    """Somebody's webhook: keeps what it is told."""
+
+    told: ClassVar[list[dict[str, str]]] = []
+
+    def do_POST(self) -> None:
+        length = int(self.headers["Content-Length"])
+        self.told.append(json.loads(self.rfile.read(length)))
+        self.send_response(200)
+        self.end_headers()
+
+
+@pytest.fixture
+def told(served: Served) -> Iterator[list[dict[str, str]]]:
+    """What the alerts say to a webhook."""
+    hearer = ThreadingHTTPServer((HOST, 0), Hearer)
+    threading.Thread(target=hearer.serve_forever, daemon=True).start()
+    url = f"http://{HOST}:{hearer.server_port}"
+    assert served.alert("custom-webhook/team", MAKE_BLOCK.format(url=url)) == "[]"
+    yield Hearer.told
+    hearer.shutdown()
 
 
 def test_ten_new_prompts_cost_their_own_rows_only(
-    driven: Driven, parameters: dict[str, Any], prompts: Path, first: dict[str, Any]
+    served: Served,
+    ledger: Ledger,
+    prompts: Path,
+    first: dict[str, Any],
+    told: list[dict[str, str]],
 ) -> None:
     """And where champion and candidate cannot be compared, the champion stays and alerts hear."""
     with prompts.open("a", encoding="utf-8") as file:
         file.write("\n".join(PROMPTS[30:40]) + "\n")
     new = {json.loads(line)["prompt"] for line in PROMPTS[30:40]}
-    had = {row["completion_id"] for row in driven.ledger.query("SELECT * FROM completions")}
-    champion = first["result"]["checkpoints"]
-    shutil.rmtree(driven.home / "artifacts" / "checkpoints" / champion["dpo"])
-    found = driven.run("nightly", parameters, events_wait_s=20.0)
-    assert found["state"] == "Completed", found
-    rows = driven.ledger.query(
+    had = {row["completion_id"] for row in ledger.query("SELECT * FROM completions")}
+    champion = refs(ledger)["champion"]
+    shutil.rmtree(
+        served.solon.home / "artifacts" / "checkpoints" / steps(served, first)["dpo"]["id"]
+    )
+    found = night(served)
+    rows = ledger.query(
         "SELECT completion_id, p.messages FROM completions c JOIN prompts p USING (prompt_id)"
     )
     asked = [row["messages"] for row in rows if row["completion_id"] not in had]
     assert {json.loads(messages)[-1]["content"] for messages in asked} == new
     assert len(asked) == 3 * 10  # draft, critique, revision
-    steps = {step["step"]: step for step in found["result"]["steps"]}
-    assert [steps[stage]["trained"] for stage in ("sft", "reward", "dpo", "ppo")] == [1] * 4
-    assert not found["result"]["gate"]["passed"]
-    assert driven.refs()["champion"] == champion["ppo"] == found["result"]["champion"]
-    assert driven.refs()["latest/ppo"] == found["result"]["checkpoints"]["ppo"]
-    assert found["events"] == ["solon.gate.failed"]
-    assert "not passed" in found["artifacts"]["gate"]
+    made = steps(served, found)
+    assert [made[stage]["trained"] for stage in ("sft", "reward", "dpo", "ppo")] == [1] * 4
+    assert "not passed" in served.artifacts(found["id"])["gate"]
+    assert refs(ledger)["champion"] == champion
+    assert refs(ledger)["latest/ppo"] == made["ppo"]["id"] != champion
+    until(lambda: told, 20, "the alert")
+    assert [said["subject"] for said in told] == ["solon alert: gate"]
+    assert told[0]["body"].startswith("solon.gate.failed: ")

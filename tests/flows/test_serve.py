@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from flows.server import HOST
 from storage.ledger import Ledger
 
 from .conftest import ROOT
+from .driven import TINY
 from .served import (
     Served,
     as_form,
@@ -31,6 +33,14 @@ pytestmark = pytest.mark.slow
 
 NAMES = {"align", "refresh", "train", "evaluate", "amend", "nightly"}
 SCRIPTED = {"generation.engine": "scripted", "prompts.limit": 24}
+
+# When each run of `wanted` generated, and when it trained.
+DEVICE_USE = """
+    SELECT flow_run_id, min(c.created_at) AS since, max(c.created_at) AS until
+    FROM completions c JOIN runs USING (run_id) SEMI JOIN wanted USING (flow_run_id) GROUP BY ALL
+    UNION ALL
+    SELECT flow_run_id, c.created_at - to_microseconds((1e6 * duration_s)::BIGINT), c.created_at
+    FROM checkpoints c JOIN runs USING (run_id) SEMI JOIN wanted USING (flow_run_id)"""
 
 
 @pytest.fixture
@@ -86,6 +96,9 @@ def test_the_deployments_and_the_schedule_are_there(served: Served) -> None:
     assert nightly["schedules"][0]["schedule"]["timezone"] == "UTC"
     assert nightly["global_concurrency_limit"]["limit"] == 1
     assert nightly["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+    next_night = until(served.nights, 20, "the scheduler")[0]
+    assert (next_night["state_type"], next_night["auto_scheduled"]) == ("SCHEDULED", True)
+    assert "T02:00:00" in next_night["expected_start_time"]
     recipes = served.deployment("align")["parameter_openapi_schema"]["properties"]["recipe"]
     assert recipes["enum"] == ["demo", "smoke"]
     names = {a["name"]: a["enabled"] for a in served.api("automations/filter", {})[1]}
@@ -142,6 +155,28 @@ def test_a_command_uses_the_server_that_is_there(served: Served) -> None:
     ]
 
 
+def test_nightly_and_a_refresh_by_hand_at_once(served: Served) -> None:
+    """On one ledger: both finish, nothing lost or made twice, one job at a time on the device."""
+    small = TINY | {"generation.engine": "transformers", "generation.batch_rows": 4}
+    runs = {}
+    for flow, more in (("nightly", {}), ("refresh", {"prompts.limit": 40})):
+        parameters = {"recipe": "smoke", "overrides": as_form(small | more)}
+        runs[flow] = str(served.create(flow, parameters)[1]["id"])
+    until(lambda: {served.state(run) for run in runs.values()} == {"COMPLETED"}, 240, "completed")
+    for more in ({}, {"prompts.limit": 40}):
+        words = [f"--set={key}={value}" for key, value in (small | more).items()]
+        plan = served.solon.json("plan", "--recipe", "smoke", "--until", "pairs", *words)
+        assert plan["cost"]["calls"] == [0, 0]
+    ledger = Ledger(served.solon.home / "ledger.duckdb")
+    rows = ledger.query("SELECT 1 FROM completions WHERE step = 'draft' AND engine <> 'scripted'")
+    assert len(rows) == 40
+    used = ledger.query(DEVICE_USE, wanted={"flow_run_id": list(runs.values())})
+    assert {row["flow_run_id"] for row in used} == set(runs.values())
+    for one, other in pairwise(sorted(used, key=lambda row: row["since"])):
+        assert one["until"] <= other["since"], "the device was used by two at a time"
+    assert served.slots() == 0
+
+
 def test_cancelling_ends_the_run_and_its_child_and_frees_the_device(served: Served) -> None:
     run = served.start_align()
     cancelling = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
@@ -161,7 +196,7 @@ def test_a_second_start_says_where_the_first_is(served: Served) -> None:
 
 
 def test_prefect_deploy_makes_the_same_deployments(served: Served) -> None:
-    served.switch_nightly_off()
+    served.set_nightly({"active": False})
     before = {flow: served.deployment(flow) for flow in sorted(NAMES)}
     environment = served.client_environment()
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
@@ -183,28 +218,19 @@ SlackWebhook(url="http://127.0.0.1:9/none").save("team")
 
 
 def test_alerts_are_on_once_there_is_somebody_to_tell(served: Served) -> None:
-    def ensure(before: str = "") -> str:
-        environment = served.client_environment() | {"SOLON_ALERT_BLOCK": "slack-webhook/team"}
-        code = f"{before}\nfrom flows.automations import ensure\nprint(ensure())"
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
     def automations() -> dict[str, Any]:
         found = served.api("automations/filter", {})[1]
         assert len(found) == 4
         return {a["name"]: a for a in found}
 
-    assert "there is no such block" in ensure()
+    assert "there is no such block" in served.alert("slack-webhook/team")
     assert [a["enabled"] for a in automations().values()].count(True) == 1
-    assert ensure(MAKE_BLOCK).strip() == "[]"
+    assert served.alert("slack-webhook/team", MAKE_BLOCK) == "[]"
     assert all(a["enabled"] for a in automations().values())
     late = automations()["solon alert: late"]
     assert late["actions"][0]["type"] == "send-notification"
     assert served.api(f"automations/{late['id']}", {"enabled": False}, "PATCH")[0] == 204
-    assert ensure().strip() == "[]"
+    assert served.alert("slack-webhook/team") == "[]"
     assert not automations()["solon alert: late"]["enabled"]
 
 
@@ -216,7 +242,7 @@ def test_two_workspaces_are_two_and_ctrl_c_ends_all_of_one(
     assert other.login != served.login
     assert served.api("deployments/filter", {}, login=other.login)[0] == 401
     assert other.deployment("nightly")["schedules"][0]["schedule"]["timezone"] == "Europe/Berlin"
-    other.switch_nightly_off()
+    other.set_nightly({"active": False})
     before = len(served.runs())
     run = other.start_align()
     assert len(other.runs()) == 1

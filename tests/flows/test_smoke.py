@@ -13,6 +13,8 @@ import pytest
 from constitution.load import load as load_constitution
 from storage.ledger import Ledger, point
 
+from .conftest import Solon
+
 pytestmark = pytest.mark.slow
 
 STEPS = ["drafts", "critiques", "revisions", "pairs", "sft", "reward", "dpo", "ppo", "evaluate"]
@@ -24,23 +26,16 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def solon(home: Path) -> Any:
-    from importlib.util import module_from_spec, spec_from_file_location
-
-    spec = spec_from_file_location("flow_helpers", Path(__file__).parent / "conftest.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.Solon(home)
+def solon(home: Path) -> Solon:
+    return Solon(home)
 
 
 @pytest.fixture(scope="module")
-def first(solon: Any) -> dict[str, Any]:
+def first(solon: Solon) -> dict[str, Any]:
     return whole_run(solon)
 
 
-def whole_run(solon: Any) -> dict[str, Any]:
+def whole_run(solon: Solon) -> dict[str, Any]:
     started = time.monotonic()
     found: dict[str, Any] = solon.json("run", "--recipe", "smoke")
     found["wall_s"] = time.monotonic() - started
@@ -59,15 +54,15 @@ def test_every_step_is_taken(first: dict[str, Any]) -> None:
     assert Path(first["report"]).read_text().startswith("# Report")
 
 
-def test_it_takes_less_than_a_minute(solon: Any, first: dict[str, Any], tmp_path: Path) -> None:
+def test_it_takes_less_than_a_minute(solon: Solon, first: dict[str, Any], tmp_path: Path) -> None:
     """The better of two runs counts: a busy machine is no fault of the recipe's."""
     took = first["wall_s"]
     if took >= 60:
-        took = whole_run(type(solon)(tmp_path / "home"))["wall_s"]
+        took = whole_run(Solon(tmp_path / "home"))["wall_s"]
     assert took < 60
 
 
-def test_a_second_run_does_nothing_and_says_the_same(solon: Any, first: dict[str, Any]) -> None:
+def test_a_second_run_does_nothing_and_says_the_same(solon: Solon, first: dict[str, Any]) -> None:
     started = time.monotonic()
     again = solon.json("run", "--recipe", "smoke")
     assert time.monotonic() - started < 20
@@ -102,7 +97,7 @@ def test_no_pickle_is_left_in_an_artifact(home: Path, first: dict[str, Any]) -> 
     assert found == []
 
 
-def test_why_names_everything_behind_the_ppo_checkpoint(solon: Any, first: dict[str, Any]) -> None:
+def test_why_names_everything_behind_ppo(solon: Solon, first: dict[str, Any]) -> None:
     found = solon.json("why", "latest/ppo")
     assert found["id"] == first["checkpoints"]["ppo"]
     kinds = found["counts"]
@@ -119,7 +114,7 @@ def test_why_names_everything_behind_the_ppo_checkpoint(solon: Any, first: dict[
 
 
 def test_impact_of_a_principle_reaches_rows_and_checkpoints(
-    solon: Any, first: dict[str, Any]
+    solon: Solon, first: dict[str, Any]
 ) -> None:
     why = solon.json("why", "latest/ppo")
     slug = next(n["label"] for n in why["nodes"].values() if n["kind"] == "principle")
@@ -131,7 +126,7 @@ def test_impact_of_a_principle_reaches_rows_and_checkpoints(
 
 
 def test_a_checkpoint_that_was_deleted_or_torn_is_made_again(
-    solon: Any, home: Path, first: dict[str, Any]
+    solon: Solon, home: Path, first: dict[str, Any]
 ) -> None:
     shutil.rmtree(home / "artifacts" / "checkpoints" / first["checkpoints"]["dpo"])
     plan = solon.json("plan", "--recipe", "smoke")
@@ -147,7 +142,7 @@ def test_a_checkpoint_that_was_deleted_or_torn_is_made_again(
 
 
 def test_an_edited_setting_retrains_what_it_reaches_and_no_more(
-    solon: Any, first: dict[str, Any]
+    solon: Solon, first: dict[str, Any]
 ) -> None:
     plan = solon.json("plan", "--recipe", "smoke", "--set", "dpo.beta=0.3")
     assert {s["step"] for s in plan["steps"] if s["to_train"][1]} == {"dpo", "evaluate"}
@@ -157,7 +152,7 @@ def test_an_edited_setting_retrains_what_it_reaches_and_no_more(
 
 
 def test_refs_follow_a_run_that_had_nothing_to_do(
-    solon: Any, home: Path, first: dict[str, Any]
+    solon: Solon, home: Path, first: dict[str, Any]
 ) -> None:
     other = solon.json("refresh", "--recipe", "smoke", "--set", "prompts.limit=20")
     assert other["snapshots"] != first["snapshots"]
@@ -169,7 +164,7 @@ def test_refs_follow_a_run_that_had_nothing_to_do(
     assert rows == [{"target_id": first["snapshots"]["preferences"]}]
 
 
-def test_the_parts_run_alone(solon: Any, first: dict[str, Any]) -> None:
+def test_the_parts_run_alone(solon: Solon, first: dict[str, Any]) -> None:
     err = solon.run("train", "--recipe", "smoke", "--set", "prompts.limit=50", code=1)[1]
     assert "run `solon refresh` first" in err.splitlines()[-1]
     err = solon.run("evaluate", "--recipe", "smoke", "--set", "sft.max_steps=7", code=1)[1]
@@ -178,7 +173,7 @@ def test_the_parts_run_alone(solon: Any, first: dict[str, Any]) -> None:
 
 
 def test_preview_makes_a_few_rows_that_the_run_reuses(
-    solon: Any, first: dict[str, Any], copy_of_constitution: Any
+    solon: Solon, first: dict[str, Any], copy_of_constitution: Any
 ) -> None:
     edited = copy_of_constitution("    critique: ", "    critique: Please ")
     slug = load_constitution(edited).principles[0].slug
@@ -193,7 +188,7 @@ def test_preview_makes_a_few_rows_that_the_run_reuses(
 
 
 def test_ablate_trains_without_a_principle_and_leaves_what_is_in_use(
-    solon: Any, home: Path, first: dict[str, Any]
+    solon: Solon, home: Path, first: dict[str, Any]
 ) -> None:
     ledger = Ledger(home / "ledger.duckdb")
     slugs = ledger.query(
@@ -226,7 +221,7 @@ def test_ablate_trains_without_a_principle_and_leaves_what_is_in_use(
     ],
 )
 def test_export(
-    solon: Any, tmp_path: Path, first: dict[str, Any], format: str, files: set[str]
+    solon: Solon, tmp_path: Path, first: dict[str, Any], format: str, files: set[str]
 ) -> None:
     out = tmp_path / "out"
     found = solon.json("export", "latest/preferences-rows", "--format", format, "--out", str(out))
