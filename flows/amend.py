@@ -17,7 +17,7 @@ from flows.align import method, session_of
 from flows.approval import WAIT_HOURS, ask, rejected
 from flows.data import make_some
 from flows.forms import PrincipleEdit
-from flows.gate import CANDIDATE, champion_of, gate_markdown, judge, promote
+from flows.gate import conclude
 from flows.inputs import Inputs
 from flows.plan import Plan
 from flows.preview import Previewed, choose, compare, up_to
@@ -104,21 +104,6 @@ def _carry_out(
     with session_of(recipe, (overrides or {}) | {"constitution": proposal.name}, None) as session:
         result = method(session)
         return result | conclude(session, result, is_wanted, author)
-
-
-def conclude(
-    session: Session, result: dict[str, Any], is_wanted: bool, author: str = ""
-) -> dict[str, Any]:
-    """Judge a whole run's checkpoint, promote it where it passes and that is wanted, and say so.
-
-    Returns {"gate": the verdict, "champion": the checkpoint that is it now, or null}.
-    """
-    verdict, candidate = judge(session, result), result["checkpoints"][CANDIDATE]
-    is_promoted = verdict.passed and is_wanted
-    if is_promoted:
-        promote(session, candidate, author, "; ".join(verdict.reasons))
-    create_markdown_artifact(gate_markdown(verdict, candidate, is_promoted), key="gate")
-    return {"gate": verdict.to_json(), "champion": champion_of(session.ledger)}
 
 
 def _question(

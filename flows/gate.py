@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeGuard
 
+from prefect.artifacts import create_markdown_artifact
+
 from flows.measure import answers_of, evaluate_checkpoints
 from flows.recipe import GateSettings
 from flows.session import Session
@@ -105,6 +107,21 @@ def _worth(
 
 def _is_finite(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
+
+
+def conclude(
+    session: Session, result: dict[str, Any], is_wanted: bool, author: str = ""
+) -> dict[str, Any]:
+    """Judge a whole run's checkpoint, promote it where it passes and that is wanted, and say so.
+
+    Returns {"gate": the verdict, "champion": the checkpoint that is it now, or null}.
+    """
+    verdict, candidate = judge(session, result), result["checkpoints"][CANDIDATE]
+    is_promoted = verdict.passed and is_wanted
+    if is_promoted:
+        promote(session, candidate, author, "; ".join(verdict.reasons))
+    create_markdown_artifact(gate_markdown(verdict, candidate, is_promoted), key="gate")
+    return {"gate": verdict.to_json(), "champion": champion_of(session.ledger)}
 
 
 def judge(session: Session, result: Mapping[str, Any]) -> Gate:

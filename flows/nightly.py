@@ -13,8 +13,8 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.events import emit_event
 
 from flows.align import method, session_of
-from flows.amend import conclude
 from flows.approval import ask_for
+from flows.gate import conclude
 from flows.recipe import Overrides
 from flows.running import make_plan, nothing_done
 from flows.show import plan_markdown

@@ -85,7 +85,7 @@ def _what_was_run(data: ReportData) -> str:
         ("constitution", f"{data.constitution_name} ({data.constitution_id})"),
         ("base model", f"{data.model_name} ({data.model_id})"),
     ]
-    return f"# Report of {markdown_cell(data.run_id)}\n\n## What was run\n\n" + _table(
+    return f"# Report: {markdown_cell(data.recipe)}\n\n## What was run\n\n" + _table(
         ("what", "value"), facts
     )
 

@@ -87,6 +87,9 @@ class Served:
                 is_json = answer.headers.get_content_type() == "application/json"
                 return answer.status, json.loads(text) if is_json else text, answer.headers
         except urllib.error.HTTPError as error:
+            if error.code == 503:  # busy: Prefect's clients try again as well
+                time.sleep(1)
+                return self.send(path, headers, body, method)
             return error.code, error.read().decode(errors="replace"), error.headers
 
     def client_environment(self) -> dict[str, str]:

@@ -17,6 +17,7 @@ from flows.progress import StepArtifact
 from flows.publish import PICTURE, SAMPLE_CHARS
 from tasks.evaluation.escape import ZERO_WIDTH
 
+from .driven import TINY
 from .prefect_db import seed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,7 +56,7 @@ with server.running(workspace):
             artifact["run"] = runs[artifact["flow_run_id"]]
         return {"artifacts": found, "tasks": tasks}
 
-    scripted = {"generation.engine": "scripted"}
+    scripted = given["settings"]
     made["align"] = align("smoke", scripted)
     made["first"] = shown()
     align("smoke", scripted)
@@ -76,8 +77,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     seed(home)
     env = os.environ | {"SOLON_HOME": str(home), "PYTHONPATH": str(ROOT)}
     env.pop("PREFECT_API_URL", None)
+    given = {"words": HOSTILE, "prompts": str(prompts), "settings": TINY}
     done = subprocess.run(
-        [sys.executable, "-c", RUN, json.dumps({"words": HOSTILE, "prompts": str(prompts)})],
+        [sys.executable, "-c", RUN, json.dumps(given)],
         env=env,
         capture_output=True,
         text=True,
@@ -128,7 +130,7 @@ def test_a_hit_publishes_too_and_tasks_carry_their_key(made: dict[str, Any]) -> 
     assert {"steps", "samples", "report", "lineage", "loss-ppo", "training"} <= new
     assert not any(key.startswith("progress-") for key in new)
     steps = json.loads(by_key(made["second"])["steps"]["data"])
-    assert [row["reused"] for row in steps if row["step"] == "drafts"] == [48]
+    assert [row["reused"] for row in steps if row["step"] == "drafts"] == [30]
     assert {row["trained"] for row in steps} == {0}
     assert f"ppo {made['align']['checkpoints']['ppo']}" in made["first"]["tasks"]
 

@@ -53,6 +53,7 @@ except SystemExit as error:
 """
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     "arguments",
     [["--help"], ["plan", "--recipe", "demo"], ["why", "latest/ppo"], ["impact", "no-flattery"]],

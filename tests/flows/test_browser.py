@@ -19,7 +19,8 @@ from flows.server import HOST
 from storage.ledger import Ledger
 
 from .conftest import ROOT
-from .served import Served, torch_workers, until
+from .driven import TINY
+from .served import Served, as_form, torch_workers, until
 
 api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 BROWSER = next(
@@ -30,7 +31,7 @@ pytestmark = [
     pytest.mark.skipif(not BROWSER, reason="no Chromium on the path"),
 ]
 WAIT_MS = 60_000
-SMALL = ("generation.engine=scripted", "prompts.limit=48")
+SMALL = as_form(TINY)
 SLUG = "be-concise"
 WORDS = "Name one sentence of the response that could go."
 
@@ -80,10 +81,11 @@ class Ui:
 
     def submit(self) -> str:
         """Send the form and open the run that comes of it; returns its id."""
+        before = {run["id"] for run in self.served.runs()}
         self.page.get_by_role("button", name="Submit").click()
-        self.page.get_by_role("button", name="View run").click()
-        self.page.wait_for_url("**/flow-run/**")
-        return str(self.page.url.split("flow-run/")[1][:36])
+        made = until(lambda: {run["id"] for run in self.served.runs()} - before, 60, "a run")
+        self.open(f"runs/flow-run/{(run := made.pop())}")
+        return str(run)
 
     def wait_for(self, state: str, wait_s: int = 240) -> None:
         self.page.get_by_text(state, exact=True).first.wait_for(timeout=wait_s * 1000)
@@ -120,7 +122,9 @@ class Ui:
 @pytest.fixture(scope="module")
 def ui(served: Served) -> Iterator[Ui]:
     with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"]
+        )
         page = browser.new_context(viewport={"width": 1280, "height": 1100}).new_page()
         page.set_default_timeout(WAIT_MS)
         found = Ui(page, served)
@@ -139,7 +143,7 @@ def test_run_align_from_its_form_and_read_the_report(ui: Ui, served: Served, fil
     run = ui.submit()
     ui.wait_for("Completed")
     ui.shoot("run")
-    assert "Report of run_" in ui.artifact("report")
+    assert "Report: smoke" in ui.artifact("report")
     ui.shoot("report")
     rows = ledger(served).query("SELECT run_id FROM runs WHERE flow_run_id = ?", [run])
     assert len(rows) == 1
@@ -179,7 +183,7 @@ def test_a_refused_plan_changes_nothing(ui: Ui, served: Served, file: Path) -> N
 
 
 def test_a_training_run_is_cancelled(ui: Ui, served: Served, file: Path) -> None:
-    ui.open_form("align", *SMALL, f"constitution={file}", "sft.max_steps=500")
+    ui.open_form("align", *as_form(TINY | {"sft.max_steps": 500}), f"constitution={file}")
     run = ui.submit()
     until(lambda: torch_workers(served.solon.home), 120, "training")
     ui.choose("Cancel")

@@ -263,8 +263,6 @@ from flows.doctor import examine
 from storage.lock import file_lock
 from storage.workspace import Workspace
 
-from .prefect_db import seed
-
 workspace, pid = Workspace.open().create(), int(sys.argv[1])
 with server.running(workspace, server.free_port()):
     from prefect import flow

@@ -129,7 +129,9 @@ def test_a_second_night_with_nothing_new_ends_in_seconds(
 
 def refuse(served: Served, flow: str, parameters: dict[str, Any]) -> str:
     """Start a run that asks, refuse it through the API as the UI would; returns its question."""
-    run = str(served.create(flow, parameters | {"recipe": "smoke"})[1]["id"])
+    status, made = served.create(flow, parameters | {"recipe": "smoke"})
+    assert status == 201, made
+    run = str(made["id"])
     until(lambda: served.state(run) == "PAUSED", 60, "the question")
     assert served.api(f"flow_runs/{run}")[1]["state"]["name"] == "Suspended"
     until(lambda: not flow_processes(run), 15, "the end of its process")

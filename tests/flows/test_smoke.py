@@ -54,12 +54,11 @@ def test_every_step_is_taken(first: dict[str, Any]) -> None:
     assert Path(first["report"]).read_text().startswith("# Report")
 
 
-def test_it_takes_less_than_a_minute(solon: Solon, first: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.alone
+def test_it_takes_less_than_a_minute(tmp_path: Path) -> None:
     """The better of two runs counts: a busy machine is no fault of the recipe's."""
-    took = first["wall_s"]
-    if took >= 60:
-        took = whole_run(Solon(tmp_path / "home"))["wall_s"]
-    assert took < 60
+    took = (whole_run(Solon(tmp_path / name))["wall_s"] for name in ("one", "two"))
+    assert any(seconds < 60 for seconds in took)
 
 
 def test_a_second_run_does_nothing_and_says_the_same(solon: Solon, first: dict[str, Any]) -> None:
