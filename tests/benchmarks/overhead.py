@@ -1,6 +1,6 @@
 """What Prefect costs: the method through server and worker beside the same steps called directly.
 
-    python tests/benchmarks/overhead.py [--recipe demo] [--check]
+    python tests/benchmarks/overhead.py [--recipe demo] [--check] [--keep FOLDER]
 
 First the steps by themselves, in one process: no server, no flow, tasks as plain functions. Then
 `solon serve` in a second fresh workspace and one run of the deployment `align`, from the moment it
@@ -139,11 +139,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What Prefect costs a whole run.")
     parser.add_argument("--recipe", default="demo")
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--keep", type=Path, help="work here, and leave both workspaces")
     parser.add_argument("--directly", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.directly:
         return call_directly(options.recipe)
-    with tempfile.TemporaryDirectory() as folder:
+    with nullcontext(options.keep) if options.keep else tempfile.TemporaryDirectory() as folder:
         by_itself = direct(Path(folder) / "direct", options.recipe)
         whole = through_prefect(Path(folder) / "served", options.recipe)
     more = whole.seconds - by_itself.seconds

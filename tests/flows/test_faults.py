@@ -16,6 +16,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -136,29 +137,27 @@ def options(settings: dict[str, Any]) -> list[str]:
     return [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
 
 
-def has_rows(home: Path) -> bool:
-    sql = "SELECT 1 FROM completions LIMIT 1"
+def row_count(home: Path) -> int:
     path = home / "ledger.duckdb"
-    return path.exists() and bool(Ledger(path).query(sql))
+    return len(Ledger(path).query("SELECT 1 FROM completions")) if path.exists() else 0
 
 
-def has_database(home: Path) -> bool:
-    return (home / "prefect" / "prefect.db").exists()
+def test_killed_while_rows_are_made(solon: Any, tmp_path: Path) -> None:
+    """Four kills in a row, each over more prompts: as the server starts, and as rows are made."""
+    path, draw = tmp_path / "prompts.jsonl", random.Random(SEED)
+    arguments = ["run", "--recipe", "smoke", "--until", "pairs", *options(scripted(path))]
+    for number, (target, moment) in enumerate(product(("flow", "server"), ("start", "rows")), 1):
+        prompts_file(path, range(500 * number))
+        before, process = row_count(solon.home), solon.start(*arguments)
 
+        def begun(moment: str = moment, before: int = before) -> bool:
+            if moment == "start":
+                return bool(pids(solon.home, process, "server"))  # noqa: B023
+            return row_count(solon.home) > before
 
-@pytest.mark.parametrize(
-    ("target", "begun"),
-    [("flow", has_database), ("flow", has_rows), ("server", has_database), ("server", has_rows)],
-)
-def test_killed_while_rows_are_made(
-    solon: Any, tmp_path: Path, target: str, begun: Callable[[Path], bool]
-) -> None:
-    settings = scripted(prompts_file(tmp_path / "prompts.jsonl", range(500)))
-    arguments = ["run", "--recipe", "smoke", "--until", "pairs", *options(settings)]
-    delay_s = random.Random(f"{SEED} {target} {begun.__name__}").uniform(0, 1.5)
-    kill(solon, solon.start(*arguments), target, lambda: begun(solon.home), delay_s)
+        kill(solon, process, target, begun, draw.uniform(0, 1.5))
     result = solon.json(*arguments)
-    world = World(tmp_path / "undisturbed", **settings)
+    world = World(tmp_path / "undisturbed", **scripted(path))
     world.run(world.inputs)
     assert keys(solon.home, ROWS) == keys(tmp_path / "undisturbed", ROWS)
     assert all(len(set(found)) == len(found) > 0 for found in keys(solon.home, ROWS).values())

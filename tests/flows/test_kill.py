@@ -70,20 +70,6 @@ def completions(home: Path) -> dict[tuple[str, int], str]:
     return {(row["completion_id"], row["cut_at"]): row["at"] for row in rows}
 
 
-def test_an_artifact_the_ledger_never_heard_of_is_taken_over(solon: Any) -> None:
-    """As a kill leaves it between the last file and the ledger's row."""
-    arguments = ["run", "--recipe", "smoke", "--until", "sft", *FEW]
-    first = solon.json(*arguments)
-    with Ledger(solon.home / "ledger.duckdb").transaction() as con:
-        con.execute("DELETE FROM checkpoints")
-        con.execute("DELETE FROM metrics")
-    again = solon.json(*arguments)
-    sft = next(step for step in again["steps"] if step["step"] == "sft")
-    assert (sft["reused"], sft["trained"]) == (1, 0)
-    assert again["checkpoints"] == first["checkpoints"]
-    assert solon.json("why", "latest/sft")["id"] == first["checkpoints"]["sft"]
-
-
 def test_killed_while_drafting(solon: Any) -> None:
     arguments = ["run", "--recipe", "smoke", "--until", "drafts", *SLOW]
     kill_when(solon, arguments, lambda: 0 < len(completions(solon.home)) < 96)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from .conftest import Solon
 
 pytestmark = pytest.mark.slow
 
+IMPORT_S = 5.0  # on the machine of tests/benchmarks/RESULTS.md, when it is quick
 STEPS = ["drafts", "critiques", "revisions", "pairs", "sft", "reward", "dpo", "ppo", "evaluate"]
 
 
@@ -56,9 +59,13 @@ def test_every_step_is_taken(first: dict[str, Any]) -> None:
 
 @pytest.mark.alone
 def test_it_takes_less_than_a_minute(tmp_path: Path) -> None:
-    """The better of two runs counts: a busy machine is no fault of the recipe's."""
-    took = (whole_run(Solon(tmp_path / name))["wall_s"] for name in ("one", "two"))
-    assert any(seconds < 60 for seconds in took)
+    """Of a machine that imports TRL in IMPORT_S; a slower one gets as much longer."""
+    took, slowness = whole_run(Solon(tmp_path / "home"))["wall_s"], 1.0
+    if took >= 60:
+        started = time.monotonic()
+        subprocess.run([sys.executable, "-c", "import trl; trl.DPOTrainer"], check=True)
+        slowness = max(1.0, (time.monotonic() - started) / IMPORT_S)
+    assert took < 60 * slowness
 
 
 def test_a_second_run_does_nothing_and_says_the_same(solon: Solon, first: dict[str, Any]) -> None:
@@ -68,6 +75,20 @@ def test_a_second_run_does_nothing_and_says_the_same(solon: Solon, first: dict[s
     assert all(step["generated"] == step["trained"] == 0 for step in again["steps"])
     for name in ("snapshots", "checkpoints", "report"):
         assert again[name] == first[name]
+
+
+def test_artifacts_the_ledger_never_heard_of_are_taken_over(
+    solon: Solon, home: Path, first: dict[str, Any]
+) -> None:
+    """As a kill leaves them between the last file and the ledger's row."""
+    with Ledger(home / "ledger.duckdb").transaction() as con:
+        con.execute("DELETE FROM checkpoints")
+        con.execute("DELETE FROM metrics")
+    again = solon.json("run", "--recipe", "smoke")
+    assert [steps(again)[stage]["reused"] for stage in STEPS[4:]] == [1] * 5
+    assert all(step["trained"] == 0 for step in again["steps"])
+    assert again["checkpoints"] == first["checkpoints"]
+    assert solon.json("why", "latest/sft")["id"] == first["checkpoints"]["sft"]
 
 
 def test_checkpoints_are_adapters_with_metrics_and_a_curve(
