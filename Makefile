@@ -35,11 +35,12 @@ lint: $(READY) ## style and types
 serve: $(READY) ## Prefect's server and UI with this workspace's flows
 	$(BIN)/solon serve
 
-bench: $(READY) ## edits, lineage and the data path, beside distilabel (about fifteen minutes)
+bench: $(READY) ## edits, lineage, the data path beside distilabel, Prefect's cost (about 45 minutes)
 	$(BIN)/python tests/benchmarks/edits.py
 	$(BIN)/python tests/benchmarks/lineage.py
 	$(BIN)/python tests/benchmarks/data_path.py --check
 	$(BIN)/python tests/benchmarks/data_path.py --large --check
+	$(BIN)/python tests/benchmarks/overhead.py --check
 
 clean: ## delete the environment and caches; the workspace .solon stays
 	rm -rf $(VENV) .bench build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
