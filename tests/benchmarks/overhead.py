@@ -5,7 +5,8 @@
 First the steps by themselves, in one process: no server, no flow, tasks as plain functions. Then
 `solon serve` in a second fresh workspace and one run of the deployment `align`, from the moment it
 is asked for to its end, as Prefect's database has them. Rows and ids must be equal. With `--check`
-the exit code is 1 where Prefect costs more than 15 s and 5 %.
+the exit code is 1 where that is longer by more than 15 s or 5 %. What the workers took is told
+apart: a machine that changes its speed between the two changes that, and Prefect cannot.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ POLL_S = 0.5
 
 @dataclass(frozen=True)
 class Done:
-    """One run of the method: seconds in all, seconds in its steps, its ids."""
+    """One run of the method: seconds in all, seconds of its workers, its ids."""
 
     seconds: float
-    in_steps_s: float
+    workers_s: float
     ids: list[str]
 
 
@@ -129,10 +130,11 @@ def served(home: Path) -> Iterator[None]:
 
 def done(home: Path, seconds: float) -> Done:
     ledger = Ledger(home / "ledger.duckdb")
-    sql = "SELECT epoch(ended_at - started_at) AS s FROM runs WHERE state = 'completed'"
+    worked = """SELECT sum(duration_s) AS s FROM completions
+        UNION ALL SELECT sum(duration_s) FROM checkpoints"""
     ids = "SELECT dataset_id AS id FROM datasets UNION SELECT checkpoint_id FROM checkpoints"
-    (in_steps,) = (row["s"] for row in ledger.query(sql))
-    return Done(seconds, in_steps, sorted(row["id"] for row in ledger.query(ids)))
+    workers_s = sum(row["s"] for row in ledger.query(worked))
+    return Done(seconds, workers_s, sorted(row["id"] for row in ledger.query(ids)))
 
 
 def main() -> None:
@@ -149,15 +151,15 @@ def main() -> None:
         whole = through_prefect(Path(folder) / "served", options.recipe)
     more = whole.seconds - by_itself.seconds
     percent = 100 * more / by_itself.seconds
-    print("| run | seconds | in its steps | outside them |\n|---|---|---|---|")
+    print("| run | seconds | its workers | all else |\n|---|---|---|---|")
     for name, found in (("steps called directly", by_itself), ("through Prefect", whole)):
-        outside = found.seconds - found.in_steps_s
-        print(f"| {name} | {found.seconds:.1f} | {found.in_steps_s:.1f} | {outside:.1f} |")
+        rest = found.seconds - found.workers_s
+        print(f"| {name} | {found.seconds:.1f} | {found.workers_s:.1f} | {rest:.1f} |")
     print(f"\nPrefect: {more:+.1f} s, {percent:+.1f} %; equal ids: {whole.ids == by_itself.ids}")
     if whole.ids != by_itself.ids:
         raise SystemExit("the two made different rows or checkpoints")
-    if options.check and more > LIMIT_S and percent > LIMIT_PERCENT:
-        raise SystemExit(f"more than {LIMIT_S:g} s and {LIMIT_PERCENT:g} %")
+    if options.check and (more > LIMIT_S or percent > LIMIT_PERCENT):
+        raise SystemExit(f"longer by more than {LIMIT_S:g} s or {LIMIT_PERCENT:g} %")
 
 
 if __name__ == "__main__":

@@ -75,8 +75,14 @@ class Served:
         return self.send(path, headers, body, method)[:2]
 
     def send(
-        self, path: str, headers: dict[str, str], body: Any = None, method: str | None = None
+        self,
+        path: str,
+        headers: dict[str, str],
+        body: Any = None,
+        method: str | None = None,
+        attempts: int = 3,
     ) -> tuple[int, Any, Any]:
+        """Status, content and headers; where the server is busy (503), as clients do, again."""
         data = None if body is None else json.dumps(body).encode()
         url = f"http://{HOST}:{self.port}/api/{path}"
         request = urllib.request.Request(url, data, headers, method=method)
@@ -87,9 +93,9 @@ class Served:
                 is_json = answer.headers.get_content_type() == "application/json"
                 return answer.status, json.loads(text) if is_json else text, answer.headers
         except urllib.error.HTTPError as error:
-            if error.code == 503:  # busy: Prefect's clients try again as well
+            if error.code == 503 and attempts > 1:
                 time.sleep(1)
-                return self.send(path, headers, body, method)
+                return self.send(path, headers, body, method, attempts - 1)
             return error.code, error.read().decode(errors="replace"), error.headers
 
     def client_environment(self) -> dict[str, str]:
