@@ -25,7 +25,7 @@ run: $(READY) ## the whole method on the embedded model: recipe demo, about ten 
 
 test: $(READY) ## every test, the slow ones too, two files at a time; at last those that measure time
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not alone"
-	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest -m alone tests/flows
 
 lint: $(READY) ## style and types
 	$(BIN)/ruff check .

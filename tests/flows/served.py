@@ -140,9 +140,13 @@ class Served:
         return [run for run in found if run["auto_scheduled"]]
 
     def artifacts(self, run: str) -> dict[str, Any]:
+        """The content of what a run shows, by key."""
+        return {key: artifact["data"] for key, artifact in self.shown(run).items()}
+
+    def shown(self, run: str) -> dict[str, dict[str, Any]]:
         """What a run shows, by key."""
         found = self.api("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}})[1]
-        return {artifact["key"]: artifact["data"] for artifact in found}
+        return {artifact["key"]: artifact for artifact in found}
 
     def question(self, run: str) -> str:
         """What a waiting run says."""

@@ -42,6 +42,11 @@ def test_no_file_bears_a_dependencys_name() -> None:
     assert [path for path in SOURCES if path.stem in taken] == []
 
 
+def test_what_measures_time_is_where_make_test_looks_for_it() -> None:
+    marked = [p for p in (ROOT / "tests").rglob("*.py") if "mark.alone" in p.read_text("utf-8")]
+    assert {path.parent for path in marked} == {ROOT / "tests" / "flows"}
+
+
 CODE = """
 import sys
 sys.argv = ["solon", *{arguments!r}]

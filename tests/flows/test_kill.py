@@ -20,7 +20,8 @@ from .prefect_db import seed
 
 pytestmark = pytest.mark.slow
 
-SLOW = ["--set", "prompts.limit=96", "--set", "generation.max_new_tokens.draft=160"]
+PROMPTS = 64
+SLOW = [f"--set=prompts.limit={PROMPTS}", "--set=generation.max_new_tokens.draft=160"]
 FEW = [f"--set={name}={value}" for name, value in TINY.items()]
 LONG_DPO = [*FEW, "--set", "dpo.max_steps=30", "--set", "dpo.save_steps=2"]
 
@@ -72,22 +73,22 @@ def completions(home: Path) -> dict[tuple[str, int], str]:
 
 def test_killed_while_drafting(solon: Any) -> None:
     arguments = ["run", "--recipe", "smoke", "--until", "drafts", *SLOW]
-    kill_when(solon, arguments, lambda: 0 < len(completions(solon.home)) < 96)
+    kill_when(solon, arguments, lambda: 0 < len(completions(solon.home)) < PROMPTS)
     committed = completions(solon.home)
-    assert 0 < len(committed) < 96
+    assert 0 < len(committed) < PROMPTS
     result = solon.json(*arguments)
     drafts = result["steps"][0]
-    assert (drafts["reused"], drafts["generated"]) == (len(committed), 96 - len(committed))
+    assert (drafts["reused"], drafts["generated"]) == (len(committed), PROMPTS - len(committed))
     after = completions(solon.home)
     assert committed.items() <= after.items()  # the same rows, from the same moment
-    assert len({completion_id for completion_id, _ in after}) == 96
+    assert len({completion_id for completion_id, _ in after}) == PROMPTS
 
 
 def test_ctrl_c_ends_everything_and_the_next_run_goes_on(solon: Any) -> None:
     """Ctrl-C in a terminal reaches every process of the foreground group."""
     arguments = ["run", "--recipe", "smoke", "--until", "drafts", *SLOW]
     process = solon.start(*arguments, start_new_session=True)
-    while not 0 < len(completions(solon.home)) < 96:
+    while not 0 < len(completions(solon.home)) < PROMPTS:
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     started = time.monotonic()
@@ -101,7 +102,7 @@ def test_ctrl_c_ends_everything_and_the_next_run_goes_on(solon: Any) -> None:
     assert processes_of(solon.home) == []
     kept = len(completions(solon.home))
     drafts = solon.json(*arguments)["steps"][0]
-    assert (drafts["reused"], drafts["generated"]) == (kept, 96 - kept)
+    assert (drafts["reused"], drafts["generated"]) == (kept, PROMPTS - kept)
 
 
 def test_killed_while_training_dpo(solon: Any) -> None:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from flows.publish import PICTURE
 from flows.server import HOST
 from storage.ledger import Ledger
 
@@ -107,6 +108,48 @@ def test_the_first_night_makes_everything_and_a_champion(
     assert {"plan", "gate", "report", "steps"} <= set(shown)
     assert "there is no champion yet" in shown["gate"]
     assert refs(ledger)["champion"] == made["ppo"]["id"] == refs(ledger)["latest/ppo"]
+
+
+def test_a_run_shows_its_steps_curves_lineage_and_report(
+    served: Served, first: dict[str, Any]
+) -> None:
+    found = served.shown(first["id"])
+    rows = json.loads(found["steps"]["data"])
+    assert [row["step"] for row in rows][-1] == "evaluate"
+    assert {"reused", "generated", "excluded", "trained", "id"} <= set(rows[0])
+    pictures = {key for key, artifact in found.items() if artifact["type"] == "image"}
+    curves = {f"loss-{stage}" for stage in ("sft", "reward", "dpo", "ppo")}
+    assert pictures == curves | {"training", "rewards", "kl"}
+    assert all(found[key]["data"].startswith("data:image/png;base64,iVBOR") for key in pictures)
+    chart, made = found["lineage"]["data"], steps(served, first)
+    assert "```mermaid\nflowchart BT\n" in chart
+    assert all(made[stage]["id"] in chart for stage in ("ppo", "sft", "reward"))
+    assert "the artifact `training`" in found["report"]["data"]
+    assert not PICTURE.search(found["report"]["data"])  # a relative link leads nowhere in the UI
+
+
+def test_every_step_has_a_bar_that_ends_full(served: Served, first: dict[str, Any]) -> None:
+    shown = served.shown(first["id"]).values()
+    bars = {a["key"]: a["data"] for a in shown if a["type"] == "progress"}
+    wanted = {"progress-drafts", "progress-revisions-round-0", "progress-sft", "progress-ppo"}
+    assert wanted <= set(bars)
+    assert set(bars.values()) == {100.0}
+
+
+def test_a_hit_is_shown_as_cached_with_the_id_it_reused(
+    served: Served, settings: dict[str, Any], first: dict[str, Any]
+) -> None:
+    run = str(served.create("align", {"recipe": "smoke", "overrides": as_form(settings)})[1]["id"])
+    until(lambda: served.state(run) == "COMPLETED", 60, "a run with nothing to do")
+    found, made = served.shown(run), steps(served, first)
+    assert {"steps", "samples", "report", "lineage", "loss-ppo", "training"} <= set(found)
+    assert not any(key.startswith("progress-") for key in found)
+    rows = json.loads(found["steps"]["data"])
+    assert [row["reused"] for row in rows if row["step"] == "drafts"] == [30]
+    assert {row["trained"] for row in rows} == {0}
+    tasks = served.api("task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})[1]
+    states = {task["name"]: task["state"]["name"] for task in tasks}
+    assert states[f"ppo {made['ppo']['id']}"] == "Cached"
 
 
 def test_a_night_that_would_overlap_is_refused(served: Served, first: dict[str, Any]) -> None:
