@@ -48,7 +48,7 @@ Json = dict[str, Any]
 def apply_all() -> list[str]:
     """Make the pool and every deployment, or bring them up to date; returns their names.
 
-    What people switch in the UI stays as they left it: schedules on or off, the pool's limit.
+    What people set in the UI stays as they left it: schedules, parameters, the pool's limit.
     Raises InputError for an unknown time zone.
     """
     content = yaml.safe_load(FILE.read_text(encoding="utf-8"))
@@ -83,18 +83,16 @@ def _apply(client: SyncPrefectClient, spec: Json, pull: list[Json]) -> str:
     name = f"{flow.name}/{spec['name']}"
     schema = guarded(parameter_schema(flow).model_dump(exclude_unset=True))
     body = _body(spec, pull) | {"parameter_openapi_schema": schema}
-    schedules = [_schedule(schedule) for schedule in spec.get("schedules", [])]
     try:
         found = client.read_deployment_by_name(name)
     except ObjectNotFound:
-        client.create_deployment(
-            client.create_flow_from_name(flow.name),
-            spec["name"],
-            schedules=[DeploymentScheduleCreate(**schedule) for schedule in schedules],
-            **body,
-        )
+        made = [DeploymentScheduleCreate(**one) for one in _schedules(spec, {})]
+        flow_id = client.create_flow_from_name(flow.name)
+        client.create_deployment(flow_id, spec["name"], schedules=made, **body)
     else:
-        updates = [DeploymentScheduleUpdate(**schedule) for schedule in schedules]
+        kept = {one.slug: one.schedule for one in found.schedules}
+        updates = [DeploymentScheduleUpdate(**one) for one in _schedules(spec, kept)]
+        body["parameters"] |= found.parameters
         client.update_deployment(found.id, DeploymentUpdate(schedules=updates, **body))
     return name
 
@@ -108,7 +106,7 @@ def _body(spec: Json, pull: list[Json]) -> Json:
         "entrypoint": spec["entrypoint"],
         "description": spec.get("description"),
         "tags": spec.get("tags", []),
-        "parameters": spec.get("parameters", {}),
+        "parameters": dict(spec.get("parameters", {})),
         "work_pool_name": spec["work_pool"]["name"],
         "job_variables": spec["work_pool"].get("job_variables", {}),
         "pull_steps": pull,
@@ -118,16 +116,28 @@ def _body(spec: Json, pull: list[Json]) -> Json:
     }
 
 
-def _schedule(spec: Json) -> Json:
-    """A schedule by its slug, in the zone that SOLON_TIMEZONE names, else in the file's."""
-    zone = os.environ.get(TIMEZONE) or spec["timezone"]
+def _schedules(spec: Json, kept: dict[str | None, Any]) -> list[Json]:
+    """A deployment's schedules by slug: as kept, else as in the file.
+
+    In the zone that SOLON_TIMEZONE names, where it names one.
+    """
+    zone, found = os.environ.get(TIMEZONE), []
+    for one in spec.get("schedules", []):
+        given = CronSchedule(cron=one["cron"], timezone=one["timezone"])
+        schedule = kept.get(one["slug"], given)
+        if zone and hasattr(schedule, "timezone"):
+            _check_zone(zone)
+            schedule = schedule.model_copy(update={"timezone": zone})
+        found.append({"slug": one["slug"], "schedule": schedule})
+    return found
+
+
+def _check_zone(zone: str) -> None:
     try:
         zoneinfo.ZoneInfo(zone)
     except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
         rule = "no time zone has this name"
         raise InputError(zone, rule, "as UTC or Europe/Berlin", TIMEZONE) from None
-    schedule = CronSchedule(cron=spec["cron"], timezone=zone)
-    return {"slug": spec["slug"], "schedule": schedule}
 
 
 def choices() -> dict[str, list[str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,21 +42,24 @@ PICTURE = re.compile(r"!\[([^\]]*)\]\(([\w-]+)\.png\)")
 
 
 def publish_samples(session: Session, rows: Rows) -> None:
-    """A few pairs, chosen by their ids, which are hashes: not hand-picked."""
+    """A few pairs, chosen by their ids, which are hashes: not hand-picked.
+
+    Markdown, as the cells of a table artifact do not wrap.
+    """
     wanted = {"pair_id": list(rows.preferences.training[:SAMPLES])}
     found = session.ledger.query(SAMPLE, wanted=wanted)
     if found:
-        create_table_artifact(
-            table=[_sample(row) for row in found],
-            key="samples",
-            description=f"Pairs of this run, each text cut at {SAMPLE_CHARS} characters",
-        )
+        create_markdown_artifact("\n".join(_samples(found)) + "\n", key="samples")
 
 
-def _sample(row: Row) -> dict[str, str]:
-    asked = json.loads(row["messages"])[-1]["content"]
-    texts = {"prompt": asked} | {name: row[name] for name in ("draft", "revision", "principle")}
-    return {name: markdown_cell(text, SAMPLE_CHARS) for name, text in texts.items()}
+def _samples(rows: Sequence[Row]) -> Iterator[str]:
+    yield f"Pairs of this run, each text cut at {SAMPLE_CHARS} characters."
+    for row in rows:
+        asked, slug = json.loads(row["messages"])[-1]["content"], markdown_cell(row["principle"])
+        texts = (asked, row["draft"], row["revision"])
+        prompt, draft, revision = (markdown_cell(text, SAMPLE_CHARS) for text in texts)
+        yield from ("", f"**{prompt}**", "", "| draft | revision |", "|---|---|")
+        yield from (f"| {draft} | {revision} |", "", f"Principle: {slug}")
 
 
 def publish_run(

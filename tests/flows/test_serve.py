@@ -106,6 +106,17 @@ def test_the_deployments_and_the_schedule_are_there(served: Served) -> None:
     assert names == {f"solon alert: {name}": False for name in ("failed", "gate", "late")}
 
 
+@pytest.mark.parametrize("flow", sorted(NAMES))
+def test_an_untouched_form_is_accepted(served: Served, flow: str) -> None:
+    """What the UI sends then: the defaults of the schema, and over them the deployment's."""
+    deployment = served.deployment(flow)
+    schema = deployment["parameter_openapi_schema"]
+    values = {name: part.get("default") for name, part in schema["properties"].items()}
+    body = {"schema": schema, "values": values | deployment["parameters"]}
+    status, said = served.api("ui/schemas/validate", body)
+    assert (status, said) == (200, {"valid": True, "errors": []})
+
+
 @pytest.mark.parametrize(
     "parameters",
     [
@@ -242,7 +253,11 @@ def test_two_workspaces_are_two_and_ctrl_c_ends_all_of_one(
     assert other.login != served.login
     assert served.api("deployments/filter", {}, login=other.login)[0] == 401
     assert other.deployment("nightly")["schedules"][0]["schedule"]["timezone"] == "Europe/Berlin"
-    other.set_nightly({"active": False})
+    schedule = {"cron": "30 3 * * *", "timezone": "Europe/Berlin"}
+    other.set_nightly({"active": False, "schedule": schedule})
+    others = {"overrides": ["prompts.limit=9"]}
+    path = f"deployments/{other.deployment('refresh')['id']}"
+    assert other.api(path, {"parameters": others}, "PATCH")[0] == 204
     before = len(served.runs())
     run = other.start_align()
     assert len(other.runs()) == 1
@@ -255,7 +270,9 @@ def test_two_workspaces_are_two_and_ctrl_c_ends_all_of_one(
 
     again = start("other")
     assert again.state(run) == "CANCELLED"
-    assert not again.deployment("nightly")["schedules"][0]["active"]
+    kept = again.deployment("nightly")["schedules"][0]
+    assert (kept["active"], kept["schedule"]["cron"]) == (False, "30 3 * * *")
+    assert again.deployment("refresh")["parameters"] == others
     again.start_align()
     os.kill(again.process.pid, signal.SIGKILL)
     again.process.wait()
