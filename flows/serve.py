@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from rich.console import Console
 
@@ -177,7 +178,10 @@ def _end_worker(worker: subprocess.Popen[bytes]) -> None:
 
 
 def _set_state(name: str, flow_runs: set[str]) -> None:
-    """Set the runs' state; what the server does not take is left to `solon doctor`."""
+    """Set the state of the runs that are not over, though their processes may be there still.
+
+    What the server does not take is left to `solon doctor`.
+    """
     if not flow_runs:
         return
     from prefect import states
@@ -186,7 +190,9 @@ def _set_state(name: str, flow_runs: set[str]) -> None:
     state = getattr(states, name)(message=STOPPED)
     with suppress(Exception), get_client(sync_client=True) as client:
         for run in flow_runs:
-            client.set_flow_run_state(run, state, force=True)
+            now = client.read_flow_run(UUID(run)).state
+            if now is None or not now.is_final():
+                client.set_flow_run_state(UUID(run), state, force=True)
 
 
 def _group(leader: int) -> set[int]:
