@@ -178,7 +178,7 @@ def _end_worker(worker: subprocess.Popen[bytes]) -> None:
 
 
 def _set_state(name: str, flow_runs: set[str]) -> None:
-    """Set the state of the runs that are not over, though their processes may be there still.
+    """Set the state of the runs that are not over, nor suspended: only their processes are left.
 
     What the server does not take is left to `solon doctor`.
     """
@@ -191,7 +191,7 @@ def _set_state(name: str, flow_runs: set[str]) -> None:
     with suppress(Exception), get_client(sync_client=True) as client:
         for run in flow_runs:
             now = client.read_flow_run(UUID(run)).state
-            if now is None or not now.is_final():
+            if now is None or not (now.is_final() or now.is_paused()):
                 client.set_flow_run_state(UUID(run), state, force=True)
 
 

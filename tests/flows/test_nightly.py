@@ -178,6 +178,7 @@ def refuse(served: Served, flow: str, parameters: dict[str, Any]) -> str:
     until(lambda: served.state(run) == "PAUSED", 60, "the question")
     assert served.api(f"flow_runs/{run}")[1]["state"]["name"] == "Suspended"
     until(lambda: not flow_processes(run), 15, "the end of its process")
+    assert served.cancel_as_at_the_end(run) == "PAUSED"
     question = served.question(run)
     answer = {"run_input": {"approve": False, "by": "Ada", "note": "not today"}}
     assert served.api(f"flow_runs/{run}/resume", answer)[0] in (200, 201)

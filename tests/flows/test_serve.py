@@ -201,9 +201,7 @@ def test_a_run_that_is_over_is_not_cancelled_at_the_end(served: Served) -> None:
     """Its process may outlive its last state by a second."""
     found = served.create("refresh", {"recipe": "smoke", "overrides": as_form(SCRIPTED)})[1]
     until(lambda: served.state(found["id"]) == "COMPLETED", 120, "completed")
-    code = f"from flows.serve import _set_state; _set_state('Cancelled', {{{found['id']!r}}})"
-    subprocess.run([sys.executable, "-c", code], env=served.client_environment(), check=True)
-    assert served.state(found["id"]) == "COMPLETED"
+    assert served.cancel_as_at_the_end(found["id"]) == "COMPLETED"
 
 
 def test_a_second_start_says_where_the_first_is(served: Served) -> None:
