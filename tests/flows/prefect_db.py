@@ -18,6 +18,7 @@ def _migrated() -> Path:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
     environment = os.environ | {"PREFECT_HOME": str(folder), "DO_NOT_TRACK": "1"}
+    environment.pop("PREFECT_SERVER_DATABASE_CONNECTION_URL", None)
     subprocess.run(command, env=environment, check=True, capture_output=True)
     return folder / "prefect.db"
 
