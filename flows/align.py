@@ -38,7 +38,7 @@ def align(
     """The whole method: generate what is missing, train what that reaches, measure, report.
 
     Args:
-        recipe: A recipe's name (demo, smoke) or the path of a .yaml file.
+        recipe: A recipe's name: one that ships, or in the workspace's folder recipes.
         overrides: Single values of the recipe, as prompts.limit=64.
         until: The step to stop after; empty for all.
     """
@@ -66,7 +66,7 @@ def refresh(recipe: str = "demo", overrides: Overrides = None) -> dict[str, Any]
     """The data side: drafts, critiques, revisions, pairs. Trains nothing.
 
     Args:
-        recipe: A recipe's name (demo, smoke) or the path of a .yaml file.
+        recipe: A recipe's name: one that ships, or in the workspace's folder recipes.
         overrides: Single values of the recipe, as prompts.limit=64.
     """
     with session_of(recipe, overrides, "pairs") as session:
@@ -81,7 +81,7 @@ def train(
     """SFT, reward model, DPO and PPO on rows that are there.
 
     Args:
-        recipe: A recipe's name (demo, smoke) or the path of a .yaml file.
+        recipe: A recipe's name: one that ships, or in the workspace's folder recipes.
         overrides: Single values of the recipe, as dpo.beta=0.2.
         until: The stage to stop after.
     """
@@ -96,7 +96,7 @@ def evaluate(recipe: str = "demo", overrides: Overrides = None) -> dict[str, Any
     """Measure checkpoints that are there on the held-out prompts.
 
     Args:
-        recipe: A recipe's name (demo, smoke) or the path of a .yaml file.
+        recipe: A recipe's name: one that ships, or in the workspace's folder recipes.
         overrides: Single values of the recipe, as evaluation.prompts=32.
     """
     with session_of(recipe, overrides, "evaluate") as session:

@@ -62,8 +62,8 @@ def amend(
     """Change a principle and bring the model in step: plan, approval, rows, training, gate.
 
     Args:
-        recipe: A recipe's name (demo, smoke) or the path of a .yaml file.
-        constitution: A name, a .yaml file or ref:NAME; empty for the recipe's own.
+        recipe: A recipe's name: one that ships, or in the workspace's folder recipes.
+        constitution: One that ships, or ref:constitution; empty for the recipe's own.
         edit: New words for one principle, written into the file once approved; empty to take the
             file as it was edited.
         samples: Prompts of each changed principle to show before and after; 0 for none.

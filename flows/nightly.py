@@ -29,7 +29,7 @@ def nightly(recipe: str = "demo", overrides: Overrides = None) -> dict[str, Any]
     """Rows for new prompts and words, the training they reach, the gate, and the champion.
 
     Args:
-        recipe: A recipe's name (demo, smoke) or the path of a .yaml file.
+        recipe: A recipe's name: one that ships, or in the workspace's folder recipes.
         overrides: Single values of the recipe, as prompts.path=prompts.jsonl.
     """
     workspace = Workspace.open().create()

@@ -1,5 +1,5 @@
-"""Recipes: what a run is made of. YAML files under `flows/recipes/`, validated, unknown keys
-refused.
+"""Recipes: what a run is made of. YAML files, validated, unknown keys refused: those that ship, in
+`flows/recipes/`, those of a workspace, in its `recipes/`, and any other by its path.
 
 A recipe never enters a task: tasks take plain arguments. Single values are overridden with
 `--set key.path=value` and by the fields of a flow's form in the UI.
@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.resources
 from collections.abc import Mapping
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,6 +28,7 @@ from pydantic import (
 
 from flows.steps import STAGES
 from storage.errors import InputError, SolonError
+from storage.workspace import Workspace
 from tasks.training.ppo.config import config_from_settings
 from tasks.training.settings import (
     DpoSettings,
@@ -146,9 +148,19 @@ class Recipe(Part):
         return dataclasses.asdict(parse_settings(SETTINGS[stage], value))
 
 
+def files() -> dict[str, Traversable]:
+    """The file of every recipe by name: those in the workspace's `recipes/`, and those that ship.
+
+    The latter count where both have a name, so that a name in a document means one thing.
+    """
+    own = (Workspace.open().root / "recipes").glob("*.yaml")
+    shipped = (path for path in RECIPES.iterdir() if path.name.endswith(".yaml"))
+    return {path.name[:-5]: path for path in (*own, *shipped)}
+
+
 def names() -> list[str]:
-    """The recipes that ship, sorted."""
-    return sorted(f.name[:-5] for f in RECIPES.iterdir() if f.name.endswith(".yaml"))
+    """What a form offers, sorted."""
+    return sorted(files())
 
 
 def load(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -172,14 +184,14 @@ def build(content: Mapping[str, Any], where: str = "recipe") -> Recipe:
 
 
 def _read(name: str) -> tuple[dict[str, Any], str]:
-    path = Path(name)
-    if name in names():
-        text = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8")
-    elif path.suffix in (".yaml", ".yml") and path.is_file() and path.stat().st_size <= MAX_BYTES:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    else:
+    path = files().get(name, Path(name))
+    if not (path.name.endswith((".yaml", ".yml")) and path.is_file()):
         known = ", ".join(names())
         raise InputError(name, "no recipe has this name", f"use {known}, or a .yaml file", "recipe")
+    with path.open("rb") as file:
+        text = file.read(MAX_BYTES + 1).decode("utf-8", errors="replace")
+    if len(text) > MAX_BYTES:
+        raise InputError(name, f"a recipe has at most {MAX_BYTES} bytes", "name another", "recipe")
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:

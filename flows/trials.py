@@ -28,7 +28,7 @@ def preview(
 
     Args:
         slug: The principle.
-        recipe: A recipe's name (demo, smoke) or the path of a .yaml file.
+        recipe: A recipe's name: one that ships, or in the workspace's folder recipes.
         count: How many prompts.
         overrides: Single values of the recipe, as constitution=mine.yaml.
     """
@@ -51,7 +51,7 @@ def ablate(slug: str, recipe: str = "demo", overrides: Overrides = None) -> dict
 
     Args:
         slug: The principle to leave out.
-        recipe: A recipe's name (demo, smoke) or the path of a .yaml file.
+        recipe: A recipe's name: one that ships, or in the workspace's folder recipes.
         overrides: Single values of the recipe, as constitution=mine.yaml.
     """
     with session_of(recipe, overrides, "evaluate") as session:

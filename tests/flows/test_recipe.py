@@ -4,15 +4,38 @@ from pathlib import Path
 
 import pytest
 
-from flows.recipe import RECIPES, Recipe, load, names, parse_overrides
+from flows.recipe import MAX_BYTES, RECIPES, Recipe, load, names, parse_overrides
 from storage.errors import InputError
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", ["demo", "smoke"])
 def test_every_recipe_is_valid_and_explains_itself(name: str) -> None:
     assert load(name).name == name
     lines = (RECIPES / f"{name}.yaml").read_text().splitlines()
     assert any("#" in line for line in lines)
+
+
+def test_a_workspace_has_recipes_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOLON_HOME", str(tmp_path))
+    assert names() == ["demo", "smoke"]
+    folder = tmp_path / "recipes"
+    folder.mkdir()
+    smoke = (RECIPES / "smoke.yaml").read_text()
+    (folder / "mine.yaml").write_text(smoke.replace("limit: 48", "limit: 7"))
+    (folder / "demo.yaml").write_text(smoke)
+    (folder / "notes.txt").write_text("none")
+    assert names() == ["demo", "mine", "smoke"]
+    assert load("mine").prompts.limit == 7
+    assert load("demo").name == "demo"
+
+
+def test_a_recipe_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "large.yaml"
+    path.write_text("name: x\n" + "# " + "x" * MAX_BYTES)
+    with pytest.raises(InputError, match="at most 1048576 bytes"):
+        load(str(path))
 
 
 def test_stages_have_every_setting_filled_in() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -266,6 +267,7 @@ def test_two_workspaces_are_two_and_ctrl_c_ends_all_of_one(
     path = f"deployments/{other.deployment('refresh')['id']}"
     assert other.api(path, {"parameters": others}, "PATCH")[0] == 204
     before = len(served.runs())
+    assert other.create("refresh", {"recipe": "mine"})[0] == 409
     run = other.start_align()
     assert len(other.runs()) == 1
     assert len(served.runs()) == before
@@ -275,7 +277,11 @@ def test_two_workspaces_are_two_and_ctrl_c_ends_all_of_one(
     assert not (other.solon.home / "prefect" / "serve.json").exists()
     assert served.api("deployments/filter", {})[0] == 200
 
+    recipes = other.solon.home / "recipes"
+    recipes.mkdir()
+    shutil.copy(ROOT / "flows" / "recipes" / "smoke.yaml", recipes / "mine.yaml")
     again = start("other")
+    assert again.create("refresh", {"recipe": "mine"})[0] == 201
     assert again.state(run) == "CANCELLED"
     kept = again.deployment("nightly")["schedules"][0]
     assert (kept["active"], kept["schedule"]["cron"]) == (False, "30 3 * * *")
