@@ -185,11 +185,15 @@ def build(content: Mapping[str, Any], where: str = "recipe") -> Recipe:
 
 def _read(name: str) -> tuple[dict[str, Any], str]:
     path = files().get(name, Path(name))
-    if not (path.name.endswith((".yaml", ".yml")) and path.is_file()):
-        known = ", ".join(names())
-        raise InputError(name, "no recipe has this name", f"use {known}, or a .yaml file", "recipe")
-    with path.open("rb") as file:
-        text = file.read(MAX_BYTES + 1).decode("utf-8", errors="replace")
+    try:
+        if not (path.name.endswith((".yaml", ".yml")) and path.is_file()):
+            rule = "no recipe has this name"
+            raise InputError(name, rule, f"use {', '.join(names())}, or a .yaml file", "recipe")
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1).decode("utf-8", errors="replace")
+    except OSError as error:
+        rule = f"the recipe cannot be read ({error.strerror})"
+        raise InputError(name, rule, "name another file", "recipe") from None
     if len(text) > MAX_BYTES:
         raise InputError(name, f"a recipe has at most {MAX_BYTES} bytes", "name another", "recipe")
     try:

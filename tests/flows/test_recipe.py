@@ -38,6 +38,11 @@ def test_a_recipe_that_is_too_large_is_refused(tmp_path: Path) -> None:
         load(str(path))
 
 
+def test_a_recipe_that_cannot_be_read_is_bad_input() -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        load("x" * 5000 + ".yaml")
+
+
 def test_stages_have_every_setting_filled_in() -> None:
     demo = load("demo")
     assert demo.sft["lora_r"] == 16
