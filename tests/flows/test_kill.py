@@ -20,7 +20,7 @@ from .prefect_db import seed
 
 pytestmark = pytest.mark.slow
 
-PROMPTS = 64
+PROMPTS = 40
 SLOW = [f"--set=prompts.limit={PROMPTS}", "--set=generation.max_new_tokens.draft=160"]
 FEW = [f"--set={name}={value}" for name, value in TINY.items()]
 LONG_DPO = [*FEW, "--set", "dpo.max_steps=30", "--set", "dpo.save_steps=2"]
