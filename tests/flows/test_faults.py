@@ -2,7 +2,8 @@
 
 The flow, its child (torch), its Prefect server, or the worker that started it. Whatever is killed,
 and whenever: the next run goes on, and in the end rows and ids are those of a run without a kill.
-`test_kill.py` shows what a kill costs; here is that it costs nothing else.
+`test_kill.py` shows what a kill costs; here is that it costs nothing else. The kills of a smoke run
+follow one another here; with SOLON_FAULTS=1 each of them has a run that finishes, too.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from flows.doctor import examine
 from storage.ledger import Ledger
 from storage.workspace import Workspace
 
+from .conftest import Solon
 from .prefect_db import seed
 from .served import Served
 from .test_kill import processes_of
@@ -143,7 +145,7 @@ def row_count(home: Path) -> int:
 
 
 def test_killed_while_rows_are_made(solon: Any, tmp_path: Path) -> None:
-    """Four kills in a row, each over more prompts: as the server starts, and as rows are made."""
+    """Four kills, each over more prompts: as the server starts, and as rows are made."""
     path, draw = tmp_path / "prompts.jsonl", random.Random(SEED)
     arguments = ["run", "--recipe", "smoke", "--until", "pairs", *options(scripted(path))]
     for number, (target, moment) in enumerate(product(("flow", "server"), ("start", "rows")), 1):
@@ -156,13 +158,15 @@ def test_killed_while_rows_are_made(solon: Any, tmp_path: Path) -> None:
             return row_count(solon.home) > before
 
         kill(solon, process, target, begun, draw.uniform(0, 1.5))
-    result = solon.json(*arguments)
-    world = World(tmp_path / "undisturbed", **scripted(path))
-    world.run(world.inputs)
-    assert keys(solon.home, ROWS) == keys(tmp_path / "undisturbed", ROWS)
-    assert all(len(set(found)) == len(found) > 0 for found in keys(solon.home, ROWS).values())
-    assert result["snapshots"] == {"sft": world_id(world, "sft"), "preferences": world_id(world)}
-    assert_clean(solon)
+        result = solon.json(*arguments)
+        world = World(tmp_path / f"undisturbed-{number}", **scripted(path))
+        world.run(world.inputs)
+        expected = {"sft": world_id(world, "sft"), "preferences": world_id(world)}
+        assert result["snapshots"] == expected
+        made = keys(solon.home, ROWS)
+        assert made == keys(world.workspace.root, ROWS)
+        assert all(len(set(found)) == len(found) > 0 for found in made.values())
+        assert_clean(solon)
 
 
 def world_id(world: World, kind: str = "preferences") -> str:
@@ -189,6 +193,33 @@ def at_work(home: Path, job: str, runs_before: set[Path]) -> bool:
             with suppress(ValueError):  # half written
                 return "is_warm_up" not in json.loads(path.read_text())
     return False
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The workspace and the result of a smoke run that nobody killed."""
+    solon = Solon(tmp_path_factory.mktemp("undisturbed") / "home")
+    seed(solon.home)
+    return solon.home, solon.json("run", "--recipe", "smoke")
+
+
+@pytest.mark.skipif("SOLON_FAULTS" not in os.environ, reason="minutes: wants SOLON_FAULTS=1")
+@pytest.mark.parametrize("moment", MOMENTS, ids=lambda m: f"{m[0]}-{m[1]}")
+def test_killed_once(
+    solon: Any, undisturbed: tuple[Path, dict[str, Any]], moment: tuple[str, str, float]
+) -> None:
+    """One kill, and the run that goes on from it finishes as if there had been none."""
+    home, expected = undisturbed
+    target, job, at_most_s = moment
+    seed(solon.home)
+    process = served_run(solon) if target == "worker" else solon.start("run", "--recipe", "smoke")
+    delay_s = random.Random(f"{SEED} {target} {job}").uniform(0, at_most_s)
+    kill(solon, process, target, lambda: at_work(solon.home, job, set()), delay_s)
+    result = solon.json("run", "--recipe", "smoke")
+    for name in ("snapshots", "checkpoints"):
+        assert result[name] == expected[name]
+    assert keys(solon.home, ROWS | TRAINED) == keys(home, ROWS | TRAINED)
+    assert_clean(solon)
 
 
 def test_killed_again_and_again(solon: Any, tmp_path: Path) -> None:
