@@ -1,7 +1,8 @@
 """`solon doctor`: find what kills and crashes leave behind, say it, mend it when asked.
 
 It never deletes a whole artifact or a committed row. What only a run can mend (an artifact that is
-gone) it names and leaves. Leaves out hashing every file: sizes are compared, as before every use.
+gone or damaged) it names and leaves. A name in a file is believed only where it has the form of
+an id, so nothing outside the workspace is touched.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from pathlib import Path
 
 from flows import zombies
 from flows.killed import end_run, is_alive, killed_runs, workers
-from storage.artifacts import artifact_path, is_whole, manifest
-from storage.ids import kind_of
+from storage.artifacts import artifact_path, is_whole
+from storage.ids import is_id
 from storage.ledger import Ledger
 from storage.workspace import Workspace
+from tasks.compute import Compute, cpu_compute_type
+from tasks.machine import machine_name
 
 LOCKS = ("*.lock", "prefect/*.lock")
 
@@ -43,12 +46,17 @@ class Finding:
 
 @dataclass
 class Examination:
-    """One pass over a workspace. `skipped`: what could not be looked at, and why."""
+    """One pass over a workspace. `skipped`: what could not be looked at, and why.
+
+    `compute`: the number type that models are computed in here, unless a worker finds a GPU.
+    """
 
     workspace: Workspace
     fix: bool = False
     findings: list[Finding] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    machine: str = machine_name()
+    compute: Compute = field(default_factory=cpu_compute_type)
 
     @property
     def ledger(self) -> Ledger:
@@ -131,11 +139,11 @@ def _artifacts(seen: Examination) -> None:
     known = {row["checkpoint_id"] for row in seen.ledger.query(sql)}
     there = {path.name: path for path in seen.workspace.artifacts.glob("*/*")}
     for artifact_id in sorted(known | set(there)):
-        path = there.get(artifact_id) or artifact_path(seen.workspace, artifact_id)
-        if is_whole(path):
+        path = there.get(artifact_id) or _place(seen, artifact_id)
+        if path is None or is_whole(path):
             continue
         if artifact_id in known:
-            detail = "some files are missing or cut" if path.exists() else "its files are gone"
+            detail = "files are missing or damaged" if path.exists() else "its files are gone"
             action = "the next run that needs it makes it again"
             seen.found("artifact", artifact_id, detail, action, mends=False)
         elif _is_idle(seen) and seen.found(
@@ -152,14 +160,16 @@ def _left_overs(seen: Examination) -> None:
             break
         _left_over(seen, path)
     for path in sorted(seen.workspace.state.glob("*")):
-        is_done = kind_of(path.name) and is_whole(artifact_path(seen.workspace, path.name))
+        place = _place(seen, path.name)
+        is_done = place is not None and is_whole(place)
         if is_done and seen.found("state", path.name, "its checkpoint is whole", "deleted"):
             _delete(path)
 
 
 def _left_over(seen: Examination, path: Path) -> None:
     """A kill between two renames leaves a whole artifact aside: that one is put in place."""
-    target = artifact_path(seen.workspace, str(manifest(path)["id"])) if is_whole(path) else None
+    is_whole_one = is_whole(path) and not path.is_symlink()
+    target = _place(seen, path.name.partition("-")[0]) if is_whole_one else None
     if target is None or is_whole(target):
         if seen.found("tmp", path.name, "left by a run that was killed", "deleted"):
             _delete(path)
@@ -169,8 +179,13 @@ def _left_over(seen: Examination, path: Path) -> None:
         path.rename(target)
 
 
+def _place(seen: Examination, artifact_id: str) -> Path | None:
+    """Where the artifact of that id belongs; None for what is no id."""
+    return artifact_path(seen.workspace, artifact_id) if is_id(artifact_id) else None
+
+
 def _delete(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)  # a run that goes on deletes the same
     else:
         path.unlink(missing_ok=True)

@@ -1,9 +1,10 @@
 """Whether a new checkpoint may take the champion's place, and taking it.
 
 Champion and candidate answer the same held-out prompts and are scored by one reward model, the
-candidate's. The candidate passes unless it is worse beyond the interval of the mean difference,
-and only while it stays near its own SFT model (a policy far from it may have found what the reward
-model overrates: Gao et al. 2022, arXiv 2210.10760).
+candidate's; where there is no champion yet the base model stands in its place. The candidate passes
+unless it is worse beyond the interval of the mean difference, and only while it stays near its own
+SFT model (a policy far from it may have found what the reward model overrates: Gao et al. 2022,
+arXiv 2210.10760). One whose training, or whose reward model's, changed no weight never passes.
 """
 
 from __future__ import annotations
@@ -22,13 +23,19 @@ from storage.artifacts import artifact_path, is_whole
 from storage.ledger import Ledger, move
 from tasks.evaluation.escape import markdown_cell
 from tasks.evaluation.metrics import bootstrap
+from tasks.training.settings import WEIGHT_CHANGE
 
 Answers = Sequence[Mapping[str, Any]]
 CANDIDATE = "ppo"
+BASE = "base"
+JUDGED = ("sft", "reward", "ppo")  # what a candidate is made of
 ROLES = ("sft", "reward", "dpo", "ppo")
 CHAMPION = """
     SELECT checkpoint_id, stage, base_model_id FROM refs
     JOIN checkpoints ON checkpoint_id = target_id WHERE name = 'champion'"""
+UNCHANGED = """
+    SELECT c.stage FROM metrics m JOIN checkpoints c ON c.checkpoint_id = m.subject_id
+    JOIN wanted w ON w.id = m.subject_id WHERE m.name = ? AND m.value = 0 ORDER BY c.created_at"""
 # The evaluation in which a checkpoint was measured names all that belong together.
 MEASURED_WITH = """
     SELECT parent_ids, parent_roles FROM checkpoints
@@ -39,7 +46,8 @@ MEASURED_WITH = """
 class Gate:
     """The verdict. `reasons` say every test's outcome; `numbers`: what they were decided by.
 
-    `difference`, `low`, `high`: mean reward of candidate minus champion and its 95 % interval;
+    `difference`, `low`, `high`: mean reward of candidate minus champion (the base, for the first)
+    and its 95 % interval;
     `kl`: of the candidate to SFT, mean nats an answer; `prompts`: how many both answered.
     """
 
@@ -52,20 +60,22 @@ class Gate:
 
 
 def gate(
-    champion: Answers | None, candidate: Answers, settings: GateSettings, seed: int = 0
+    before: Answers,
+    candidate: Answers,
+    settings: GateSettings,
+    seed: int = 0,
+    name: str = "the champion",
 ) -> Gate:
-    """Judge a candidate by its answers and the champion's (rows of answers.jsonl, one policy each).
+    """Judge a candidate by its answers and by those of what it shall replace, which `name` names.
 
-    `champion` is None where there is none yet. A number that is missing or not finite fails the
-    gate: what cannot be measured is not promoted.
+    Answers are rows of answers.jsonl, one policy each. A number that is missing or not finite fails
+    the gate: what cannot be measured is not promoted.
     """
     answers = _by_prompt(candidate)
     if not answers:
         return Gate(False, ("the candidate answered no prompt",))
     is_near, near, numbers = _nearness(answers, settings)
-    if champion is None:
-        return Gate(is_near, ("there is no champion yet", near), numbers)
-    is_no_worse, worth, more = _worth(_by_prompt(champion), answers, seed)
+    is_no_worse, worth, more = _worth(_by_prompt(before), answers, seed, name)
     return Gate(is_near and is_no_worse, (worth, near), numbers | more)
 
 
@@ -86,21 +96,24 @@ def _nearness(
 
 
 def _worth(
-    champion: Mapping[str, Mapping[str, Any]], candidate: Mapping[str, Mapping[str, Any]], seed: int
+    before: Mapping[str, Mapping[str, Any]],
+    candidate: Mapping[str, Mapping[str, Any]],
+    seed: int,
+    name: str,
 ) -> tuple[bool, str, dict[str, float]]:
-    both = [prompt_id for prompt_id in candidate if prompt_id in champion]
+    both = [prompt_id for prompt_id in candidate if prompt_id in before]
     if not both:
-        return False, "champion and candidate have no answered prompt in common", {}
+        return False, f"{name} and the candidate have no answered prompt in common", {}
     differences: list[float] = []
     for prompt_id in both:
-        new, old = candidate[prompt_id]["reward"], champion[prompt_id]["reward"]
+        new, old = candidate[prompt_id]["reward"], before[prompt_id]["reward"]
         if not (_is_finite(new) and _is_finite(old)):
             return False, "a reward is not finite", {"prompts": len(both)}
         differences.append(new - old)
     low, high = bootstrap(differences, seed)
     mean = math.fsum(differences) / len(differences)
     numbers = {"difference": mean, "low": low, "high": high, "prompts": len(both)}
-    verdict = "no worse than the champion" if high >= 0 else "worse than the champion"
+    verdict = f"no worse than {name}" if high >= 0 else f"worse than {name}"
     text = f"{verdict}: reward {mean:+.3f} ({low:+.3f} to {high:+.3f}, {len(both)} prompts)"
     return high >= 0, text, numbers
 
@@ -127,12 +140,17 @@ def conclude(
 def judge(session: Session, result: Mapping[str, Any]) -> Gate:
     """The gate for the PPO checkpoint of a whole run, given the run's result. Moves no ref."""
     session.refs = None
+    unchanged = _unchanged(session.ledger, result["checkpoints"])
+    if unchanged:
+        return Gate(False, tuple(f"{stage}: its training changed no weight" for stage in unchanged))
     evaluation = next(step["id"] for step in result["steps"] if step["step"] == "evaluate")
-    answers = _of_policy(answers_of(session, evaluation), CANDIDATE)
+    everyone = answers_of(session, evaluation)
+    answers = _of_policy(everyone, CANDIDATE)
     settings, seed = session.recipe.gate, session.recipe.seed
     found = session.ledger.query(CHAMPION)
     if not found:
-        return gate(None, answers, settings, seed)
+        name = "the base model, as there is no champion yet"
+        return gate(_of_policy(everyone, BASE), answers, settings, seed, name)
     champion, stage = found[0]["checkpoint_id"], found[0]["stage"]
     if champion == result["checkpoints"][CANDIDATE]:
         return gate(answers, answers, settings, seed)
@@ -143,6 +161,12 @@ def judge(session: Session, result: Mapping[str, Any]) -> Gate:
     judged = relatives | {"reward": result["checkpoints"]["reward"]}
     before = answers_of(session, evaluate_checkpoints(session, judged))
     return gate(_of_policy(before, stage), answers, settings, seed)
+
+
+def _unchanged(ledger: Ledger, checkpoints: Mapping[str, str]) -> list[str]:
+    """The stages behind the candidate whose training changed no weight."""
+    wanted = {"id": [checkpoints[stage] for stage in JUDGED]}
+    return [row["stage"] for row in ledger.query(UNCHANGED, [WEIGHT_CHANGE], wanted)]
 
 
 def _of_policy(answers: Answers, policy: str) -> list[Mapping[str, Any]]:

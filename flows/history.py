@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from storage.ledger import Ledger
 from tasks.generation.walk import Level, Method
+from tasks.machine import machine_name
 
 if TYPE_CHECKING:
     from flows.inputs import Inputs
@@ -23,19 +25,25 @@ MAY_SERVE = """
     ) AS found ON found.prompt_id = wanted.prompt_id AND found.critique = wanted.critique
         AND coalesce(found.revision, wanted.revision) = wanted.revision"""
 ANY_THERE = "SELECT 1 FROM completions WHERE step = ? AND model_id = ? LIMIT 1"
-CALL_COST = """
-    SELECT step, avg(completion_tokens) AS tokens, avg(duration_s) AS seconds, device
-    FROM completions WHERE model_id = ? AND cut_at >= 0 GROUP BY step, device
-    QUALIFY row_number() OVER (PARTITION BY step ORDER BY max(created_at) DESC) = 1"""
+# Seconds count where they were measured on this machine; older runs know its host's name only.
+HERE = "(r.machine = $1 OR (r.machine IS NULL AND r.host = $2))"
+CALL_COST = f"""
+    SELECT step, avg(completion_tokens) AS tokens, device,
+           avg(c.duration_s) FILTER ({HERE}) AS seconds
+    FROM completions c LEFT JOIN runs r USING (run_id)
+    WHERE model_id = $3 AND cut_at >= 0 GROUP BY step, device
+    QUALIFY row_number() OVER (
+        PARTITION BY step ORDER BY seconds IS NULL, max(created_at) DESC) = 1"""
 PRINCIPLES_BEHIND = """
     SELECT principle_ids FROM datasets JOIN runs USING (run_id)
     JOIN constitutions USING (constitution_id) WHERE dataset_id = ?"""
 LATEST_COMPONENTS = """
     SELECT components FROM checkpoints LEFT JOIN refs ON target_id = checkpoint_id
     WHERE stage = ? ORDER BY name IS NOT DISTINCT FROM ? DESC, created_at DESC LIMIT 1"""
-STAGE_COST = """
+STAGE_COST = f"""
     SELECT duration_s AS seconds, 0.0::DOUBLE AS tokens, coalesce(device, '') AS device
-    FROM checkpoints WHERE stage = ? AND base_model_id = ? ORDER BY created_at DESC LIMIT 1"""
+    FROM checkpoints c JOIN runs r USING (run_id)
+    WHERE {HERE} AND stage = $3 AND base_model_id = $4 ORDER BY c.created_at DESC LIMIT 1"""
 STEP_OF_LEVEL = {"drafts": "draft", "critiques": "critique", "revisions": "revision"}
 
 
@@ -97,12 +105,17 @@ class History:
         return found[0]["target_id"] if found else None
 
     def call_cost(self, model_id: str) -> dict[str, Cost]:
-        """What a call of each step costs with this model, on the device it last ran on."""
-        return {row.pop("step"): Cost(**row) for row in self.ledger.query(CALL_COST, [model_id])}
+        """What a call of each step costs with this model, on the device it last ran on here.
+
+        Seconds are None for a step that this machine never did.
+        """
+        found = self.ledger.query(CALL_COST, [machine_name(), platform.node(), model_id])
+        return {row.pop("step"): Cost(**row) for row in found}
 
     def stage_cost(self, stage: str, base_model_id: str) -> Cost | None:
-        """What the newest checkpoint of a stage on this base took."""
-        found = self.ledger.query(STAGE_COST, [stage, base_model_id])
+        """What the newest checkpoint of a stage on this base took on this machine."""
+        place = [machine_name(), platform.node()]
+        found = self.ledger.query(STAGE_COST, [*place, stage, base_model_id])
         return Cost(**found[0]) if found else None
 
 
@@ -122,8 +135,8 @@ class Cost:
 def cost_of(steps: Mapping[str, StepPlan], inputs: Inputs, history: History) -> dict[str, Any]:
     """`{"calls", "tokens", "seconds", "gpu_seconds"}` as [min, max] of the whole plan.
 
-    From this ledger's history of the same model, step and device; seconds are None where a step
-    has none.
+    From this ledger's history of the same model, step and device on this machine; seconds are None
+    where a step has none.
     """
     calls, tokens = [0, 0], [0.0, 0.0]
     seconds, gpu_seconds = [0.0, 0.0], [0.0, 0.0]

@@ -14,6 +14,7 @@ from constitution.schema import Constitution
 from flows.constitutions import read_constitution
 from flows.recipe import Recipe
 from flows.steps import Step, at_most
+from storage.artifacts import artifact_path, is_whole
 from storage.errors import InputError
 from storage.ids import content_id
 from storage.ledger import Ledger
@@ -96,6 +97,13 @@ class Inputs:
         held_out = [p for p in self.prompts if is_held_out(p.prompt_id, percent)]
         return sorted(held_out, key=lambda p: p.prompt_id)[: self.recipe.evaluation.prompts]
 
+    @property
+    def precision(self) -> str:
+        """The part of a key: a number type counts only where it is asked for."""
+        recipe = self.recipe
+        asked = "" if recipe.compute == "auto" else f", {recipe.compute}"
+        return recipe.quantization + asked
+
     def components(
         self, stage: Step, dataset_id: str, parents: dict[str, str]
     ) -> dict[str, object]:
@@ -109,7 +117,7 @@ class Inputs:
             base_model_id=self.base_model_id,
             parents=parents,
             seed=recipe.seed,
-            precision=recipe.quantization,
+            precision=self.precision,
         )
 
 
@@ -152,7 +160,7 @@ def count_exclusions(
 def find_checkpoint(ledger: Ledger, workspace: Workspace, name: str) -> tuple[str, Path, str]:
     """(checkpoint id, its adapter's folder, its base's reference) of a checkpoint id or ref."""
     found = ledger.query(
-        "SELECT c.checkpoint_id, c.path, m.reference FROM checkpoints c"
+        "SELECT c.checkpoint_id, m.reference FROM checkpoints c"
         " JOIN models m ON m.model_id = c.base_model_id"
         " WHERE c.checkpoint_id = coalesce((SELECT target_id FROM refs WHERE name = ?), ?)"
         " AND c.stage IN ('sft', 'dpo', 'ppo')",
@@ -165,5 +173,9 @@ def find_checkpoint(ledger: Ledger, workspace: Workspace, name: str) -> tuple[st
             "see solon why latest/ppo",
             "model",
         )
-    row = found[0]
-    return row["checkpoint_id"], workspace.root / row["path"] / "adapter", row["reference"]
+    checkpoint_id = found[0]["checkpoint_id"]
+    path = artifact_path(workspace, checkpoint_id)
+    if not is_whole(path):
+        rule = "its files are gone or damaged"
+        raise InputError(checkpoint_id, rule, "run the recipe that made it: it is mended", "model")
+    return checkpoint_id, path / "adapter", found[0]["reference"]

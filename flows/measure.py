@@ -11,7 +11,7 @@ from flows.keys import evaluation_components, evaluation_snapshot
 from flows.session import Session
 from flows.stage_rows import given_rows
 from flows.steps import STAGES
-from flows.training import Job, ensure, learned
+from flows.training import Job, ensure, has_changed, learned
 from storage.artifacts import artifact_path
 from storage.ledger import insert
 from tasks.evaluation.checks import compliance
@@ -134,4 +134,5 @@ def _stage(session: Session, stage: str, found: str) -> StageResult:
         loss_last=metrics.get("loss_last"),
         metrics_path=artifact_path(session.workspace, found) / "metrics.jsonl",
         measure=learned(metrics),
+        has_changed=has_changed(metrics),
     )

@@ -126,6 +126,9 @@ class Recipe(Part):
     constitution: str = Field("default", description="A name in constitution/ or a file's path")
     model: str = Field(min_length=1, description="Model reference")
     quantization: Literal["nf4", "none"] = "nf4"
+    compute: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Number type to compute in; auto: what the machine is fast at"
+    )
     threads: int = Field(0, ge=0, description="CPU threads of the worker; 0 for all")
     prompts: PromptSettings = PromptSettings()
     generation: GenerationSettings = GenerationSettings()

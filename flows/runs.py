@@ -19,10 +19,8 @@ from flows.steps import Step
 from storage.code import ROOT
 from storage.ledger import Ledger, insert, now
 from storage.workspace import Workspace
-from tasks.generation.record import (
-    record_exclusions,
-    record_model,
-)
+from tasks.generation.record import record_exclusions, record_model
+from tasks.machine import machine_name
 
 
 @contextmanager
@@ -65,6 +63,7 @@ def _record_inputs(
         "until": until,
         "git_commit": git_commit(),
         "host": platform.node(),
+        "machine": machine_name(),
         "pid": os.getpid(),
         "state": "running",
         "message": None,

@@ -79,6 +79,7 @@ class Session:
             Path(self.model.path),
             self.log("generate"),
             adapter=self.model.adapter,
+            dtype=self.recipe.compute,
             batch_tokens=generation.batch_tokens,
             batch_rows=generation.batch_rows,
             threads=self.recipe.threads,

@@ -42,7 +42,7 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         verb = "falls" if fallen["certain"] else "may fall"
         yield f"{fallen['stage']}: {fallen['id']}, now in use, {verb}"
     cost = plan.cost
-    seconds = "no history of seconds"
+    seconds = "no history of seconds on this machine"
     if cost["seconds"] is not None:
         seconds = f"{span(cost['seconds'])} s, {span(cost['gpu_seconds'])} of them on a GPU"
     yield f"cost: {span(cost['calls'])} calls, {span(cost['tokens'])} tokens, {seconds}"

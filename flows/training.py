@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,13 @@ from flows.session import Session, hearer, timed
 from flows.slot import device_slot
 from flows.stage_rows import WriteData, snapshot_rows
 from flows.steps import Step
-from storage.artifacts import artifact_path, is_whole, writing
+from storage.artifacts import artifact_path, check, is_whole, writing
 from storage.errors import SolonError
 from storage.ledger import insert, now
 from tasks.generation.snapshots import Rows
 from tasks.process import run_job
 from tasks.training.keys import WITHOUT_EFFECT, changes, checkpoint_id
+from tasks.training.settings import WEIGHT_CHANGE
 
 
 @dataclass
@@ -96,6 +98,8 @@ def _produce(stage: str, artifact_id: str, job: Job) -> None:
 
 def _run_in_worker(stage: str, artifact_id: str, job: Job) -> None:
     session, started = job.session, time.monotonic()
+    for parent in job.parents.values():
+        check(artifact_path(session.workspace, parent))
     warm = session.warm_worker(stage)
     with writing(session.workspace, artifact_id, components=job.parts) as out:
         spec = _spec(stage, artifact_id, job, out)
@@ -119,7 +123,8 @@ def ensure(session: Session, stage: Step, artifact_id: str, job: Job) -> str:
             verdict = "REPAIRED" if known or whole else "MISS"
             session.decide(stage, artifact_id, verdict, why=_changes(session, stage, job.parts))
             make.with_options(refresh_cache=True)(stage, artifact_id, job)
-        result.reused, result.trained = int(whole), int(not whole)
+        result.reused = int(whole)
+        result.trained = int(not whole and has_changed(_metrics_of(session, artifact_id)))
         result.id = artifact_id
         session.point(stage, artifact_id)
     return artifact_id
@@ -192,6 +197,7 @@ def _spec(stage: str, artifact_id: str, job: Job, out: Path) -> dict[str, Any]:
             "path": str(session.model.path),
             "name": session.recipe.model,
             "quantization": session.recipe.quantization,
+            "compute": session.recipe.compute,
         },
         "adapters": adapters,
         "data": job.write_data(session.log(stage).parent, stage),
@@ -207,10 +213,22 @@ def _without_effect(session: Session, stage: str) -> dict[str, Any]:
     return {name: value for name, value in dict(settings).items() if name in WITHOUT_EFFECT}
 
 
+def _result_of(session: Session, artifact_id: str) -> dict[str, Any]:
+    """What the job of an artifact returned."""
+    path = artifact_path(session.workspace, artifact_id) / RESULT
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _metrics_of(session: Session, artifact_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = _result_of(session, artifact_id).get("metrics", {})
+    return found
+
+
 def _record(session: Session, stage: str, artifact_id: str, job: Job) -> None:
     """Tell the ledger of an artifact: the checkpoint and its metrics."""
     parts, path = job.parts, artifact_path(session.workspace, artifact_id)
-    result = json.loads((path / RESULT).read_text(encoding="utf-8"))
+    result = _result_of(session, artifact_id)
     counts = {k: v for k, v in result.items() if k in ("steps", "trainable_parameters")}
     metrics = result.get("metrics", {}) | counts
     row = {
@@ -226,6 +244,7 @@ def _record(session: Session, stage: str, artifact_id: str, job: Job) -> None:
         "path": str(path.relative_to(session.workspace.root)),
         "duration_s": result["duration_s"],
         "device": result.get("device"),
+        "dtype": result.get("dtype"),
         "created_at": now(),
     }
     with session.ledger.transaction() as con:
@@ -254,6 +273,13 @@ def learned(metrics: dict[str, Any]) -> tuple[str, float, float] | None:
     return None
 
 
+def has_changed(metrics: Mapping[str, Any]) -> bool:
+    """Whether a training changed a weight; of one that does not say, and of an evaluation, yes."""
+    return bool(metrics.get(WEIGHT_CHANGE) != 0)
+
+
 def _summary(metrics: dict[str, Any]) -> str:
+    if not has_changed(metrics):
+        return "no weight changed"
     found = learned(metrics)
     return "done" if found is None else f"{found[0]} {found[1]:.3f} -> {found[2]:.3f}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -31,6 +32,7 @@ PREFIXES = {
 _ENCODER = json.JSONEncoder(
     sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False
 )
+_ID = re.compile(rf"(?:{'|'.join(PREFIXES.values())})_[0-9a-f]{{32}}")
 KINDS = {prefix: kind for kind, prefix in PREFIXES.items()}
 
 
@@ -52,6 +54,14 @@ def content_id(kind: str, value: Any) -> str:
 def kind_of(row_id: str) -> str | None:
     """What an id names, by its prefix; None where it is no id of ours."""
     return KINDS.get(row_id.split("_", 1)[0]) if "_" in row_id else None
+
+
+def is_id(text: str) -> bool:
+    """Whether a text has the form of an id: the prefix of a kind, `_`, 32 hexadecimal digits.
+
+    Only such a text may become part of a path.
+    """
+    return _ID.fullmatch(text) is not None
 
 
 def seed_of(row_id: str) -> int:

@@ -17,6 +17,7 @@ from storage.workspace import Workspace
 
 MANIFEST = "MODEL.json"
 WEIGHTS = "*.safetensors"
+INDEXES = "*.safetensors.index.json"
 SETTINGS = ("*.json", "*.jinja", "tokenizer.model", "*.txt")
 
 
@@ -95,8 +96,10 @@ class Digests:
 
 
 def folder_id(folder: Path, digests: Digests) -> str:
-    """The id of a folder's weights, tokenizer and settings; InputError if it holds no
-    safetensors."""
+    """The id of a folder's weights, tokenizer and settings.
+
+    InputError if it holds no safetensors, or names weights that are not among them.
+    """
     if not folder.is_dir():
         raise InputError(str(folder), "there is no such folder", "check the path")
     if not any(folder.glob(WEIGHTS)):
@@ -109,7 +112,25 @@ def folder_id(folder: Path, digests: Digests) -> str:
         )
     if not (folder / "config.json").is_file():
         raise InputError(str(folder), "no config.json", "give a folder written by save_pretrained")
+    if (folder / "adapter_config.json").is_file():
+        rule = "an adapter, whose base would be looked for elsewhere"
+        raise InputError(str(folder), rule, "merge it into its base, or use checkpoint:ID")
+    for index in folder.glob(INDEXES):
+        _check_index(index)
     return content_id("model", ["folder", _digests_of(folder, (WEIGHTS, *SETTINGS), digests)])
+
+
+def _check_index(index: Path) -> None:
+    """Raise InputError unless an index of weights names safetensors beside it only."""
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        rule = "no index of weights that can be read"
+        raise InputError(str(index), rule, "save the model with save_pretrained") from None
+    beside = {path.name for path in index.parent.glob(WEIGHTS) if path.is_file()}
+    if wrong := sorted(map(str, names - beside)):
+        rule = "names weights that are no .safetensors file of its folder"
+        raise InputError(wrong[0], rule, "save the model with save_pretrained", where=str(index))
 
 
 def adapter_id(folder: Path, base_id: str, digests: Digests) -> str:

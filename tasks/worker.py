@@ -31,6 +31,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tasks.machine import default_threads
 from tasks.report import JobInputError, Report
 
 JOBS = {
@@ -72,6 +73,8 @@ def set_environment(spec: dict[str, Any]) -> None:
     if not spec.get("online", False):
         os.environ.update(dict.fromkeys(OFFLINE, "1"))
     threads = int(spec.get("threads", 0))
+    if not threads and "OMP_NUM_THREADS" not in os.environ:
+        threads = default_threads()
     if threads > 0:
         os.environ.update(OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
 

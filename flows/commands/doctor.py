@@ -24,8 +24,9 @@ def doctor(fix: FixOption = False, as_json: JsonOption = False) -> None:
 
     seen = examine(Workspace.open(), fix)
     if as_json:
-        print_json({"findings": [asdict(f) for f in seen.findings], "skipped": seen.skipped})
+        print_json(asdict(seen) | {"workspace": str(seen.workspace.root)})
     else:
+        print_lines([f"machine: {seen.machine}", f"compute: {seen.compute}"])
         print_lines(
             one_line(f"{f.kind} {f.subject}: {f.detail}; {f.done}", LINE_CHARS)
             for f in seen.findings

@@ -31,14 +31,16 @@ import torch
 
 from tasks.evaluation.policies import REWARD, Policies
 from tasks.report import JobInputError, Report
-from tasks.training.base import set_up
+from tasks.training.base import computed_in, set_up
 from tasks.training.rows import conversation_ids, read_rows
 
 REFERENCE = "sft"
 
 
 def run(spec: dict[str, Any], report: Report) -> dict[str, Any]:
-    """Answer, score and write. Returns {"answers": rows written, "policies": names, "too_long": n}.
+    """Answer, score and write.
+
+    Returns {"answers": rows written, "policies": names, "too_long": n, "dtype": computed in}.
 
     Raises JobInputError for a missing adapter, a lost reward head, repeated names, no prompts.
     """
@@ -56,7 +58,12 @@ def run(spec: dict[str, Any], report: Report) -> dict[str, Any]:
         for answer in answers:
             stream.write(json.dumps(answer) + "\n")  # ASCII: no odd line end in a text ends a row
     too_long = sum(answer["finish_reason"] == "too_long" for answer in answers)
-    return {"answers": len(answers), "policies": list(adapters), "too_long": too_long}
+    return {
+        "answers": len(answers),
+        "policies": list(adapters),
+        "too_long": too_long,
+        "dtype": computed_in(spec["model"]),
+    }
 
 
 def _check(spec: dict[str, Any], prompts: list[Any], adapters: dict[str, Any]) -> None:

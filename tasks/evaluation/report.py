@@ -38,6 +38,8 @@ class StageResult:
     loss_last: float | None
     metrics_path: Path | None = None
     measure: tuple[str, float, float] | None = None
+    has_changed: bool = True
+    """Whether the training changed a weight at all."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,8 @@ def _stages(out: Path, data: ReportData) -> str:
 
 
 def _measure(stage: StageResult) -> str:
+    if not stage.has_changed:
+        return "no: no weight changed"
     if stage.measure is None:
         return "–"
     name, first, last = stage.measure

@@ -23,7 +23,6 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import IO, Any
 
 import torch
@@ -34,6 +33,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from tasks.compute import compute_type
 from tasks.generation.decode import Prompt, decode
 from tasks.generation.prefix import Prefix, common_prefix, is_plain, new_cache
 from tasks.report import JobInputError, Report
@@ -41,23 +41,10 @@ from tasks.report import JobInputError, Report
 NO_LIMIT = 1 << 30
 
 
-def pick_dtype(wanted: str, device: str) -> torch.dtype:
-    """The type asked for; "auto" is bfloat16 where the hardware has it built in, else float32."""
-    if wanted != "auto":
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[wanted]
-    if device == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split()
-    except OSError:
-        return torch.float32
-    return torch.bfloat16 if {"avx512_bf16", "amx_bf16", "bf16"} & set(flags) else torch.float32
-
-
 def load(model: dict[str, Any]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model in evaluation mode, its LoRA adapter on top if there is one, and its tokenizer."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    dtype = pick_dtype(model.get("dtype", "auto"), device)
+    dtype = getattr(torch, compute_type(model.get("dtype", "auto")).dtype)
     loaded: Any = AutoModelForCausalLM.from_pretrained(
         model["path"], dtype=dtype, use_safetensors=True, device_map=device
     )

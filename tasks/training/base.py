@@ -1,8 +1,8 @@
 """One frozen base, quantised once, and the LoRA adapters each stage puts on it.
 
-Dtypes are explicit and autocast is never used: the base computes in bfloat16 (NF4) or in its own
-dtype, the adapters and heads are float32 masters. Training, scoring and PPO therefore see the same
-numbers for the same tokens.
+Dtypes are explicit and autocast is never used: the base computes in the one type that the machine
+is fast at (`tasks.compute`), the adapters and heads are float32 masters. Training, scoring and PPO
+therefore see the same numbers for the same tokens.
 
 Departures from the usual QLoRA set-up: (1) never `prepare_model_for_kbit_training`, which upcasts
 embeddings and norms to float32; (2) adapters stay float32, where TRL 1.16 casts them to bfloat16
@@ -33,6 +33,8 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from tasks.compute import compute_type
+from tasks.report import Report
 from tasks.training.settings import TrainingInputError
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -58,9 +60,10 @@ def load_base(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a frozen base and its tokenizer from local safetensors, offline and without model code.
 
-    model: {"path": folder, "name": any, "quantization": "nf4" | "none"}. NF4 uses double
-    quantisation and bfloat16 compute, on CPU and CUDA alike; "none" is bfloat16 on CUDA, float32
-    on the CPU. with_head: the decoder with a scalar `score` head (random) in place of `lm_head`.
+    model: {"path": folder, "name": any, "quantization": "nf4" | "none", "compute": "auto" (if
+    missing) | "float32" | "bfloat16"}. NF4 uses double quantisation. The type computed in, and
+    that of all weights that are not quantised, is `computed_in`'s. with_head: the decoder with a
+    scalar `score` head (random) in place of `lm_head`.
     The tokenizer always has a pad token, often equal to eos: build masks from lengths.
     Raises TrainingInputError for an unknown quantization or a folder without a model.
     """
@@ -75,7 +78,7 @@ def load_base(
             use_safetensors=True,
             trust_remote_code=False,
             device_map={"": device()},
-            **_precision(model["quantization"]),
+            **_precision(model["quantization"], getattr(torch, computed_in(model))),
             **({"num_labels": 1} if with_head else {}),
         )
     base.requires_grad_(False)
@@ -104,17 +107,28 @@ def _never_repack(base: PreTrainedModel) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def _precision(quantization: str) -> dict[str, Any]:
+def computed_in(model: dict[str, Any]) -> str:
+    """The number type that `load_base` computes a model in, "float32" or "bfloat16".
+
+    Without quantization "auto" is float32 on a CPU, so that the base's weights stay as they are.
+    """
+    wanted = model.get("compute", "auto")
+    if wanted == "auto" and model["quantization"] == "none" and device().type == "cpu":
+        return "float32"
+    return compute_type(wanted).dtype
+
+
+def _precision(quantization: str, dtype: torch.dtype) -> dict[str, Any]:
     if quantization == "nf4":
         config = BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.bfloat16,
+            bnb_4bit_compute_dtype=dtype,
         )
-        return {"quantization_config": config, "dtype": torch.bfloat16}
+        return {"quantization_config": config, "dtype": dtype}
     if quantization == "none":
-        return {"dtype": torch.bfloat16 if torch.cuda.is_available() else torch.float32}
+        return {"dtype": dtype}
     raise TrainingInputError(quantization, "is no quantization", "use 'nf4' or 'none'")
 
 
@@ -176,6 +190,23 @@ def float32_adapters(model: PeftModel) -> Iterator[None]:
     for name, parameter in model.named_parameters():
         if name in saved:
             parameter.data = saved[name].to(device=parameter.device, dtype=torch.float32)
+
+
+def trained_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Copies of the weights that the optimizer moves, by name, on the CPU."""
+    return {n: p.detach().cpu().clone() for n, p in model.named_parameters() if p.requires_grad}
+
+
+def largest_change(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> float:
+    """The largest absolute difference of a weight; 0 where all are as they were."""
+    gaps = ((after[name] - value).abs().max().item() for name, value in before.items())
+    return max(gaps, default=0.0)
+
+
+def say_unchanged(change: float, report: Report) -> None:
+    """Warn where `largest_change` of a training is 0."""
+    if change == 0:
+        report.log("no weight changed: raise the steps or the learning rate", "warning")
 
 
 def trainable_parameters(model: torch.nn.Module) -> int:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from tasks.report import Report
+from tasks.training.base import trained_weights
 from tasks.training.resume import mark_complete
 
 UNREPORTED = ("_runtime", "_per_second", "num_tokens")
@@ -69,7 +70,7 @@ class KeepBest(TrainerCallback):
         losses = [loss for _, loss in evaluations(state.log_history)]
         best = losses.index(min(losses))
         if best == len(losses) - 1:
-            save_file(_trained(kwargs["model"]), self._file(state.global_step))
+            save_file(trained_weights(kwargs["model"]), self._file(state.global_step))
         control.should_training_stop |= len(losses) - 1 - best >= self.patience
 
     def on_save(
@@ -91,10 +92,6 @@ class KeepBest(TrainerCallback):
 
     def _file(self, step: int) -> Path:
         return self.folder / f"best-{step}.safetensors"
-
-
-def _trained(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {n: p.detach().cpu().clone() for n, p in model.named_parameters() if p.requires_grad}
 
 
 def evaluations(history: Iterable[dict[str, Any]]) -> list[tuple[int, float]]:

@@ -25,6 +25,7 @@ from trl.trainer.utils import use_adapter
 from tasks.report import Report
 from tasks.training.base import (
     attach_adapter,
+    computed_in,
     float32_adapters,
     load_base,
     lora_config,
@@ -78,6 +79,7 @@ def run(spec: dict[str, Any], report: Report) -> dict[str, Any]:
     return {
         "metrics": metrics | held_out_metrics(trainer, split.held_out, settings),
         "steps": course.steps,
+        "dtype": computed_in(spec["model"]),
         "trainable_parameters": trainable_parameters(model),
     }
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from storage.code import fingerprint, library_versions
-from storage.ids import content_id
+from storage.ids import canonical_json, content_id
 
 MODULES = {
     "sft": "tasks.training.sft",
@@ -53,12 +53,15 @@ def checkpoint_id(parts: Mapping[str, Any]) -> str:
 
 
 def changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """(component, was, is) for every component that differs; nested ones by dotted name."""
+    """(component, was, is) for every component that differs; nested ones by dotted name.
+
+    As JSON has them, which is how a key is made and read back: a list and a tuple are one.
+    """
     found: list[tuple[str, Any, Any]] = []
     for name in sorted({*was, *now}):
         before, after = was.get(name), now.get(name)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             found += [(f"{name}.{key}", b, a) for key, b, a in changes(before, after)]
-        elif before != after:
+        elif canonical_json(before) != canonical_json(after):
             found.append((name, before, after))
     return found

@@ -2,7 +2,8 @@
 
 Departures from TRL's defaults: (1) no autocast, dtypes are explicit (see `base`); (2) rows arrive
 tokenised, so TRL neither truncates nor shuffles; (3) no telemetry, model card or printing, as
-stdout is the worker's protocol; (4) a NaN loss raises where the trainer would log an average.
+stdout is the worker's protocol; (4) a NaN loss raises where the trainer would log an average;
+(5) a warm-up leaves the last step, as its first has learning rate 0: one step is not for nothing.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from datasets import Dataset
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from tasks.report import Report
+from tasks.training.base import largest_change, say_unchanged, trained_weights
 from tasks.training.callbacks import Checkpoints, KeepBest, Reporter, evaluations, reported
 from tasks.training.curve import loss_summary, write_curve, write_metrics
 from tasks.training.resume import latest_complete
 from tasks.training.rows import LengthGroupedOrder
-from tasks.training.settings import StageSettings
+from tasks.training.settings import WEIGHT_CHANGE, StageSettings
 
 Config = TypeVar("Config", bound=TrainingArguments)
 
@@ -74,6 +76,14 @@ class StageTrainer(Trainer):
         size = self.args.per_device_train_batch_size
         return LengthGroupedOrder(lengths, size, self.args.seed)
 
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        """The schedule of the arguments, its warm-up shorter than the training."""
+        wanted = self.args.get_warmup_steps(num_training_steps)
+        self.args.warmup_steps = min(wanted, num_training_steps - 1)
+        return super().create_scheduler(num_training_steps, optimizer)
+
     def _send_telemetry(self) -> None:
         """Send nothing: TRL would report model kind and hardware to the hub."""
 
@@ -93,14 +103,19 @@ class Course:
     """Step of the weights the model now has; less than steps where patience kept earlier ones."""
     history: list[dict[str, Any]]
     """One record per logged step, {"step", …}, earlier attempts included."""
+    largest_change: float
+    """Of a trained weight, since before the first step."""
 
 
 def train(trainer: Trainer, settings: StageSettings, report: Report) -> Course:
     """Train to the end, from the newest complete checkpoint in the trainer's folder if any.
 
     Evaluates before the first step, every eval_steps, and after the last. Afterwards the model
-    holds the last weights, or with patience the best. Raises FloatingPointError on a NaN loss.
+    holds the last weights, or with patience the best; that they are those of the start is said.
+    Raises FloatingPointError on a NaN loss.
     """
+    model = cast(torch.nn.Module, trainer.model)
+    start = trained_weights(model)
     folder = Path(trainer.args.output_dir or "")
     checkpoint = latest_complete(folder)
     resumed_from = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
@@ -118,13 +133,11 @@ def train(trainer: Trainer, settings: StageSettings, report: Report) -> Course:
     steps = trainer.state.global_step
     if evaluates and evaluations(trainer.state.log_history)[-1][0] != steps:
         trainer.evaluate()
-    kept = (
-        keeper.restore(cast(torch.nn.Module, trainer.model), trainer.state.log_history)
-        if keeper
-        else steps
-    )
+    kept = keeper.restore(model, trainer.state.log_history) if keeper else steps
+    change = largest_change(start, trained_weights(model))
+    say_unchanged(change, report)
     history = [{**reported(r), "step": r["step"]} for r in trainer.state.log_history if reported(r)]
-    return Course(steps, resumed_from, kept, history)
+    return Course(steps, resumed_from, kept, history, change)
 
 
 def write_course(course: Course, out: str | Path, title: str) -> dict[str, float]:
@@ -140,4 +153,5 @@ def write_course(course: Course, out: str | Path, title: str) -> dict[str, float
     return metrics | {
         "resumed_from_step": float(course.resumed_from_step),
         "kept_step": float(course.kept_step),
+        WEIGHT_CHANGE: course.largest_change,
     }

@@ -4,9 +4,9 @@ Loss: Bradley-Terry cross-entropy against p = row["preference"], -(p log s(d) + 
 Departures from TRL's RewardTrainer: (1) soft targets; (2) pooling at the last attended token (see
 `scoring`); (3) a float32 head with a small seeded start. Leaves out margins and score centring.
 
-Beside adapter/ it writes reward_probe.json, {"probes": [{"messages", "score"}, …]}: conversations
-with the scores of the model as saved, each scored alone. Whoever loads the adapter can check
-itself against them.
+Beside adapter/ it writes reward_probe.json, {"dtype", "probes": [{"messages", "score"}, …]}:
+conversations with the scores of the model as saved, each scored alone, and the number type they
+were computed in. Whoever loads the adapter can check itself against them.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from tasks.training.base import (
     HEAD_KEY,
     adapter_state,
     attach_adapter,
+    computed_in,
     float32_adapters,
     lora_config,
     save_adapter,
@@ -114,11 +115,13 @@ def run(spec: dict[str, Any], report: Report) -> dict[str, Any]:
     course = train(trainer, settings, report)
     out = Path(spec["out"])
     save_adapter(scorer, out / "adapter", spec["model"]["name"], head=True)
-    write_probes(out / "reward_probe.json", scorer, tokenizer, split.held_out + split.train)
+    probed = split.held_out + split.train
+    write_probes(out / "reward_probe.json", scorer, tokenizer, probed, computed_in(spec["model"]))
     metrics = write_course(course, out, "reward model") | split.metrics()
     return {
         "metrics": metrics | held_out_metrics(scorer, split.held_out, settings.batch_size),
         "steps": course.steps,
+        "dtype": computed_in(spec["model"]),
         "trainable_parameters": trainable_parameters(scorer),
     }
 
@@ -161,7 +164,11 @@ def compared(tokenizer: PreTrainedTokenizerBase, row: dict[str, Any]) -> dict[st
 
 
 def write_probes(
-    path: Path, scorer: PeftModel, tokenizer: PreTrainedTokenizerBase, rows: list[dict[str, Any]]
+    path: Path,
+    scorer: PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: list[dict[str, Any]],
+    dtype: str,
 ) -> None:
     """Write the first conversations of the rows, at most PROBES, each with its score."""
     conversations = [
@@ -174,7 +181,8 @@ def write_probes(
         {"messages": messages, "score": score}
         for messages, score in zip(conversations, scores, strict=True)
     ]
-    path.write_text(json.dumps({"probes": probes}, indent=1) + "\n", encoding="utf-8")
+    kept = {"dtype": dtype, "probes": probes}
+    path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
 def held_out_metrics(

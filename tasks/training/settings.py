@@ -13,6 +13,9 @@ from typing import Any, Literal, TypeVar
 
 from tasks.report import JobInputError
 
+WEIGHT_CHANGE = "largest_weight_change"
+"""Metric of every stage: the largest change of a trained weight; 0 where it learned nothing."""
+
 
 class TrainingInputError(JobInputError):
     """Bad input to a training stage: the value, the rule it breaks and the fix, on one line."""
@@ -35,7 +38,8 @@ class StageSettings:
     max_length: int = 1024
     """Tokens of prompt and response together; longer rows are dropped and counted, never cut."""
     warmup_ratio: float = 0.1
-    """Share of the steps with a linearly rising learning rate; a cosine falls to 0 after it."""
+    """Share of the steps with a linearly rising learning rate, from 0 at the first; a cosine falls
+    to 0 after it. The last step is never among them."""
     lora_r: int = 16
     """Rank of the LoRA adapters, on all linear layers, without dropout."""
     lora_alpha: int = 16

@@ -17,6 +17,7 @@ from trl import SFTConfig, SFTTrainer
 from tasks.report import Report
 from tasks.training.base import (
     attach_adapter,
+    computed_in,
     float32_adapters,
     load_base,
     lora_config,
@@ -57,6 +58,7 @@ def run(spec: dict[str, Any], report: Report) -> dict[str, Any]:
     return {
         "metrics": metrics,
         "steps": course.steps,
+        "dtype": computed_in(spec["model"]),
         "trainable_parameters": trainable_parameters(model),
     }
 

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,6 +28,7 @@ from storage.ids import content_id
 from storage.ledger import Ledger, insert, now
 from storage.lock import file_lock
 from storage.workspace import Workspace
+from tasks.machine import machine_name
 
 from .prefect_db import seed
 
@@ -100,8 +101,73 @@ def test_a_workspace_that_is_not_there_is_healthy_and_stays_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOLON_HOME", str(tmp_path / "none"))
-    assert doctor() == (0, {"findings": [], "skipped": []})
+    code, answer = doctor()
+    assert (code, answer["findings"], answer["skipped"]) == (0, [], [])
     assert not (tmp_path / "none").exists()
+
+
+def test_it_says_what_is_computed_in_and_why(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    why = "under ONEDNN_MAX_CPU_ISA=AVX2 the processor has no bfloat16 instructions"
+    assert doctor()[1]["compute"] == {"dtype": "float32", "why": why}
+    said = CliRunner().invoke(cli.app, ["doctor"]).stdout
+    assert f"compute: float32, {why}" in said.replace("\n", " ")
+    assert f"machine: {machine_name()}" in said.replace("\n", " ")
+
+
+def outside_by_manifest(workspace: Workspace, outside: Path) -> Path:
+    """A draft whose manifest calls itself by the path of a folder outside."""
+    draft = workspace.tmp / "e"
+    draft.mkdir()
+    (draft / "MANIFEST.json").write_text(json.dumps({"id": str(outside), "files": []}))
+    return draft
+
+
+def outside_by_link(workspace: Workspace, outside: Path) -> Path:
+    draft = workspace.tmp / f"{UNKNOWN}-1"
+    draft.symlink_to(outside)
+    return draft
+
+
+def outside_among_artifacts(workspace: Workspace, outside: Path) -> Path:
+    link = artifact_path(workspace, UNKNOWN)
+    link.parent.mkdir(parents=True)
+    link.symlink_to(outside)
+    return link
+
+
+@pytest.mark.parametrize("plant", [outside_by_manifest, outside_by_link, outside_among_artifacts])
+def test_nothing_outside_the_workspace_is_touched(
+    workspace: Workspace, tmp_path: Path, plant: Callable[[Workspace, Path], Path]
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text("mine")
+    planted = plant(workspace, outside)
+    assert [mended for *_, mended in found(workspace, fix=True)] == [True]
+    assert not planted.is_symlink()
+    assert not planted.exists()
+    assert [p.name for p in outside.iterdir()] == ["precious"]
+    assert found(workspace) == []
+
+
+def test_a_draft_is_put_in_no_others_place(workspace: Workspace) -> None:
+    """A whole artifact aside replaces a broken one of its own id only."""
+    broken = make_artifact(workspace, KNOWN, is_known=True)
+    (broken / "weights").unlink()
+    whole = make_artifact(workspace, DONE, is_known=True)
+    shutil.copytree(whole, workspace.tmp / f"{KNOWN}-1")
+    examine(workspace, fix=True)
+    assert not is_whole(broken)
+    assert list(workspace.tmp.iterdir()) == []
+
+
+def test_damaged_bytes_are_found(workspace: Workspace) -> None:
+    path = make_artifact(workspace, KNOWN, is_known=True)
+    (path / "weights").write_bytes(b"x" * 50 + b"y" * 50)
+    assert found(workspace, fix=True) == [("artifact", KNOWN, False)]
 
 
 def test_a_killed_run_is_closed_and_others_stay_open(workspace: Workspace, dead_pid: int) -> None:
@@ -262,6 +328,7 @@ from flows import server
 from flows.doctor import examine
 from storage.lock import file_lock
 from storage.workspace import Workspace
+from tasks.machine import machine_name
 
 workspace, pid = Workspace.open().create(), int(sys.argv[1])
 with server.running(workspace, server.free_port()):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +27,7 @@ def write(workspace: Workspace, text: str = "weights") -> Path:
 
 def test_an_artifact_is_whole_and_leaves_no_scraps(workspace: Workspace) -> None:
     path = write(workspace)
-    assert check(path, deep=True)["stage"] == "sft"
+    assert check(path)["stage"] == "sft"
     assert list(workspace.tmp.iterdir()) == []
 
 
@@ -66,9 +68,59 @@ def test_a_broken_artifact_is_seen(workspace: Workspace, fault: str) -> None:
         check(path)
 
 
-def test_changed_bytes_of_the_same_length_are_seen_by_the_deep_check(workspace: Workspace) -> None:
+def test_changed_bytes_of_the_same_length_are_seen(workspace: Workspace) -> None:
     path = write(workspace)
-    (path / "adapter" / "file").write_text("WEIGHTS")
     check(path)
+    (path / "adapter" / "file").write_text("WEIGHTS")
     with pytest.raises(ArtifactBroken, match="content"):
-        check(path, deep=True)
+        check(path)
+    (path / "adapter" / "file").write_text("weights")
+    assert is_whole(path)
+
+
+def edit_manifest(path: Path, **changes: Any) -> None:
+    file = path / "MANIFEST.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def test_an_artifact_under_another_name_is_broken(workspace: Workspace) -> None:
+    path = write(workspace)
+    other = path.with_name("ckp_" + "1" * 32)
+    path.rename(other)
+    with pytest.raises(ArtifactBroken, match="another artifact"):
+        check(other)
+    edit_manifest(other, id=str(workspace.root))
+    assert not is_whole(other)
+
+
+@pytest.mark.parametrize("name", ["../file", "/etc/hostname", "adapter/../../file", "", "."])
+def test_a_manifest_that_names_files_elsewhere_is_broken(workspace: Workspace, name: str) -> None:
+    path = write(workspace)
+    (path.parent / "file").write_text("weights")
+    entry = json.loads((path / "MANIFEST.json").read_text())["files"][0]
+    edit_manifest(path, files=[entry | {"file": name}])
+    assert not is_whole(path)
+
+
+@pytest.mark.parametrize("linked", ["adapter", "adapter/file"])
+def test_a_link_is_no_file_of_an_artifact(
+    workspace: Workspace, tmp_path: Path, linked: str
+) -> None:
+    path = write(workspace)
+    (path / linked).rename(tmp_path / "outside")
+    (path / linked).symlink_to(tmp_path / "outside")
+    with pytest.raises(ArtifactBroken, match="a link"):
+        check(path)
+
+
+@pytest.mark.parametrize("files", [None, 5, [5], [{}], {"a": 1}])
+def test_a_manifest_of_another_form_is_broken(workspace: Workspace, files: Any) -> None:
+    path = write(workspace)
+    edit_manifest(path, files=files)
+    assert not is_whole(path)
+
+
+@pytest.mark.parametrize("name", ["/etc", "ckp_../../x", "ckp_0", "xyz_" + "0" * 32, ID + "\n"])
+def test_no_path_is_made_of_what_is_no_id(workspace: Workspace, name: str) -> None:
+    with pytest.raises(ValueError, match="is no id"):
+        artifact_path(workspace, name)

@@ -71,16 +71,19 @@ def test_settings_need_no_torch():
     assert done.stdout.strip() == "False"
 
 
-def test_nf4_base_is_frozen_and_quantised_twice(tiny: Path):
+@pytest.mark.parametrize("compute", ["float32", "bfloat16"])
+def test_nf4_base_is_frozen_and_quantised_twice(tiny: Path, compute: str):
     import bitsandbytes as bnb
 
-    model, tokenizer = load_base({"path": str(tiny), **NF4})
+    model, tokenizer = load_base({"path": str(tiny), **NF4, "compute": compute})
+    dtype = getattr(torch, compute)
     layers = [m for m in model.modules() if isinstance(m, bnb.nn.Linear4bit)]
     assert len(layers) == 14
     state: Any = layers[0].weight.quant_state  # type: ignore[attr-defined]
     assert (state.quant_type, state.nested) == ("nf4", True)
-    assert layers[0].compute_dtype == torch.bfloat16
-    assert model.get_input_embeddings().weight.dtype == torch.bfloat16
+    assert layers[0].compute_dtype == dtype
+    assert model.get_input_embeddings().weight.dtype == dtype
+    assert model(torch.arange(8)[None]).logits.dtype == dtype
     assert not any(p.requires_grad for p in model.parameters())
     assert tokenizer.pad_token_id == tokenizer.eos_token_id
 

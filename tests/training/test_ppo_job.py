@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from tasks.training.base import attach_adapter, load_base, lora_config, save_adapter
 from tasks.training.scoring import load_scorer, score_conversations
-from tasks.training.settings import TrainingInputError
+from tasks.training.settings import WEIGHT_CHANGE, TrainingInputError
 
 ROWS: list[dict[str, Any]] = [
     {
@@ -106,6 +106,18 @@ def test_run_writes_the_artifact(job: Callable[[str], Any], tiny: Path) -> None:
     assert set(heads) == {"value_head.weight", "value_head.bias", "reward_head.weight"}
     assert json.loads((made.out / "reward_norm.json").read_text())["count"] == 8
     assert made.logged()[0]["first_minibatch_logp_diff"] == 0.0
+
+
+def test_an_actor_that_learned_nothing_is_said(job: Callable[[str], Any]) -> None:
+    changes = {}
+    for name, rate in (("learns", 1e-3), ("not", 1e-60)):
+        made = job(name)
+        result = made.run(updates=2, actor_lr=rate)
+        changes[name] = result["metrics"][WEIGHT_CHANGE]
+        said = [e for e in made.events if "no weight changed" in e.get("message", "")]
+        assert len(said) == (name == "not")
+        assert result["dtype"] in ("float32", "bfloat16")
+    assert changes["not"] == 0 < changes["learns"]
 
 
 def test_killed_and_resumed_equals_uninterrupted(job: Callable[[str], Any]) -> None:

@@ -191,14 +191,34 @@ def test_reward_probes(adapters: dict[str, Path], tmp_path: Path) -> None:
     scorer = RewardAdapter(tiny.roles(**adapters), tiny.tokenizer(), 2)
     file = tmp_path / "reward_probe.json"
     with pytest.raises(TrainingInputError, match="missing"):
-        scorer.check_probes(file)
+        scorer.check_probes(file, "float32")
     kept = probes(scorer)
     file.write_text(json.dumps({"probes": kept}))
-    scorer.check_probes(file)
+    scorer.check_probes(file, "float32")
     kept[2]["score"] += 0.02
     file.write_text(json.dumps({"probes": kept}))
     with pytest.raises(TrainingInputError, match=r"off by 0\.02"):
-        scorer.check_probes(file)
+        scorer.check_probes(file, "float32")
     file.write_text(json.dumps({"probes": [{**kept[0], "score": float("nan")}]}))
     with pytest.raises(TrainingInputError, match="off by nan"):
-        scorer.check_probes(file)
+        scorer.check_probes(file, "float32")
+
+
+def test_probes_of_another_number_type_must_go_up_and_down_together(
+    adapters: dict[str, Path], tmp_path: Path
+) -> None:
+    scorer = RewardAdapter(tiny.roles(**adapters), tiny.tokenizer(), 2)
+    file, kept = tmp_path / "reward_probe.json", probes(scorer)
+
+    def store(scores: list[float]) -> None:
+        rows = [{**row, "score": score} for row, score in zip(kept, scores, strict=True)]
+        file.write_text(json.dumps({"dtype": "bfloat16", "probes": rows}))
+
+    scores = [row["score"] for row in kept]
+    store([0.1 + 1.1 * score for score in scores])
+    scorer.check_probes(file, "float32")
+    with pytest.raises(TrainingInputError, match="off by"):
+        scorer.check_probes(file, "bfloat16")
+    store([-score for score in scores])
+    with pytest.raises(TrainingInputError, match="correlation -1: scores computed in float32"):
+        scorer.check_probes(file, "float32")

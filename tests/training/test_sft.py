@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 from tasks.training import loop, sft
 from tasks.training.base import load_tokenizer
 from tasks.training.callbacks import best_step
-from tasks.training.settings import TrainingInputError
+from tasks.training.settings import WEIGHT_CHANGE, TrainingInputError
 
 
 def rows(count: int, start: int = 0) -> list[dict[str, Any]]:
@@ -55,6 +55,31 @@ def test_every_adapter_weight_moves_and_no_base_weight(stage, monkeypatch):
     assert frozen(seen["model"]) == seen["frozen"]
     assert result["steps"] == 4
     assert result["trainable_parameters"] == sum(p.numel() for p in seen["before"].values())
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_training_of_a_step_or_two_learns(stage, steps: int):
+    """A warm-up of half the steps, rounded up, would cover a single one: its rate would be 0."""
+    run = stage("sft").data(rows(4), [])
+    metrics = run.run(max_steps=steps, warmup_ratio=0.5, learning_rate=1e-3)["metrics"]
+    assert metrics[WEIGHT_CHANGE] == pytest.approx(1e-3, rel=0.2)
+    assert not [event for event in run.events if "no weight" in event.get("message", "")]
+
+
+def test_a_training_that_changed_nothing_says_so(stage):
+    run = stage("sft").data(rows(4), [])
+    assert run.run(max_steps=2, learning_rate=1e-60)["metrics"][WEIGHT_CHANGE] == 0
+    said = [event for event in run.events if event["event"] == "log"]
+    assert [event["level"] for event in said if "no weight changed" in event["message"]] == [
+        "warning"
+    ]
+
+
+@pytest.mark.parametrize("compute", ["float32", "bfloat16"])
+def test_the_number_type_is_told(stage, compute: str):
+    run = stage("sft").data(rows(4), [])
+    run.spec["model"]["compute"] = compute
+    assert run.run(max_steps=1)["dtype"] == compute
 
 
 def test_labels_are_the_response_with_its_end_and_nothing_else(tiny: Path):

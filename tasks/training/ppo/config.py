@@ -137,6 +137,12 @@ class PPOConfig:
                 f"must divide batch_size={self.batch_size}",
                 "change one of them",
             )
+        if self.critic_warmup >= self.updates:
+            raise TrainingInputError(
+                f"critic_warmup={self.critic_warmup}",
+                f"must be below updates={self.updates}, or the policy is never trained",
+                "change one of them",
+            )
 
     @property
     def kl_limit(self) -> float:
@@ -198,5 +204,11 @@ def config_from_settings(settings: Mapping[str, Any]) -> PPOConfig:
                 f"must be {known[name]}",
                 "change it in the recipe or with --set",
             )
-    stops = {"stop_token_ids": tuple(settings.get("stop_token_ids", ()))}
-    return PPOConfig(**{**settings, **stops})
+    return PPOConfig(**{name: _coerce(value, known[name]) for name, value in settings.items()})
+
+
+def _coerce(value: Any, kind: str) -> Any:
+    """One form for equal values: keys are made of them."""
+    if kind.startswith("float") and value is not None:
+        return float(value)
+    return tuple(value) if kind.startswith("tuple") else value

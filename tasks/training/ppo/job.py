@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
+from torch import Tensor
 
 from tasks.report import Report
 from tasks.training.base import (
     ADAPTER_WEIGHTS,
+    computed_in,
+    largest_change,
     load_base,
     lora_config,
     save_adapter,
+    say_unchanged,
     set_up,
     trainable_parameters,
 )
@@ -30,7 +34,7 @@ from tasks.training.ppo.trainer import Metrics, PPOTrainer
 from tasks.training.ppo.update import NonFiniteError
 from tasks.training.ppo.watch import Alarm
 from tasks.training.rows import read_rows
-from tasks.training.settings import TrainingInputError
+from tasks.training.settings import WEIGHT_CHANGE, TrainingInputError
 
 PROBES = "reward_probe.json"
 """Beside the reward adapter's folder: texts and the scores the reward stage gave them."""
@@ -47,6 +51,7 @@ def run(spec: dict[str, Any], report: Report) -> dict[str, Any]:
     set_up(spec["seed"], spec.get("threads", 0))
     trainer = build_trainer(spec, config, report)
     digests = adapter_digests(spec)
+    start = actor_weights(trainer)
     if load_state(trainer, Path(spec["state"]), digests):
         report.log(f"resumed after update {trainer.done}")
 
@@ -63,9 +68,12 @@ def run(spec: dict[str, Any], report: Report) -> dict[str, Any]:
             dump_rollout(Path(spec["state"]) / "nonfinite.safetensors", trainer.latest)
         raise
     write_artifact(trainer, spec, digests)
+    change = largest_change(start, actor_weights(trainer))
+    say_unchanged(change, report)
     return {
-        "metrics": summary(trainer),
+        "metrics": summary(trainer) | {WEIGHT_CHANGE: change},
         "steps": trainer.done,
+        "dtype": computed_in(spec["model"]),
         "trainable_parameters": trainable_parameters(trainer.roles.model)
         + trainable_parameters(trainer.roles.value_head),
     }
@@ -88,7 +96,7 @@ def build_trainer(spec: dict[str, Any], config: PPOConfig, report: Report) -> PP
     if not roles.fast:
         report.log("peft changed: adapters are switched by its slower public way", "warning")
     scorer = RewardAdapter(roles, tokenizer, config.micro_batch_size)
-    scorer.check_probes(reward.parent / PROBES)
+    scorer.check_probes(reward.parent / PROBES, computed_in(spec["model"]))
     rows = read_rows(spec["data"]["train"])
     prompts, long = encode_prompts(rows, tokenizer, config.max_prompt_tokens, config.long_prompts)
     if long:
@@ -97,6 +105,12 @@ def build_trainer(spec: dict[str, Any], config: PPOConfig, report: Report) -> PP
     if config.off_policy:
         report.log("top_p or top_k make rollouts off-policy: the KL is biased", "warning")
     return PPOTrainer(roles, tokenizer, prompts, [scorer], config, seed=spec["seed"])
+
+
+def actor_weights(trainer: PPOTrainer) -> dict[str, Tensor]:
+    """Copies of the actor's weights, by name, on the CPU."""
+    actor = trainer.roles.trainable("actor")
+    return {name: weight.detach().cpu().clone() for name, weight in actor.items()}
 
 
 def adapter_digests(spec: dict[str, Any]) -> dict[str, str]:

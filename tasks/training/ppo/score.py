@@ -28,6 +28,7 @@ from tasks.training.ppo.config import PPOConfig
 from tasks.training.ppo.prompts import Prompt
 from tasks.training.ppo.roles import Roles, scalar
 from tasks.training.ppo.rollout import chunks
+from tasks.training.preference import correlation
 from tasks.training.rows import conversation_ids
 from tasks.training.scoring import pad_right
 from tasks.training.settings import TrainingInputError
@@ -37,6 +38,7 @@ Reward = Callable[..., Any]
 a coroutine of one. Completions are [{"role": "assistant", "content": ...}] or strings."""
 
 PROBE_TOLERANCE = 1e-2
+PROBE_CORRELATION = 0.8
 
 
 class RewardAdapter:
@@ -81,20 +83,26 @@ class RewardAdapter:
         hidden = self._roles.hidden(batch["input_ids"], mask)
         return scalar(self._head, hidden[torch.arange(len(mask), device=device), mask.sum(1) - 1])
 
-    def check_probes(self, path: Path) -> None:
-        """Score the texts stored when the reward model was trained.
+    def check_probes(self, path: Path, dtype: str) -> None:
+        """Score the texts stored when the reward model was trained; dtype: computed in now.
+
+        Scores stored in the other number type differ by a third of their spread and more: those
+        need only go up and down with the stored ones.
 
         Raises:
-            TrainingInputError: if the file is missing or a score is off by more than
-            PROBE_TOLERANCE.
+            TrainingInputError: if the file is missing, a score is off by more than PROBE_TOLERANCE,
+            or the correlation of scores in two number types is below PROBE_CORRELATION.
         """
         if not path.is_file():
             raise TrainingInputError(
                 path, "reward probes are missing", "train the reward stage again"
             )
-        probes = json.loads(path.read_text(encoding="utf-8"))["probes"]
-        scores = self.score([probe["messages"] for probe in probes], batch_size=1)
-        stored = [float(probe["score"]) for probe in probes]
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        scores = self.score([probe["messages"] for probe in kept["probes"]], batch_size=1)
+        stored = [float(probe["score"]) for probe in kept["probes"]]
+        if kept.get("dtype", dtype) != dtype:
+            _check_correlation(path, scores, stored, kept["dtype"], dtype)
+            return
         worst = max((abs(a - b) for a, b in zip(scores, stored, strict=True)), default=math.inf)
         if not worst <= PROBE_TOLERANCE:
             raise TrainingInputError(
@@ -102,6 +110,19 @@ class RewardAdapter:
                 f"the reward model must give its stored scores within {PROBE_TOLERANCE}",
                 "use the base model, precision and chat template it was trained with",
             )
+
+
+def _check_correlation(
+    path: Path, scores: list[float], stored: list[float], before: str, now: str
+) -> None:
+    found = correlation(torch.tensor(scores), torch.tensor(stored))
+    if found is not None and not found >= PROBE_CORRELATION:
+        raise TrainingInputError(
+            f"{path.name}: correlation {found:.3g}",
+            f"scores computed in {now} must follow those stored in {before},"
+            f" at least {PROBE_CORRELATION}",
+            "use the base model and chat template it was trained with",
+        )
 
 
 def collect_scores(

@@ -1,0 +1,36 @@
+"""What differs between two keys: as JSON has them, since that is how they are kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from storage.ids import content_id
+from tasks.training.keys import changes
+from tasks.training.ppo.config import PPOConfig, config_from_settings
+from tasks.training.settings import TrainingInputError
+
+
+def test_a_list_read_back_is_the_tuple_that_was_written() -> None:
+    now = dataclasses.asdict(PPOConfig())
+    was = json.loads(json.dumps(now))
+    assert was["stop_token_ids"] == []
+    assert changes({"settings": was}, {"settings": now}) == []
+    now["gamma"] = 0.5
+    assert changes({"settings": was}, {"settings": now}) == [("settings.gamma", 1.0, 0.5)]
+
+
+def test_equal_numbers_make_one_key() -> None:
+    whole = dataclasses.asdict(config_from_settings({"gamma": 1, "dual_clip": 3}))
+    point = dataclasses.asdict(config_from_settings({"gamma": 1.0, "dual_clip": 3.0}))
+    assert content_id("checkpoint", whole) == content_id("checkpoint", point)
+    assert config_from_settings({"stop_token_ids": [2]}).stop_token_ids == (2,)
+    assert config_from_settings({"dual_clip": None}).dual_clip is None
+
+
+def test_a_policy_that_is_never_trained_is_refused() -> None:
+    with pytest.raises(TrainingInputError, match="or the policy is never trained"):
+        config_from_settings({"updates": 3, "critic_warmup": 3})
+    assert config_from_settings({"updates": 3, "critic_warmup": 2}).critic_warmup == 2
