@@ -23,9 +23,8 @@ $(READY): requirements.lock pyproject.toml
 run: $(READY) ## the whole method on the embedded model: recipe demo, 10 to 18 minutes on two cores
 	$(BIN)/solon run --recipe demo
 
-test: $(READY) ## every test, the slow ones too, two files at a time; at last those that measure time
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not alone"
-	$(BIN)/python -m pytest -m alone tests/flows
+test: $(READY) ## every test, the slow ones too, two files at a time
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY) ## style and types
 	$(BIN)/ruff check .

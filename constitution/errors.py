@@ -23,8 +23,8 @@ class ConstitutionError(ValueError):
     exit_code = 2
 
     def __init__(self, value: Any, rule: str, fix: str, where: str = "") -> None:
-        super().__init__(value, rule, fix, where)
         self.value, self.rule, self.fix, self.where = value, rule, fix, where
+        super().__init__(str(self))  # no more of the value: loggers show what an exception holds
 
     @property
     def message(self) -> str:

@@ -165,9 +165,8 @@ class _Parser:
     ) -> dict[str, Any]:
         """Read a mapping; return its valid fields and note every fault."""
         if not isinstance(node, yaml.MappingNode):
-            self.fault(
-                node, shape(node), f"{what} must be `key: value` lines", f"add {required[0]}:"
-            )
+            found = "a text" if isinstance(node, yaml.ScalarNode) else shape(node)
+            self.fault(node, found, f"{what} must be `key: value` lines", f"add {required[0]}:")
             return {}
         fields: dict[str, Any] = {}
         seen: set[str] = set()

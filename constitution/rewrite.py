@@ -44,10 +44,10 @@ def rewritten(text: str, slug: str, changes: Mapping[str, str]) -> str:
     """
     wanted = {name: _checked(name, value) for name, value in changes.items()}
     mark, body = (BOM, text[1:]) if text.startswith(BOM) else ("", text)
-    before = _read(body)
+    before = read_text(body)
     before.principle(slug)  # raises where there is none
     for name, value in wanted.items():
-        aim = _changed(_read(body), slug, name, value)
+        aim = _changed(read_text(body), slug, name, value)
         body = next((draft for draft in _drafts(body, slug, name, value) if _is(draft, aim)), "")
         if not body:
             rule = f"{name} of {slug} cannot be replaced without touching the rest of the file"
@@ -112,12 +112,16 @@ def _changed(constitution: Constitution, slug: str, name: str, value: str) -> Co
 
 def _is(draft: str, aim: Constitution) -> bool:
     try:
-        return _read(draft) == aim
+        return read_text(draft) == aim
     except ConstitutionError:
         return False
 
 
-def _read(text: str) -> Constitution:
+def read_text(text: str) -> Constitution:
+    """The constitution that a file of this text holds. Raises ConstitutionError where it is none.
+
+    Its name is that in the text; without one it is `constitution`.
+    """
     with _as_file(text) as path:
         return load(path)
 

@@ -23,6 +23,7 @@ from flows.inputs import count_exclusions
 from flows.measure import evaluate_checkpoints
 from flows.measure import report as write_report
 from flows.publish import publish_run
+from flows.reach import check_form
 from flows.recipe import Overrides, load
 from flows.runs import open_session
 from flows.session import Session
@@ -42,6 +43,7 @@ def align(
         overrides: Single values of the recipe, as prompts.limit=64.
         until: The step to stop after; empty for all.
     """
+    check_form(recipe, overrides)
     refused = ask_above_budget(recipe, overrides, until)
     if refused is not None:
         return refused  # type: ignore[no-any-return]
@@ -69,6 +71,7 @@ def refresh(recipe: str = "demo", overrides: Overrides = None) -> dict[str, Any]
         recipe: A recipe's name: one that ships, or in the workspace's folder recipes.
         overrides: Single values of the recipe, as prompts.limit=64.
     """
+    check_form(recipe, overrides)
     with session_of(recipe, overrides, "pairs") as session:
         rows = make_rows(session, "pairs")
         return _result(session, rows, {}, write_report(session, rows, {}, None) if rows else None)
@@ -85,6 +88,7 @@ def train(
         overrides: Single values of the recipe, as dpo.beta=0.2.
         until: The stage to stop after.
     """
+    check_form(recipe, overrides)
     with session_of(recipe, overrides, until) as session:
         rows = existing_rows(session)
         checkpoints = stages(session, rows, until, train_stage)
@@ -99,6 +103,7 @@ def evaluate(recipe: str = "demo", overrides: Overrides = None) -> dict[str, Any
         recipe: A recipe's name: one that ships, or in the workspace's folder recipes.
         overrides: Single values of the recipe, as evaluation.prompts=32.
     """
+    check_form(recipe, overrides)
     with session_of(recipe, overrides, "evaluate") as session:
         rows = existing_rows(session)
         checkpoints = stages(session, rows, None, existing_stage)

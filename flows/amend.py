@@ -12,24 +12,24 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run
 from pydantic import Field
 
+from constitution.schema import Principle
 from flows import recipe as recipes
 from flows.align import method, session_of
 from flows.approval import WAIT_HOURS, ask, rejected
 from flows.data import make_some
 from flows.forms import PrincipleEdit
 from flows.gate import conclude
-from flows.inputs import Inputs
 from flows.plan import Plan
 from flows.preview import Previewed, choose, compare, up_to
 from flows.proposal import (
     Proposal,
     forget,
-    in_force,
     propose,
     reworded,
     samples_markdown,
     words_markdown,
 )
+from flows.reach import check_form
 from flows.recipe import Overrides
 from flows.running import make_plan, nothing_done
 from flows.session import Session
@@ -72,6 +72,7 @@ def amend(
         wait_hours: How long an answer may take, in hours.
         overrides: Single values of the recipe, as prompts.limit=64.
     """
+    check_form(recipe, overrides, constitution)
     workspace, run = Workspace.open().create(), str(flow_run.get_id())
     ledger = Ledger(workspace.ledger)
     name = constitution or recipes.load(recipe, overrides).constitution
@@ -82,7 +83,8 @@ def amend(
         forget(workspace, run)
         create_markdown_artifact("Nothing to do: every row and checkpoint is there.", key="plan")
         return nothing_done(made, inputs, workspace)
-    text, run_id = _question(recipe, tried, made, inputs, ledger, samples)
+    before = proposal.words_before(ledger, inputs.constitution)
+    text, run_id = _question(recipe, tried, made, reworded(inputs, before), samples)
     create_markdown_artifact(text, key="plan")
     author = ""
     if approve == "ask":
@@ -107,10 +109,13 @@ def _carry_out(
 
 
 def _question(
-    recipe: str, tried: dict[str, Any], made: Plan, inputs: Inputs, ledger: Ledger, samples: int
+    recipe: str,
+    tried: dict[str, Any],
+    made: Plan,
+    changed: list[tuple[Principle, Principle]],
+    samples: int,
 ) -> tuple[str, str | None]:
     """What is asked, as Markdown, and the run that made its samples, if there are any."""
-    changed = reworded(inputs, in_force(ledger))
     lines = ["# Plan", "", plan_markdown(made), *words_markdown(changed)]
     slugs = [now.slug for _, now in changed][:MAX_PRINCIPLES]
     if not (samples and slugs):

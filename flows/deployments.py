@@ -6,7 +6,6 @@ things that it has no words for: the names a form offers, and the limits below o
 
 from __future__ import annotations
 
-import importlib.resources
 import os
 import zoneinfo
 from typing import TYPE_CHECKING, Any
@@ -27,16 +26,17 @@ from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 
-from flows import recipe
-from flows.constitutions import REF
+from flows.reach import choices
 from flows.server import POOL
 from storage.code import ROOT
 from storage.errors import InputError
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.responses import DeploymentResponse
 
 FILE = ROOT / "prefect.yaml"
+NAME = "local"  # of every deployment
 MAX_CHARS = 20_000
 TIMEZONE = "SOLON_TIMEZONE"
 # Starts a flow run so that it dies with its worker. The worker's PATH says which Python that is.
@@ -55,6 +55,26 @@ def apply_all() -> list[str]:
     with get_client(sync_client=True) as client:
         ensure_pool(client)
         return [_apply(client, spec, content["pull"]) for spec in content["deployments"]]
+
+
+def scheduled() -> list[str]:
+    """A line for every deployment that has schedules: when it runs by itself and with what."""
+    content = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    flows = [s["entrypoint"].rpartition(".")[2] for s in content["deployments"] if "schedules" in s]
+    with get_client(sync_client=True) as client:
+        found = [client.read_deployment_by_name(f"{flow}/{NAME}") for flow in flows]
+    return [f"{flow:<10}{_when(one)}" for flow, one in zip(flows, found, strict=True)]
+
+
+def _when(found: DeploymentResponse) -> str:
+    active = [one.schedule for one in found.schedules if one.active]
+    if not active:
+        return "off: in the UI choose its recipe and switch its schedule on"
+    times = ", ".join(
+        f"{s.cron} {s.timezone}" if isinstance(s, CronSchedule) else "on, as the UI shows"
+        for s in active
+    )
+    return f"{times}, recipe {found.parameters.get('recipe', 'demo')}"
 
 
 def ensure_pool(client: SyncPrefectClient) -> None:
@@ -86,12 +106,12 @@ def _apply(client: SyncPrefectClient, spec: Json, pull: list[Json]) -> str:
     try:
         found = client.read_deployment_by_name(name)
     except ObjectNotFound:
-        made = [DeploymentScheduleCreate(**one) for one in _schedules(spec, {})]
+        made = [DeploymentScheduleCreate(**one, active=on) for one, on in _schedules(spec, {})]
         flow_id = client.create_flow_from_name(flow.name)
         client.create_deployment(flow_id, spec["name"], schedules=made, **body)
     else:
         kept = {one.slug: one.schedule for one in found.schedules}
-        updates = [DeploymentScheduleUpdate(**one) for one in _schedules(spec, kept)]
+        updates = [DeploymentScheduleUpdate(**one) for one, _ in _schedules(spec, kept)]
         body["parameters"] |= found.parameters
         client.update_deployment(found.id, DeploymentUpdate(schedules=updates, **body))
     return name
@@ -116,8 +136,8 @@ def _body(spec: Json, pull: list[Json]) -> Json:
     }
 
 
-def _schedules(spec: Json, kept: dict[str | None, Any]) -> list[Json]:
-    """A deployment's schedules by slug: as kept, else as in the file.
+def _schedules(spec: Json, kept: dict[str | None, Any]) -> list[tuple[Json, bool]]:
+    """A deployment's schedules: as kept, else as in the file; and whether the file has them on.
 
     In the zone that SOLON_TIMEZONE names, where it names one.
     """
@@ -128,7 +148,7 @@ def _schedules(spec: Json, kept: dict[str | None, Any]) -> list[Json]:
         if zone and hasattr(schedule, "timezone"):
             _check_zone(zone)
             schedule = schedule.model_copy(update={"timezone": zone})
-        found.append({"slug": one["slug"], "schedule": schedule})
+        found.append(({"slug": one["slug"], "schedule": schedule}, one.get("active", True)))
     return found
 
 
@@ -138,13 +158,6 @@ def _check_zone(zone: str) -> None:
     except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
         rule = "no time zone has this name"
         raise InputError(zone, rule, "as UTC or Europe/Berlin", TIMEZONE) from None
-
-
-def choices() -> dict[str, list[str]]:
-    """What the server takes for a parameter of that name: names that ship, no paths."""
-    files = importlib.resources.files("constitution").iterdir()
-    shipped = sorted(f.name[:-5] for f in files if f.name.endswith(".yaml"))
-    return {"recipe": recipe.names(), "constitution": [*shipped, f"{REF}constitution"]}
 
 
 def guarded(schema: Json) -> Json:

@@ -15,6 +15,7 @@ from prefect.events import emit_event
 from flows.align import method, session_of
 from flows.approval import ask_for
 from flows.gate import conclude
+from flows.reach import check_form
 from flows.recipe import Overrides
 from flows.running import make_plan, nothing_done
 from flows.show import plan_markdown
@@ -32,6 +33,7 @@ def nightly(recipe: str = "demo", overrides: Overrides = None) -> dict[str, Any]
         recipe: A recipe's name: one that ships, or in the workspace's folder recipes.
         overrides: Single values of the recipe, as prompts.path=prompts.jsonl.
     """
+    check_form(recipe, overrides)
     workspace = Workspace.open().create()
     made, inputs = make_plan(recipe, overrides or {}, None)
     if made.is_empty:

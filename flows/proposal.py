@@ -14,7 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from constitution.load import from_body, meant_file
-from constitution.rewrite import check_unchanged, read_exactly, rewritten, write_back
+from constitution.rewrite import (
+    check_unchanged,
+    read_exactly,
+    read_text,
+    rewritten,
+    write_back,
+)
 from constitution.schema import Constitution, Principle
 from flows.compare.markdown import MARKS
 from flows.compare.words import difference
@@ -31,16 +37,16 @@ from tasks.generation.calls import principle_id
 BEFORE = "before"
 MAX_TEXT_CHARS = 600
 WORDS = ("critique", "revision", "comparison")
-# The ref where people set one, else that of the checkpoint or of the rows now in use.
-IN_FORCE = """
-    SELECT body FROM constitutions JOIN (
-        SELECT target_id AS constitution_id, 0 AS place FROM refs WHERE name = 'constitution'
-        UNION ALL SELECT c.constitution_id, 1 FROM refs
-            JOIN checkpoints c ON c.checkpoint_id = target_id WHERE name = 'latest/ppo'
-        UNION ALL SELECT r.constitution_id, 2 FROM refs
-            JOIN datasets d ON d.dataset_id = target_id
-            JOIN runs r USING (run_id) WHERE name = 'latest/preferences-rows'
-    ) USING (constitution_id) ORDER BY place LIMIT 1"""
+# Of this name: the ref where people set one, else that of the last run that went beyond samples.
+LAST_USED = """
+    SELECT body FROM constitutions k
+    LEFT JOIN refs ON target_id = constitution_id AND refs.name = 'constitution'
+    LEFT JOIN (
+        SELECT constitution_id, max(started_at) AS started_at FROM runs
+        WHERE coalesce(until, '') NOT IN ('drafts', 'critiques', 'revisions') GROUP BY ALL
+    ) USING (constitution_id)
+    WHERE k.name = ? AND (target_id IS NOT NULL OR started_at IS NOT NULL)
+    ORDER BY target_id IS NULL, started_at DESC LIMIT 1"""
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,15 @@ class Proposal:
     @property
     def is_edit(self) -> bool:
         return self.before != self.after
+
+    def words_before(self, ledger: Ledger, now: Constitution) -> Constitution | None:
+        """What `now` is shown against: of a form's edit the file as it stands, else the
+        constitution of that name that was last in use; None before the first run.
+        """
+        if self.is_edit:
+            return read_text(self.before)
+        found = ledger.query(LAST_USED, [now.name])
+        return from_body(json.loads(found[0]["body"])) if found else None
 
     def carry_out(self) -> None:
         """Write the edit into the file, whole; nothing where it stands there already.
@@ -80,8 +95,8 @@ def propose(
     """What a run would use: the file as it is, or with a form's edit. Kept by flow run.
 
     A flow that is started again after an answer gets the proposal that the answer was given to.
-    Raises InputError for an edit without words or of what is no file, ConstitutionError for words
-    that may not stand there.
+    Raises InputError for an edit without words, of what is no file, or through a link, and
+    ConstitutionError for words that may not stand there.
     """
     path = None if name.startswith(REF) else meant_file(name)
     if path is None:
@@ -91,6 +106,9 @@ def propose(
         return Proposal(name, name)
     if edit is not None and not edit.changes:
         raise InputError(edit.slug, "the edit has no new words", "fill in a field", "edit")
+    if edit is not None and path.is_symlink():
+        rule = f"a link: the edit would be written into {path.resolve()}"
+        raise InputError(str(path), rule, "name that file itself", "constitution")
     folder = workspace.state / "amend" / flow_run_id
     kept, original = folder / path.name, folder / BEFORE
     if not kept.exists():
@@ -117,14 +135,8 @@ def _read(path: Path) -> str:
     return path.read_bytes().decode("utf-8")
 
 
-def in_force(ledger: Ledger) -> Constitution | None:
-    """The constitution behind what is in use; None before the first run."""
-    found = ledger.query(IN_FORCE)
-    return from_body(json.loads(found[0]["body"])) if found else None
-
-
 def reworded(inputs: Inputs, before: Constitution | None) -> list[tuple[Principle, Principle]]:
-    """(before, now) of every principle whose words are not those in force, in file order."""
+    """(before, now) of every principle whose words are not those before, in file order."""
     old = {p.slug: p for p in before.principles} if before else {}
     return [
         (old[p.slug], p)

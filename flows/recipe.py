@@ -202,7 +202,10 @@ def _read(name: str) -> tuple[dict[str, Any], str]:
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise InputError(str(error), "the recipe must be YAML", "mend the file", name) from None
+        mark = getattr(error, "problem_mark", None)
+        where = f"{name}:{mark.line + 1}" if mark else name
+        problem = str(getattr(error, "problem", None) or "cannot be read")
+        raise InputError(problem, "the recipe must be YAML", "mend the file", where) from None
     if not isinstance(content, dict):
         raise InputError(name, "a recipe is a mapping of keys", "see flows/recipes/demo.yaml")
     return content, name

@@ -114,11 +114,11 @@ def _check_port(port: int) -> None:
 
 
 def _prepare(console: Console) -> None:
-    """Make pool, deployments and automations, or bring them up to date."""
+    """Make pool, deployments and automations, or bring them up to date; say what is scheduled."""
     from flows import automations, deployments
 
     deployments.apply_all()
-    for line in automations.ensure():
+    for line in [*automations.ensure(), *deployments.scheduled()]:
         console.print(line, highlight=False, markup=False)
 
 

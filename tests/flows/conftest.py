@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,16 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+HANG_S = 300  # a wait of so long has hung
+
+
+def until(reached: Callable[[], Any], what: str) -> Any:
+    """The first true value of `reached`. Machines differ: the limit only ends what would hang."""
+    deadline = time.monotonic() + HANG_S
+    while not (found := reached()):
+        assert time.monotonic() < deadline, f"{what}: not within {HANG_S} s"
+        time.sleep(0.1)
+    return found
 
 
 class Solon:

@@ -2,7 +2,7 @@
 
 In: {"flow", "parameters", "answer": run input or null, "write": [path, text]}.
 A flow that waits is answered through the API, as the UI would; `write` happens just before.
-Out: {"state", "result" or "error", "seconds", "description", "artifacts": {key: data}, "name",
+Out: {"state", "result" or "error", "description", "artifacts": {key: data}, "name",
 "waited": state while it waited}.
 """
 
@@ -64,7 +64,7 @@ def run(command: dict[str, Any]) -> dict[str, Any]:
 
     from flows.running import MODULES
 
-    name, started = command["flow"], time.monotonic()
+    name = command["flow"]
     found = getattr(importlib.import_module(MODULES.get(name, "flows.align")), name)
     seen: dict[str, Any] = {"description": None}
     thread = threading.Thread(target=answer_when_paused, args=(command, seen), daemon=True)
@@ -73,7 +73,7 @@ def run(command: dict[str, Any]) -> dict[str, Any]:
     state = found(**command["parameters"], return_state=True)
     if command.get("answer") is not None:
         thread.join()
-    out = seen | {"state": state.name, "seconds": time.monotonic() - started}
+    out = seen | {"state": state.name}
     value = state.result(raise_on_failure=False)
     out |= {"error": str(value)} if isinstance(value, Exception) else {"result": value}
     with get_client(sync_client=True) as client:

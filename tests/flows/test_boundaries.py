@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ast
-import math
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -42,11 +40,6 @@ def test_no_file_bears_a_dependencys_name() -> None:
     assert [path for path in SOURCES if path.stem in taken] == []
 
 
-def test_what_measures_time_is_where_make_test_looks_for_it() -> None:
-    marked = [p for p in (ROOT / "tests").rglob("*.py") if "mark.alone" in p.read_text("utf-8")]
-    assert {path.parent for path in marked} == {ROOT / "tests" / "flows"}
-
-
 CODE = """
 import sys
 sys.argv = ["solon", *{arguments!r}]
@@ -58,28 +51,20 @@ except SystemExit as error:
 """
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize(
     "arguments",
     [["--help"], ["plan", "--recipe", "demo"], ["why", "latest/ppo"], ["impact", "no-flattery"]],
     ids=lambda a: a[0],
 )
-def test_light_commands_import_no_torch_and_answer_at_once(
-    arguments: list[str], tmp_path: Path
-) -> None:
+def test_light_commands_import_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     code = CODE.format(arguments=arguments, heavy=HEAVY | {"prefect"})
-    best = math.inf
-    for _ in range(3):  # a busy machine is no fault of the command's
-        started = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            env={"SOLON_HOME": str(tmp_path / "home"), "PATH": "/usr/bin:/bin"},
-        )
-        best = min(best, time.monotonic() - started)
-    assert best < 2.0
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={"SOLON_HOME": str(tmp_path / "home"), "PATH": "/usr/bin:/bin"},
+    )
     code_, modules = done.stderr.splitlines()[-1].split(" ", 1)
     assert modules == "[]", done.stderr
     assert code_ == ("2" if arguments[0] in ("why", "impact") else "0"), done.stderr

@@ -18,9 +18,9 @@ import pytest
 from flows.server import HOST
 from storage.ledger import Ledger
 
-from .conftest import ROOT
+from .conftest import HANG_S, ROOT
 from .driven import TINY
-from .served import Served, as_form, torch_workers, until
+from .served import Served, as_form, recipe_under, torch_workers, until
 
 api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 BROWSER = next(
@@ -38,8 +38,11 @@ WORDS = "Name one sentence of the response that could go."
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    served = Served(tmp_path_factory.mktemp("browser") / "home")
+def served(tmp_path_factory: pytest.TempPathFactory, file: Path) -> Iterator[Served]:
+    """A workspace whose recipe `mine` is `smoke` under the constitution that a test may change."""
+    home = tmp_path_factory.mktemp("browser") / "home"
+    recipe_under(home, file)
+    served = Served(home)
     yield served
     served.stop()
 
@@ -72,10 +75,10 @@ class Ui:
             self.page.screenshot(path=Path(folder) / f"{name}.png")
 
     def open_form(self, flow: str, *overrides: str) -> None:
-        """The form of a deployment, recipe smoke chosen and overrides entered."""
+        """The form of a deployment, recipe `mine` chosen and overrides entered."""
         self.open(f"deployments/deployment/{self.served.deployment(flow)['id']}/run")
         self.page.locator("button", has_text="demo").click()
-        self.page.get_by_role("option", name="smoke").click()
+        self.page.get_by_role("option", name="mine").click()
         for text in overrides:
             self.page.get_by_role("button", name="Add item").click()
             self.page.locator("textarea").last.fill(text)
@@ -92,8 +95,8 @@ class Ui:
         self.open(f"runs/flow-run/{run}")
         return run
 
-    def wait_for(self, state: str, wait_s: int = 240) -> None:
-        self.page.get_by_text(state, exact=True).first.wait_for(timeout=wait_s * 1000)
+    def wait_for(self, state: str) -> None:
+        self.page.get_by_text(state, exact=True).first.wait_for(timeout=HANG_S * 1000)
 
     def choose(self, item: str) -> None:
         """An item of the menu of the page's run."""
@@ -143,7 +146,7 @@ def ledger(served: Served) -> Ledger:
 
 
 def test_run_align_from_its_form_and_read_the_report(ui: Ui, served: Served, file: Path) -> None:
-    ui.open_form("align", *SMALL, f"constitution={file}")
+    ui.open_form("align", *SMALL)
     ui.shoot("form")
     run = ui.submit()
     ui.wait_for("Completed")
@@ -188,15 +191,15 @@ def test_a_refused_plan_changes_nothing(ui: Ui, served: Served, file: Path) -> N
 
 
 def test_a_training_run_is_cancelled(ui: Ui, served: Served, file: Path) -> None:
-    ui.open_form("align", *as_form(TINY | {"sft.max_steps": 500}), f"constitution={file}")
+    ui.open_form("align", *as_form(TINY | {"sft.max_steps": 500}))
     run = ui.submit()
-    until(lambda: torch_workers(served.solon.home), 120, "training")
+    until(lambda: torch_workers(served.solon.home), "training")
     ui.choose("Cancel")
     ui.page.get_by_role("button", name="Cancel Flow Run").click()
-    until(lambda: not torch_workers(served.solon.home), 15, "the child's end")
-    ui.wait_for("Cancelled", 30)
+    until(lambda: not torch_workers(served.solon.home), "the child's end")
+    ui.wait_for("Cancelled")
     assert served.state(run) == "CANCELLED"
-    until(lambda: served.slots() == 0, 15, "the slot's return")
+    until(lambda: served.slots() == 0, "the slot's return")
 
 
 def test_the_nightly_schedule_is_there_and_can_be_switched(ui: Ui, served: Served) -> None:
@@ -208,7 +211,7 @@ def test_the_nightly_schedule_is_there_and_can_be_switched(ui: Ui, served: Serve
     ui.shoot("schedule")
     for expected in (False, True):
         ui.page.get_by_role("switch").first.click()
-        until(partial(reads, expected), 10, "the switch")
+        until(partial(reads, expected), "the switch")
 
 
 def amend(ui: Ui, file: Path, words: str = WORDS) -> None:
@@ -217,7 +220,7 @@ def amend(ui: Ui, file: Path, words: str = WORDS) -> None:
     ui.page.get_by_role("tab", name="PrincipleEdit").click()
     ui.page.get_by_label("Slug").fill(SLUG)
     ui.page.get_by_label("Critique").fill(words)
-    for text in (*SMALL, f"constitution={file}"):
+    for text in SMALL:
         ui.page.get_by_role("button", name="Add item").click()
         ui.page.locator("textarea").last.fill(text)
     ui.shoot("amend")

@@ -30,6 +30,7 @@ from storage.lock import file_lock
 from storage.workspace import Workspace
 from tasks.machine import machine_name
 
+from .conftest import until
 from .prefect_db import seed
 
 KNOWN, UNKNOWN, DONE = (content_id("checkpoint", name) for name in ("known", "unknown", "done"))
@@ -316,10 +317,7 @@ def test_an_orphan_is_killed(workspace: Workspace, pretender: int) -> None:
     assert found(workspace)[0] == ("orphan", f"process {pretender}", False)
     assert is_alive(pretender)
     assert [kind for kind, *_ in found(workspace, fix=True)] == ["orphan", "tmp"]
-    deadline = time.monotonic() + 5
-    while is_alive(pretender) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not is_alive(pretender)
+    until(lambda: not is_alive(pretender), "its end")
 
 
 SERVED = """

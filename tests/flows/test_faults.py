@@ -27,7 +27,7 @@ from flows.doctor import examine
 from storage.ledger import Ledger
 from storage.workspace import Workspace
 
-from .conftest import Solon
+from .conftest import HANG_S, Solon
 from .prefect_db import seed
 from .served import Served
 from .test_kill import processes_of
@@ -36,7 +36,6 @@ from .world import World
 pytestmark = pytest.mark.slow
 
 SEED = 20261121
-END_WAIT_S = 60.0
 MARKS = {
     "child": "tasks.worker",
     "server": "prefect.server.api.server:create_app",
@@ -105,10 +104,10 @@ def kill(
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     started = time.monotonic()
-    said = (process.communicate(timeout=END_WAIT_S)[1] or "").strip().rpartition("\n")[2]
+    said = (process.communicate(timeout=HANG_S)[1] or "").strip().rpartition("\n")[2]
     took = time.monotonic() - started
     print(f"{target} killed: exit code {process.returncode} after {took:.1f} s: {said[:300]}")
-    while processes_of(solon.home) and time.monotonic() - started < END_WAIT_S:
+    while processes_of(solon.home) and time.monotonic() - started < HANG_S:
         time.sleep(0.05)
     assert processes_of(solon.home) == [], "a process outlived its run"
     kinds = {found.kind for found in examine(Workspace(solon.home)).findings}

@@ -15,6 +15,7 @@ import pytest
 
 from storage.ledger import Ledger
 
+from .conftest import HANG_S
 from .driven import TINY
 from .prefect_db import seed
 
@@ -48,7 +49,7 @@ def kill_when(
 ) -> None:
     """Start a run and kill it, or it and all its children, as soon as `reached`."""
     process: subprocess.Popen[str] = solon.start(*arguments)
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + HANG_S
     while not reached():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
@@ -57,8 +58,7 @@ def kill_when(
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     process.communicate()
-    end = time.monotonic() + 10
-    while processes_of(solon.home) and time.monotonic() < end:
+    while processes_of(solon.home) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert processes_of(solon.home) == [], "a child is alive after its parent was killed"
 
@@ -91,16 +91,15 @@ def test_ctrl_c_ends_everything_and_the_next_run_goes_on(solon: Any) -> None:
     while not 0 < len(completions(solon.home)) < PROMPTS:
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
-    started = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert time.monotonic() - started < 20
+    out, err = process.communicate(timeout=HANG_S)
     assert process.returncode == 130
     assert out == ""
     assert "the next run goes on from it" in err
     assert "Traceback" not in err
     assert processes_of(solon.home) == []
     kept = len(completions(solon.home))
+    assert kept < PROMPTS, "it went on to the end"
     drafts = solon.json(*arguments)["steps"][0]
     assert (drafts["reused"], drafts["generated"]) == (kept, PROMPTS - kept)
 

@@ -17,16 +17,15 @@ import pytest
 
 from flows.publish import PICTURE
 from flows.server import HOST
-from storage.ledger import Ledger
+from storage.ledger import Ledger, point
 
 from .driven import ROOT, TINY
-from .served import Served, as_form, flow_processes, until
+from .served import Served, as_form, flow_processes, recipe_under, until
 
 pytestmark = pytest.mark.slow
 
 PROMPTS = (ROOT / "constitution" / "prompts.jsonl").read_text(encoding="utf-8").splitlines()
 EVERY_S = 15.0
-WAIT_S = 180.0
 MAKE_BLOCK = """
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 text = {{"subject": "{{{{subject}}}}", "body": "{{{{body}}}}"}}
@@ -40,7 +39,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def served(folder: Path) -> Iterator[Served]:
+def words(folder: Path) -> Path:
+    """The constitution of the workspace's own recipe, `mine`."""
+    return Path(shutil.copy(ROOT / "constitution" / "default.yaml", folder / "mine.yaml"))
+
+
+@pytest.fixture(scope="module")
+def served(folder: Path, words: Path) -> Iterator[Served]:
+    recipe_under(folder / "home", words)
     found = Served(folder / "home")
     yield found
     found.stop()
@@ -52,8 +58,9 @@ def ledger(served: Served) -> Ledger:
 
 
 @pytest.fixture(scope="module")
-def prompts(folder: Path) -> Path:
-    path = folder / "prompts.jsonl"
+def prompts(served: Served) -> Path:
+    """In the workspace: a form may name no file elsewhere."""
+    path = served.solon.home / "prompts.jsonl"
     path.write_text("\n".join(PROMPTS[:30]) + "\n", encoding="utf-8")
     return path
 
@@ -65,9 +72,10 @@ def settings(prompts: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module", autouse=True)
 def every_few_seconds(served: Served, settings: dict[str, Any]) -> None:
-    """The deployment's own schedule, with an interval for its cron."""
+    """The deployment's own schedule, switched on, with an interval for its cron."""
     parameters = {"recipe": "smoke", "overrides": as_form(settings)}
-    served.set_nightly({"schedule": {"interval": EVERY_S}, "parameters": parameters})
+    schedule = {"active": True, "schedule": {"interval": EVERY_S}, "parameters": parameters}
+    served.set_nightly(schedule)
 
 
 def night(served: Served) -> dict[str, Any]:
@@ -78,7 +86,7 @@ def night(served: Served) -> dict[str, Any]:
         runs = [run for run in served.nights() if run["id"] not in before and run["start_time"]]
         return next((run for run in runs if run["state_type"] in ("COMPLETED", "FAILED")), None)
 
-    found: dict[str, Any] = until(done, WAIT_S, "a night")
+    found: dict[str, Any] = until(done, "a night")
     assert found["state_type"] == "COMPLETED", found["state"]
     return found
 
@@ -92,11 +100,17 @@ def steps(served: Served, run: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def first(served: Served) -> dict[str, Any]:
-    return night(served)
+def first(served: Served, ledger: Ledger) -> dict[str, Any]:
+    """The first night, and a champion: chance decides whether a tiny model is worse than it was."""
+    found = night(served)
+    is_promoted = "is the champion now" in served.artifacts(found["id"])["gate"]
+    made = steps(served, found)["ppo"]["id"]
+    assert refs(ledger).get("champion") == (made if is_promoted else None)
+    point(ledger, "champion", made)
+    return found
 
 
-def test_the_first_night_makes_everything_and_a_champion(
+def test_the_first_night_makes_everything(
     served: Served, ledger: Ledger, first: dict[str, Any]
 ) -> None:
     assert first["name"] == "nightly smoke"
@@ -106,8 +120,8 @@ def test_the_first_night_makes_everything_and_a_champion(
     assert [made[stage]["trained"] for stage in ("sft", "reward", "dpo", "ppo")] == [1] * 4
     shown = served.artifacts(first["id"])
     assert {"plan", "gate", "report", "steps"} <= set(shown)
-    assert "there is no champion yet" in shown["gate"]
-    assert refs(ledger)["champion"] == made["ppo"]["id"] == refs(ledger)["latest/ppo"]
+    assert "than the base model, as there is no champion yet" in shown["gate"]
+    assert made["ppo"]["id"] == refs(ledger)["latest/ppo"]
 
 
 def test_a_run_shows_its_steps_curves_lineage_and_report(
@@ -140,7 +154,7 @@ def test_a_hit_is_shown_as_cached_with_the_id_it_reused(
     served: Served, settings: dict[str, Any], first: dict[str, Any]
 ) -> None:
     run = str(served.create("align", {"recipe": "smoke", "overrides": as_form(settings)})[1]["id"])
-    until(lambda: served.state(run) == "COMPLETED", 60, "a run with nothing to do")
+    until(lambda: served.state(run) == "COMPLETED", "a run with nothing to do")
     found, made = served.shown(run), steps(served, first)
     assert {"steps", "samples", "report", "lineage", "loss-ppo", "training"} <= set(found)
     assert not any(key.startswith("progress-") for key in found)
@@ -159,12 +173,11 @@ def test_a_night_that_would_overlap_is_refused(served: Served, first: dict[str, 
     assert all(first["start_time"] < run["end_time"] < first["end_time"] for run in refused)
 
 
-def test_a_second_night_with_nothing_new_ends_in_seconds(
+def test_a_second_night_with_nothing_new_makes_nothing(
     served: Served, first: dict[str, Any]
 ) -> None:
     tables = served.tables()
     found = night(served)
-    assert found["total_run_time"] < 30
     assert set(served.artifacts(found["id"])) == {"plan"}
     assert "Nothing new" in served.artifacts(found["id"])["plan"]
     assert served.tables() == tables
@@ -172,17 +185,17 @@ def test_a_second_night_with_nothing_new_ends_in_seconds(
 
 def refuse(served: Served, flow: str, parameters: dict[str, Any]) -> str:
     """Start a run that asks, refuse it through the API as the UI would; returns its question."""
-    status, made = served.create(flow, parameters | {"recipe": "smoke"})
+    status, made = served.create(flow, {"recipe": "smoke"} | parameters)
     assert status == 201, made
     run = str(made["id"])
-    until(lambda: served.state(run) == "PAUSED", 60, "the question")
+    until(lambda: served.state(run) == "PAUSED", "the question")
     assert served.api(f"flow_runs/{run}")[1]["state"]["name"] == "Suspended"
-    until(lambda: not flow_processes(run), 15, "the end of its process")
+    until(lambda: not flow_processes(run), "the end of its process")
     assert served.cancel_as_at_the_end(run) == "PAUSED"
     question = served.question(run)
     answer = {"run_input": {"approve": False, "by": "Ada", "note": "not today"}}
     assert served.api(f"flow_runs/{run}/resume", answer)[0] in (200, 201)
-    until(lambda: served.api(f"flow_runs/{run}")[1]["state"]["name"] == "Rejected", 60, "the end")
+    until(lambda: served.api(f"flow_runs/{run}")[1]["state"]["name"] == "Rejected", "the end")
     return question
 
 
@@ -197,15 +210,14 @@ def test_a_run_above_its_budget_asks_first(
 
 
 def test_an_amendment_waits_without_a_process(
-    served: Served, ledger: Ledger, settings: dict[str, Any], first: dict[str, Any], folder: Path
+    served: Served, ledger: Ledger, settings: dict[str, Any], first: dict[str, Any], words: Path
 ) -> None:
-    file = Path(shutil.copy(ROOT / "constitution" / "default.yaml", folder / "mine.yaml"))
-    text, tables = file.read_bytes(), served.tables()
+    text, tables = words.read_bytes(), served.tables()
     edit = {"slug": "be-concise", "critique": "Say what is missing."}
-    overrides = as_form(settings | {"constitution": str(file)})
-    question = refuse(served, "amend", {"overrides": overrides, "edit": edit, "samples": 0})
+    parameters = {"recipe": "mine", "overrides": as_form(settings), "edit": edit, "samples": 0}
+    question = refuse(served, "amend", parameters)
     assert "be-concise" in question
-    assert file.read_bytes() == text
+    assert words.read_bytes() == text
     assert served.tables() == tables
     (row,) = ledger.query("SELECT * FROM approvals ORDER BY asked_at DESC LIMIT 1")
     assert (row["is_approved"], row["decided_by"], row["note"]) == (False, "Ada", "not today")
@@ -262,6 +274,6 @@ def test_ten_new_prompts_cost_their_own_rows_only(
     assert "not passed" in served.artifacts(found["id"])["gate"]
     assert refs(ledger)["champion"] == champion
     assert refs(ledger)["latest/ppo"] == made["ppo"]["id"] != champion
-    until(lambda: told, 20, "the alert")
+    until(lambda: told, "the alert")
     assert [said["subject"] for said in told] == ["solon alert: gate"]
     assert told[0]["body"].startswith("solon.gate.failed: ")

@@ -97,14 +97,24 @@ def test_the_deployments_and_the_schedule_are_there(served: Served) -> None:
     assert nightly["schedules"][0]["schedule"]["timezone"] == "UTC"
     assert nightly["global_concurrency_limit"]["limit"] == 1
     assert nightly["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
-    next_night = until(served.nights, 20, "the scheduler")[0]
-    assert (next_night["state_type"], next_night["auto_scheduled"]) == ("SCHEDULED", True)
-    assert "T02:00:00" in next_night["expected_start_time"]
     recipes = served.deployment("align")["parameter_openapi_schema"]["properties"]["recipe"]
     assert recipes["enum"] == ["demo", "smoke"]
     names = {a["name"]: a["enabled"] for a in served.api("automations/filter", {})[1]}
     assert names.pop("solon zombies")
     assert names == {f"solon alert: {name}": False for name in ("failed", "gate", "late")}
+
+
+def test_the_nights_are_off_until_somebody_switches_them_on(served: Served) -> None:
+    """Nobody asked for a demo at two in the morning; what is scheduled is said at the start."""
+    assert not served.deployment("nightly")["schedules"][0]["active"]
+    assert "nightly   off: in the UI choose its recipe" in served.text
+    assert served.nights() == []
+    served.set_nightly({"active": True, "parameters": {"recipe": "smoke"}})
+    next_night = until(served.nights, "the scheduler")[0]
+    assert (next_night["state_type"], next_night["auto_scheduled"]) == ("SCHEDULED", True)
+    assert "T02:00:00" in next_night["expected_start_time"]
+    assert next_night["parameters"]["recipe"] == "smoke"
+    served.set_nightly({"active": False})
 
 
 @pytest.mark.parametrize("flow", sorted(NAMES))
@@ -141,10 +151,49 @@ def test_bad_parameters_make_no_run(served: Served, parameters: dict[str, Any]) 
     assert len(served.runs()) == before
 
 
+@pytest.mark.parametrize(
+    ("flow", "override"),
+    [
+        ("align", "constitution=/etc/passwd"),
+        ("align", "constitution={home}/prefect/login"),
+        ("align", "constitution=mine.yaml"),
+        ("amend", "constitution={home}/link.yaml"),
+        ("refresh", "prompts.path=../outside.jsonl"),
+        ("refresh", "prompts={{path: {home}/link.jsonl}}"),
+        ("train", "prompts.path={home}/prefect/memo_store.toml"),
+        ("evaluate", "model={home}/../model"),
+        ("nightly", "constitution=~/mine.yaml"),
+    ],
+)
+def test_a_form_reaches_no_file_outside(served: Served, flow: str, override: str) -> None:
+    """Refused before anything is read: the flow's state and log name the file and quote nothing."""
+    home = served.solon.home
+    words = (ROOT / "constitution" / "default.yaml").read_text(encoding="utf-8")
+    outside = home.parent / "outside.yaml"
+    outside.write_text(words, encoding="utf-8")
+    for name in ("link.yaml", "link.jsonl"):
+        (home / name).unlink(missing_ok=True)
+        (home / name).symlink_to(outside)
+    text = override.format(home=home)
+    parameters: dict[str, Any] = {"recipe": "smoke", "overrides": [text]}
+    if flow == "amend":
+        edit = {"slug": "be-concise", "critique": "Say what could go."}
+        parameters |= {"edit": edit, "approve": "yes"}
+    run = str(served.create(flow, parameters)[1]["id"])
+    until(lambda: served.state(run) == "FAILED", "refusal")
+    said = served.api(f"flow_runs/{run}")[1]["state"]["message"]
+    assert "a form takes" in said
+    wanted = {"logs": {"flow_run_id": {"any_": [run]}}}
+    logged = "".join(line["message"] for line in served.api("logs/filter", wanted)[1])
+    for secret in (served.login, "root:x:0:0", "Say what could go."):
+        assert secret not in said + logged
+    assert outside.read_text(encoding="utf-8") == words
+
+
 def test_a_run_made_through_the_api_is_done_by_the_worker(served: Served) -> None:
     status, made = served.create("refresh", {"recipe": "smoke", "overrides": as_form(SCRIPTED)})
     assert status == 201
-    until(lambda: served.state(made["id"]) == "COMPLETED", 120, "completed")
+    until(lambda: served.state(made["id"]) == "COMPLETED", "completed")
     rows = Ledger(served.solon.home / "ledger.duckdb").query(
         "SELECT state, flow_run_id FROM runs WHERE flow_run_id = ?", [made["id"]]
     )
@@ -174,7 +223,7 @@ def test_nightly_and_a_refresh_by_hand_at_once(served: Served) -> None:
     for flow, more in (("nightly", {}), ("refresh", {"prompts.limit": 40})):
         parameters = {"recipe": "smoke", "overrides": as_form(small | more)}
         runs[flow] = str(served.create(flow, parameters)[1]["id"])
-    until(lambda: {served.state(run) for run in runs.values()} == {"COMPLETED"}, 240, "completed")
+    until(lambda: {served.state(run) for run in runs.values()} == {"COMPLETED"}, "completed")
     for more in ({}, {"prompts.limit": 40}):
         words = [f"--set={key}={value}" for key, value in (small | more).items()]
         plan = served.solon.json("plan", "--recipe", "smoke", "--until", "pairs", *words)
@@ -193,29 +242,28 @@ def test_cancelling_ends_the_run_and_its_child_and_frees_the_device(served: Serv
     run = served.start_align()
     cancelling = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
     assert served.api(f"flow_runs/{run}/set_state", cancelling)[0] in (200, 201)
-    until(lambda: not torch_workers(served.solon.home) and not flow_processes(run), 10, "ended")
-    until(lambda: served.slots() == 0, 5, "device freed")
-    until(lambda: served.state(run) == "CANCELLED", 30, "cancelled")
+    until(lambda: not torch_workers(served.solon.home) and not flow_processes(run), "ended")
+    until(lambda: served.slots() == 0, "device freed")
+    until(lambda: served.state(run) == "CANCELLED", "cancelled")
 
 
 def test_a_run_that_is_over_is_not_cancelled_at_the_end(served: Served) -> None:
     """Its process may outlive its last state by a second."""
     found = served.create("refresh", {"recipe": "smoke", "overrides": as_form(SCRIPTED)})[1]
-    until(lambda: served.state(found["id"]) == "COMPLETED", 120, "completed")
+    until(lambda: served.state(found["id"]) == "COMPLETED", "completed")
     assert served.cancel_as_at_the_end(found["id"]) == "COMPLETED"
 
 
 def test_a_second_start_says_where_the_first_is(served: Served) -> None:
-    started = time.monotonic()
+    before = servers(served.solon.home)
     said = served.solon.run("serve")[1]
-    assert time.monotonic() - started < 10
+    assert servers(served.solon.home) == before
     assert f"running already, process {served.process.pid}" in said
     assert f"http://{HOST}:{served.port}" in said
     assert served.login in said
 
 
 def test_prefect_deploy_makes_the_same_deployments(served: Served) -> None:
-    served.set_nightly({"active": False})
     before = {flow: served.deployment(flow) for flow in sorted(NAMES)}
     environment = served.client_environment()
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
@@ -271,7 +319,7 @@ def test_two_workspaces_are_two_and_ctrl_c_ends_all_of_one(
     run = other.start_align()
     assert len(other.runs()) == 1
     assert len(served.runs()) == before
-    assert other.stop() < 15
+    other.stop()
     assert processes_of(other.solon.home) == []
     assert flow_processes(run) == []
     assert not (other.solon.home / "prefect" / "serve.json").exists()
@@ -289,7 +337,7 @@ def test_two_workspaces_are_two_and_ctrl_c_ends_all_of_one(
     again.start_align()
     os.kill(again.process.pid, signal.SIGKILL)
     again.process.wait()
-    until(lambda: not processes_of(again.solon.home), 10, "all ended with it")
+    until(lambda: not processes_of(again.solon.home), "all ended with it")
 
 
 def test_a_server_that_is_named_is_used(served: Served, start: Callable[..., Served]) -> None:
@@ -300,7 +348,7 @@ def test_a_server_that_is_named_is_used(served: Served, start: Callable[..., Ser
     assert f"UI        http://{HOST}:{served.port}" in other.text
     assert "login" not in other.text
     assert servers(other.solon.home) == []
-    assert other.stop(signal.SIGTERM) < 15
+    other.stop(signal.SIGTERM)
     assert processes_of(other.solon.home) == []
     assert served.api("deployments/filter", {})[0] == 200
 

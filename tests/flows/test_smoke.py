@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,6 @@ from .conftest import Solon
 
 pytestmark = pytest.mark.slow
 
-IMPORT_S = 8.4  # TRL's import where and when the smoke took 59.8 s: 2026-11-21, two cores
 STEPS = ["drafts", "critiques", "revisions", "pairs", "sft", "reward", "dpo", "ppo", "evaluate"]
 
 
@@ -35,14 +31,7 @@ def solon(home: Path) -> Solon:
 
 @pytest.fixture(scope="module")
 def first(solon: Solon) -> dict[str, Any]:
-    return whole_run(solon)
-
-
-def whole_run(solon: Solon) -> dict[str, Any]:
-    started = time.monotonic()
-    found: dict[str, Any] = solon.json("run", "--recipe", "smoke")
-    found["wall_s"] = time.monotonic() - started
-    return found
+    return solon.json("run", "--recipe", "smoke")
 
 
 def steps(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -57,22 +46,14 @@ def test_every_step_is_taken(first: dict[str, Any]) -> None:
     assert Path(first["report"]).read_text().startswith("# Report")
 
 
-@pytest.mark.alone
-def test_it_takes_less_than_a_minute(tmp_path: Path) -> None:
-    """The better of two runs; only a machine slower than any that it was seen on gets longer."""
-    took = whole_run(Solon(tmp_path / "one"))["wall_s"]
-    if took >= 60:
-        took = min(took, whole_run(Solon(tmp_path / "two"))["wall_s"])
-        started = time.monotonic()
-        subprocess.run([sys.executable, "-c", "import trl; trl.DPOTrainer"], check=True)
-        took /= max(1.0, (time.monotonic() - started) / IMPORT_S)
-    assert took < 60
-
-
-def test_a_second_run_does_nothing_and_says_the_same(solon: Solon, first: dict[str, Any]) -> None:
-    started = time.monotonic()
+def test_a_second_run_does_nothing_and_says_the_same(
+    solon: Solon, home: Path, first: dict[str, Any]
+) -> None:
+    """No server is started for it either: nobody writes to the server's database or log."""
+    before = {path: path.stat().st_mtime_ns for path in (home / "prefect").iterdir()}
     again = solon.json("run", "--recipe", "smoke")
-    assert time.monotonic() - started < 20
+    assert {path: path.stat().st_mtime_ns for path in (home / "prefect").iterdir()} == before
+    assert again["run_id"] is None
     assert all(step["generated"] == step["trained"] == 0 for step in again["steps"])
     for name in ("snapshots", "checkpoints", "report"):
         assert again[name] == first[name]

@@ -36,7 +36,7 @@ def is_alive(pid: int) -> bool:
     return state != "Z"
 
 
-def wait_until(condition: Any, seconds: float = 10.0) -> bool:
+def wait_until(condition: Any, seconds: float = 240.0) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
@@ -243,7 +243,7 @@ def test_killing_the_parent_kills_the_child(tmp_path: Path, sleeper: dict[str, A
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    assert wait_until(lambda: not is_alive(pid), 5)
+    assert wait_until(lambda: not is_alive(pid))
 
 
 def test_ctrl_c_in_the_group_is_left_to_the_parent(tmp_path: Path, sleeper: dict[str, Any]) -> None:
