@@ -34,7 +34,9 @@ lint: $(READY) ## style and types
 serve: $(READY) ## Prefect's server and UI with this workspace's flows
 	$(BIN)/solon serve
 
-bench: $(READY) ## edits, lineage, the data path beside distilabel, Prefect's cost (about 45 minutes)
+bench: $(READY) ## number types, commands, edits, lineage, the data path, Prefect's cost (about an hour)
+	$(BIN)/python tests/benchmarks/compute.py --check
+	$(BIN)/python tests/benchmarks/commands.py --check
 	$(BIN)/python tests/benchmarks/edits.py
 	$(BIN)/python tests/benchmarks/lineage.py
 	$(BIN)/python tests/benchmarks/data_path.py --check

@@ -10,6 +10,7 @@ from constitution.origin import Origin, origin
 from constitution.schema import Constitution
 from storage.errors import InputError
 from storage.ledger import Ledger
+from tasks.generation.calls import principle_id
 from tasks.generation.record import record_constitution
 
 REF = "ref:"
@@ -29,6 +30,17 @@ def read_constitution(name: str, ledger: Ledger) -> tuple[Constitution, Path | N
         rule = "no ref of this name points to a constitution"
         raise InputError(name, rule, "solon ref set constitution FILE", "constitution")
     return from_body(json.loads(found[0]["body"])), None
+
+
+def kept_as(ledger: Ledger, constitution: Constitution) -> dict[str, str]:
+    """By a principle's id that under which the words its requests show were first kept."""
+    found = ledger.query(
+        "SELECT slug, critique, revision, arg_min(principle_id, created_at) AS principle_id"
+        " FROM principles GROUP BY ALL"
+    )
+    first = {(r["slug"], r["critique"], r["revision"]): r["principle_id"] for r in found}
+    words = {principle_id(p): (p.slug, p.critique, p.revision) for p in constitution.principles}
+    return {own: first[shown] for own, shown in words.items() if shown in first}
 
 
 def keep_constitution(ledger: Ledger, constitution: Constitution, path: Path | None) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from constitution.schema import Principle
 from storage.ledger import Ledger
 from tasks.generation.walk import Level, Method
 from tasks.machine import machine_name
@@ -34,9 +35,10 @@ CALL_COST = f"""
     WHERE model_id = $3 AND cut_at >= 0 GROUP BY step, device
     QUALIFY row_number() OVER (
         PARTITION BY step ORDER BY seconds IS NULL, max(created_at) DESC) = 1"""
-PRINCIPLES_BEHIND = """
-    SELECT principle_ids FROM datasets JOIN runs USING (run_id)
-    JOIN constitutions USING (constitution_id) WHERE dataset_id = ?"""
+WORDS_BEHIND = """
+    SELECT p.slug, p.critique, p.revision FROM datasets JOIN runs USING (run_id)
+    JOIN constitutions k USING (constitution_id)
+    JOIN principles p ON list_contains(k.principle_ids, p.principle_id) WHERE dataset_id = ?"""
 LATEST_COMPONENTS = """
     SELECT components FROM checkpoints LEFT JOIN refs ON target_id = checkpoint_id
     WHERE stage = ? ORDER BY name IS NOT DISTINCT FROM ? DESC, created_at DESC LIMIT 1"""
@@ -79,11 +81,12 @@ class History:
         found = self.ledger.query(LATEST_COMPONENTS, [stage, f"latest/{stage}"])
         return json.loads(found[0]["components"]) if found else None
 
-    def reworded_since(self, dataset_id: str, principle_ids: Mapping[str, str]) -> list[str]:
-        """The slugs whose words are not those of the run that made a snapshot."""
-        found = self.ledger.query(PRINCIPLES_BEHIND, [dataset_id])
-        behind = set(found[0]["principle_ids"]) if found else set(principle_ids.values())
-        return [slug for slug, words in principle_ids.items() if words not in behind]
+    def reworded_since(self, dataset_id: str, principles: Iterable[Principle]) -> list[str]:
+        """The slugs whose words, as rows show them, are not those of the run behind a snapshot."""
+        found = self.ledger.query(WORDS_BEHIND, [dataset_id])
+        behind = {(row["slug"], row["critique"], row["revision"]) for row in found}
+        now = {p.slug: (p.slug, p.critique, p.revision) for p in principles}
+        return [slug for slug, words in now.items() if behind and words not in behind]
 
     def has(self, checkpoint_id: str) -> bool:
         return bool(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 from constitution.assign import Assigner
 from constitution.schema import Constitution
-from flows.constitutions import read_constitution
+from flows.constitutions import kept_as, read_constitution
 from flows.recipe import Recipe
 from flows.steps import Step, at_most
 from storage.artifacts import artifact_path, is_whole
@@ -36,7 +36,7 @@ SCRIPTED_MODEL = content_id("model", "scripted")
 class Inputs:
     """The recipe with all it points to. `model.model_id` is None for a hub model not yet here.
 
-    `constitution_path` is None for a constitution that a ref names.
+    `constitution_path` is None for a constitution that a ref names; `kept_as` as in `Method`.
     """
 
     recipe: Recipe
@@ -45,6 +45,7 @@ class Inputs:
     prompts: tuple[Prompt, ...]
     exclusions: tuple[Exclusion, ...]
     model: models.ModelInfo
+    kept_as: Mapping[str, str]
 
     @property
     def constitution_id(self) -> str:
@@ -68,6 +69,7 @@ class Inputs:
             self._sampling(generation.max_new_tokens.critique),
             self._sampling(generation.max_new_tokens.revision),
             generation.system,
+            self.kept_as,
         )
 
     def _sampling(self, max_new_tokens: int) -> Sampling:
@@ -135,7 +137,8 @@ def read_inputs(recipe: Recipe, workspace: Workspace, ledger: Ledger) -> Inputs:
         Exclusion(f"{found.source}:{found.line}", "prompts", found.reason, found.detail)
         for found in batch.exclusions
     )
-    return Inputs(recipe, constitution, path, tuple(batch.prompts), unused, info)
+    known = kept_as(ledger, constitution)
+    return Inputs(recipe, constitution, path, tuple(batch.prompts), unused, info, known)
 
 
 def check_held_out(inputs: Inputs, until: Step | None) -> None:

@@ -236,7 +236,7 @@ class Planner:
         """
         kind, _, stage = component.partition(".")
         if kind == "dataset":
-            reworded = self.history.reworded_since(str(was), self.inputs.method.principle_ids)
+            reworded = self.history.reworded_since(str(was), self.inputs.constitution.principles)
             return ", ".join(f"principle:{slug}" for slug in reworded) or component
         if kind == "parents":
             roots = (cause["root"] for cause in self.plan.why if cause["step"] == stage)

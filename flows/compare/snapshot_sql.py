@@ -9,9 +9,14 @@ KINDS = {
     "prompts": ("prompts", "prompt_id", "NULL", "NULL"),
 }
 
+# principle_ids: those in force, and those with the same words for critiques and revisions, under
+# which rows may be kept.
 SIDES = """
     CREATE TEMP TABLE diff_sides AS
-    SELECT side, d.dataset_id, d.run_id, k.principle_ids
+    SELECT side, d.dataset_id, d.run_id, (
+        SELECT list(p.principle_id) FROM principles p
+        JOIN principles q USING (slug, critique, revision)
+        WHERE list_contains(k.principle_ids, q.principle_id)) AS principle_ids
     FROM (VALUES ('a', ?), ('b', ?)) s(side, dataset_id)
     JOIN datasets d USING (dataset_id)
     LEFT JOIN runs r ON r.run_id = d.run_id

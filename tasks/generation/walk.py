@@ -8,7 +8,7 @@ memory does not grow with their number.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, Protocol
@@ -41,7 +41,11 @@ LevelStep = Literal["drafts", "critiques", "revisions"]
 
 @dataclass(frozen=True)
 class Method:
-    """What the data side needs to know: words, model, sampling, number of rounds."""
+    """What the data side needs to know: words, model, sampling, number of rounds.
+
+    `kept_as`: the id under which a principle's rows are kept, by its own id, where that is another:
+    one with the same words for critique and revision was there first.
+    """
 
     constitution: Constitution
     model_id: str
@@ -50,6 +54,7 @@ class Method:
     critique: Sampling
     revision: Sampling
     system: str = ""
+    kept_as: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def draft_form(self) -> CallForm:
@@ -67,8 +72,12 @@ class Method:
 
     @cached_property
     def principle_ids(self) -> dict[str, str]:
-        """The ids of the principles' words, by slug."""
-        return {p.slug: principle_id(p) for p in self.constitution.principles}
+        """The ids of the words that requests show, by slug.
+
+        What a principle is compared by is not among them: changing that makes no row another's.
+        """
+        own = {p.slug: principle_id(p) for p in self.constitution.principles}
+        return {slug: self.kept_as.get(found, found) for slug, found in own.items()}
 
     @cached_property
     def _assigner(self) -> Assigner:

@@ -298,3 +298,33 @@ def test_which_names_are_files(tmp_path: Path) -> None:
     assert meant_file(str(tmp_path / "words")) == tmp_path / "words"
     for name in ("nothing", "con_123", "latest/ppo", "a\0b"):
         assert meant_file(name) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "solon:the-login-itself\n",
+        "root:x:0:0:root:/root:/bin/bash\nnobody:x:1:1::/:/bin/false\n" * 60,
+        "token: {the-login-itself\n",
+        "a: b: the-login-itself\n",
+        '"the-login-itself',
+    ],
+)
+def test_a_file_that_is_no_constitution_is_not_quoted(tmp_path: Path, text: str) -> None:
+    """Loggers show all that an exception holds; what was named by mistake may be a secret."""
+    path = tmp_path / "login"
+    path.write_text(text)
+    with pytest.raises(ConstitutionError) as caught:
+        load(path)
+    for shown in (str(caught.value), repr(caught.value), repr(caught.value.args)):
+        assert "the-login-itself" not in shown
+        assert "nobody" not in shown
+        assert len(shown) < 300
+
+
+def test_an_error_holds_no_more_of_a_value_than_it_shows(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"principles:\n  - slug: {'x' * 5000}\n")
+    with pytest.raises(ConstitutionError) as caught:
+        load(path)
+    assert len(repr(caught.value)) < 400

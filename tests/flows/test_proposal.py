@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,7 @@ def used(workspace: Workspace, name: str, critique: str, until: str | None = Non
     path.write_text(WORDS.format(name=name, critique=critique))
     ledger = Ledger(workspace.ledger)
     found = record_constitution(ledger, load(path), path.name)
-    run = {"recipe": name, "settings": "{}", "state": "completed", "until": until}
+    run: dict[str, Any] = {"recipe": name, "settings": "{}", "state": "completed", "until": until}
     run |= {"run_id": f"run_{critique}", "constitution_id": found, "started_at": now()}
     with ledger.transaction() as con:
         insert(con, "runs", [run])

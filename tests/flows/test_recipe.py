@@ -43,6 +43,20 @@ def test_a_recipe_that_cannot_be_read_is_bad_input() -> None:
         load("x" * 5000 + ".yaml")
 
 
+def test_a_file_that_is_no_yaml_is_not_quoted(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\ntoken: {the-login-itself\n")
+    with pytest.raises(InputError, match=r"mine\.yaml:3: .* must be YAML") as caught:
+        load(str(path))
+    assert "the-login-itself" not in repr(caught.value)
+
+
+def test_the_number_type_is_a_choice() -> None:
+    assert load("smoke").compute == "auto"
+    with pytest.raises(InputError, match="compute"):
+        load("smoke", {"compute": "float16"})
+
+
 def test_stages_have_every_setting_filled_in() -> None:
     demo = load("demo")
     assert demo.sft["lora_r"] == 16

@@ -143,6 +143,40 @@ def test_a_checkpoint_that_was_deleted_or_torn_is_made_again(
     assert {row["verdict"] for row in verdicts} == {"MISS", "REPAIRED"}
 
 
+def test_a_damaged_parent_is_mended_before_anything_is_trained_from_it(
+    solon: Solon, home: Path, first: dict[str, Any]
+) -> None:
+    """The same bytes to the file's size: only what is in them tells."""
+    folder = home / "artifacts" / "checkpoints"
+    sft, dpo = (folder / first["checkpoints"][stage] for stage in ("sft", "dpo"))
+    weights = sft / "adapter" / "adapter_model.safetensors"
+    written = {path: path.read_bytes() for path in (weights, dpo / weights.relative_to(sft))}
+    damaged = bytearray(written[weights])
+    damaged[len(damaged) // 2] ^= 0xFF
+    weights.write_bytes(damaged)
+    shutil.rmtree(dpo)
+    said = solon.run("doctor", code=1)[0]
+    assert f"artifact {sft.name}: files are missing or damaged" in said
+    plan = solon.json("plan", "--recipe", "smoke")
+    assert {s["step"] for s in plan["steps"] if s["to_train"][1]} == {"sft", "dpo"}
+    again = solon.json("run", "--recipe", "smoke")
+    assert [s["step"] for s in again["steps"] if s["trained"]] == ["sft", "dpo"]
+    assert again["checkpoints"] == first["checkpoints"]
+    assert {path: path.read_bytes() for path in written} == written
+
+
+def test_a_checkpoint_says_what_it_was_computed_in(
+    solon: Solon, home: Path, first: dict[str, Any]
+) -> None:
+    chosen = solon.json("doctor")["compute"]["dtype"]
+    rows = Ledger(home / "ledger.duckdb").query("SELECT DISTINCT device, dtype FROM checkpoints")
+    assert rows == [{"device": "cpu", "dtype": chosen}]
+    asked = ("--set", f"compute={chosen}")
+    plan = solon.json("plan", "--recipe", "smoke", *asked)
+    assert plan["steps"][4]["to_train"] == [1, 1]
+    assert (plan["why"][0]["component"], plan["why"][0]["is"]) == ("precision", f"nf4, {chosen}")
+
+
 def test_an_edited_setting_retrains_what_it_reaches_and_no_more(
     solon: Solon, first: dict[str, Any]
 ) -> None:

@@ -13,6 +13,8 @@ from constitution.schema import Constitution
 from flows.why import story
 from flows.why_text import story_lines
 from storage.ledger import Ledger
+from storage.lineage import trace
+from tasks.generation.calls import principle_id
 
 from .world import World, most_used, reworded
 
@@ -213,6 +215,23 @@ def test_words_that_a_step_does_not_show_are_not_its_cause(
     world.run(replace(inputs, constitution=constitution))
     why = tell(world.ledger, revision_of(world, slug, f"{step}_completion_id"))["why"]
     assert (why["component"], why["root"]["component"]) == ("upstream", "system")
+
+
+def test_words_that_no_request_shows_make_no_row(world: World) -> None:
+    """A principle whose comparison alone was edited becomes a maker of nothing that was there."""
+    slug = most_used(world)
+    snapshot = world.ledger.query("SELECT dataset_id FROM datasets WHERE kind = 'preferences'")[0]
+    tables = ("revisions", "completions", "pairs", "datasets")
+    counts = {t: world.ledger.query(f"SELECT count(*) AS n FROM {t}") for t in tables}
+    before = trace(world.ledger, snapshot["dataset_id"], "up")["counts"]
+    edited = world.edit(reworded(slug, "comparison"))
+    assert world.plan(edited).is_empty
+    assert sum(world.run(edited).values()) == 0
+    assert {t: world.ledger.query(f"SELECT count(*) AS n FROM {t}") for t in tables} == counts
+    assert trace(world.ledger, snapshot["dataset_id"], "up")["counts"] == before
+    new = principle_id(edited.constitution.principle(slug))
+    assert trace(world.ledger, new, "down")["counts"] == {}
+    assert trace(world.ledger, slug, "down")["counts"]["pair"] > 0
 
 
 def test_a_pair_tells_of_the_revision_it_was_first_made_of(world: World) -> None:

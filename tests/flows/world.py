@@ -9,6 +9,7 @@ from typing import Any
 
 from constitution.assign import assign
 from constitution.schema import Constitution
+from flows.constitutions import kept_as
 from flows.inputs import Inputs, read_inputs
 from flows.plan import Plan, Planner
 from flows.recipe import load
@@ -43,7 +44,9 @@ class World:
 
     def edit(self, change: Any) -> Inputs:
         """The same inputs with an edited constitution."""
-        return replace(self.inputs, constitution=change(self.inputs.constitution))
+        constitution = change(self.inputs.constitution)
+        known = kept_as(self.ledger, constitution)
+        return replace(self.inputs, constitution=constitution, kept_as=known)
 
     def plan(self, inputs: Inputs) -> Plan:
         return Planner(inputs, self.workspace, self.ledger).make("pairs")

@@ -172,6 +172,7 @@ def test_progress_counts_answers_up_to_all(home, tmp_path):
         "answers": 4 * len(ASKS),
         "policies": ["base", "sft", "dpo", "ppo"],
         "too_long": 0,
+        "dtype": "float32",
     }
 
 

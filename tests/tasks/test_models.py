@@ -221,3 +221,52 @@ def test_references_need_no_torch() -> None:
     code = "import sys, tasks.models, tasks.generation.engine as _; print(*sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert {"torch", "transformers", "huggingface_hub", "duckdb"}.isdisjoint(ran.stdout.split())
+
+
+def index_of(folder: Path, *names: Any) -> Path:
+    """The folder, with an index of weights that names those files."""
+    weights = {f"layer.{n}": name for n, name in enumerate(names)}
+    index = {"metadata": {}, "weight_map": weights}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "name", ["../outside/w.safetensors", "weights.bin", "gone.safetensors", "/etc/passwd", 5, ""]
+)
+def test_an_index_names_safetensors_of_its_folder_only(
+    tmp_path: Path, workspace: Workspace, name: Any
+) -> None:
+    write_folder(tmp_path / "outside")
+    (tmp_path / "outside" / "w.safetensors").write_bytes(b"weights")
+    folder = index_of(write_folder(tmp_path / "model"), "model.safetensors", name)
+    (folder / "weights.bin").write_bytes(b"a pickle")
+    for ask in (identify, prepare):
+        with pytest.raises(InputError, match=r"names weights that are no \.safetensors file"):
+            ask(str(folder), workspace)
+
+
+def test_every_file_of_an_index_is_part_of_the_id(tmp_path: Path, workspace: Workspace) -> None:
+    folder = index_of(write_folder(tmp_path / "model"), "model.safetensors", "two.safetensors")
+    (folder / "two.safetensors").write_bytes(b"more")
+    before = identify(str(folder), workspace).model_id
+    (folder / "two.safetensors").write_bytes(b"other")
+    assert identify(str(folder), workspace).model_id != before
+
+
+@pytest.mark.parametrize("text", ["[", "[]", "{}", '{"weight_map": 5}', "[" * 100_000])
+def test_an_index_that_cannot_be_read_is_refused(
+    tmp_path: Path, workspace: Workspace, text: str
+) -> None:
+    folder = write_folder(tmp_path / "model")
+    (folder / "model.safetensors.index.json").write_text(text)
+    with pytest.raises(InputError, match="no index of weights that can be read"):
+        identify(str(folder), workspace)
+
+
+def test_an_adapter_is_no_model(tmp_path: Path, workspace: Workspace) -> None:
+    """Its configuration names a base that would be loaded in its place, from anywhere."""
+    folder = write_folder(tmp_path / "model")
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "/etc"}')
+    with pytest.raises(InputError, match="an adapter, whose base"):
+        identify(str(folder), workspace)
