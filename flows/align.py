@@ -17,18 +17,19 @@ from typing import Any
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.approval import ask_above_budget
-from flows.data import existing_rows, make_rows
-from flows.inputs import count_exclusions
-from flows.measure import evaluate_checkpoints
-from flows.measure import report as write_report
-from flows.publish import publish_run
-from flows.reach import check_form
-from flows.recipe import Overrides, load
-from flows.runs import open_session
-from flows.session import Session
-from flows.steps import STAGES, STEPS, Stage, Step, at_most, step_after
-from flows.training import existing_stage, train_stage
+from flows.explain.lineage_text import origin_chart
+from flows.plan.inputs import count_exclusions
+from flows.plan.recipe import Overrides, load
+from flows.plan.steps import STAGES, STEPS, Stage, Step, at_most, step_after
+from flows.run.data import existing_rows, make_rows
+from flows.run.measure import evaluate_checkpoints
+from flows.run.measure import report as write_report
+from flows.run.publish import publish_run
+from flows.run.runs import open_session
+from flows.run.session import Session
+from flows.run.training import existing_stage, train_stage
+from flows.serve.approval import ask_above_budget
+from flows.serve.reach import check_form
 from tasks.generation.snapshots import Rows
 
 
@@ -144,7 +145,9 @@ def _result(
     """The run in short, as `solon run --json` promises it; published as Prefect artifacts."""
     steps = [asdict(session.steps[name]) for name in STEPS if name in session.steps]
     left_out = rows.left_out if rows else Counter[tuple[str, str]]()
-    publish_run(session, steps, checkpoints or {}, report)
+    last = list(checkpoints.values())[-1] if checkpoints else None
+    chart = origin_chart(session.ledger, last) if last else None
+    publish_run(session, steps, checkpoints or {}, report, chart)
     return {
         "run_id": session.run_id,
         "recipe": session.recipe.name,

@@ -13,15 +13,20 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from constitution.schema import Principle
-from flows import recipe as recipes
 from flows.align import method, session_of
-from flows.approval import WAIT_HOURS, ask, rejected
-from flows.data import make_some
-from flows.forms import PrincipleEdit
-from flows.gate import conclude
-from flows.plan import Plan
-from flows.preview import Previewed, choose, compare, up_to
-from flows.proposal import (
+from flows.explain.preview import Previewed, choose, compare, up_to
+from flows.explain.show import plan_markdown
+from flows.plan import recipe as recipes
+from flows.plan.plan import Plan
+from flows.plan.planner import make_plan
+from flows.plan.recipe import Overrides
+from flows.run.data import make_some
+from flows.run.gate import conclude
+from flows.run.nothing import nothing_done
+from flows.run.session import Session
+from flows.serve.approval import WAIT_HOURS, ask, rejected
+from flows.serve.forms import PrincipleEdit
+from flows.serve.proposal import (
     Proposal,
     forget,
     propose,
@@ -29,11 +34,7 @@ from flows.proposal import (
     samples_markdown,
     words_markdown,
 )
-from flows.reach import check_form
-from flows.recipe import Overrides
-from flows.running import make_plan, nothing_done
-from flows.session import Session
-from flows.show import plan_markdown
+from flows.serve.reach import check_form
 from storage.errors import InputError
 from storage.ledger import Ledger
 from storage.workspace import Workspace

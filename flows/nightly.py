@@ -13,16 +13,14 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.events import emit_event
 
 from flows.align import method, session_of
-from flows.approval import ask_for
-from flows.gate import conclude
-from flows.reach import check_form
-from flows.recipe import Overrides
-from flows.running import make_plan, nothing_done
-from flows.show import plan_markdown
+from flows.explain.show import plan_markdown
+from flows.plan.planner import make_plan
+from flows.plan.recipe import Overrides
+from flows.run.gate import GATE_FAILED, RESOURCE, conclude
+from flows.run.nothing import nothing_done
+from flows.serve.approval import ask_for
+from flows.serve.reach import check_form
 from storage.workspace import Workspace
-
-GATE_FAILED = "solon.gate.failed"
-RESOURCE = "solon.workspace"
 
 
 @flow(name="nightly", flow_run_name="nightly {recipe}")

@@ -8,13 +8,13 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from pydantic import Field
 
-from flows.ablation import check_without, compared, left_out, markdown
 from flows.align import session_of, stages
-from flows.data import existing_rows, make_some
-from flows.measure import answers_of, evaluate_checkpoints
-from flows.preview import choose, compare, to_json, up_to
-from flows.recipe import Overrides
-from flows.training import existing_stage, train_stage
+from flows.explain.ablation import check_without, compared, left_out, markdown
+from flows.explain.preview import choose, compare, to_json, up_to
+from flows.plan.recipe import Overrides
+from flows.run.data import existing_rows, make_some
+from flows.run.measure import answers_of, evaluate_checkpoints
+from flows.run.training import existing_stage, train_stage
 from tasks.generation.snapshots import Rows
 
 Count = Annotated[int, Field(ge=1, le=1000)]

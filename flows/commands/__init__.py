@@ -1,1 +1,4 @@
-"""The command line's commands, a file a family; `flows.cli` puts them together."""
+"""The command line: what people type, a file a family; `cli.py` puts them together.
+
+Imports every other room.
+"""

@@ -11,7 +11,7 @@ from flows.commands.options import JsonOption, err, ledger, out, print_json
 from storage.errors import InputError
 
 if TYPE_CHECKING:
-    from flows.compare.report import Report
+    from flows.explain.compare.report import Report
 
 SideArgument = Annotated[
     str, typer.Argument(help="A constitution's file or name, an id, its start, or a ref.")
@@ -33,9 +33,9 @@ def diff(
     """What changed between two constitutions, two snapshots or two checkpoints."""
     if as_json and as_markdown:
         raise InputError("--json --markdown", "standard output takes one of them", "drop one")
-    from flows.compare.build import compare
-    from flows.compare.page import page
-    from flows.compare.write import check_target, write_page
+    from flows.explain.compare.build import compare
+    from flows.explain.compare.page import page
+    from flows.explain.compare.write import check_target, write_page
 
     if html is not None:
         check_target(html)
@@ -48,8 +48,8 @@ def diff(
 
 
 def _print(report: Report, as_json: bool, as_markdown: bool) -> None:
-    from flows.compare.markdown import markdown
-    from flows.compare.terminal import show
+    from flows.explain.compare.markdown import markdown
+    from flows.explain.compare.terminal import show
 
     if as_json:
         print_json(report.to_json())

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flows.commands.options import JsonOption, print_json, print_lines
-from flows.compare.text import one_line
+from flows.explain.compare.text import one_line
 from storage.workspace import Workspace
 
 LINE_CHARS = 300
@@ -20,7 +20,7 @@ def doctor(fix: FixOption = False, as_json: JsonOption = False) -> None:
 
     Exit code 1 where something is found and not mended.
     """
-    from flows.doctor import examine
+    from flows.serve.doctor import examine
 
     seen = examine(Workspace.open(), fix)
     if as_json:

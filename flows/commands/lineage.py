@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.commands.options import JsonOption, ledger, out, print_json, print_lines
-from flows.lineage_text import lineage_lines, mermaid
+from flows.explain.lineage_text import lineage_lines, mermaid
 from storage.errors import InputError
 from storage.ledger import Connection
 from storage.lineage import boxes, opened, summary, traced
@@ -27,8 +27,8 @@ def why(
     as_json: JsonOption = False,
 ) -> None:
     """Everything a row or checkpoint was made from; of a row its whole story, and why it is new."""
-    from flows.why import retrained, story
-    from flows.why_text import retrained_lines, story_lines
+    from flows.explain.why import retrained, story
+    from flows.explain.why_text import retrained_lines, story_lines
 
     _check(as_chart, all_, as_json)
     if as_chart:

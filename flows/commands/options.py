@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from flows.compare.text import escaped
-from flows.steps import STEPS, Step
+from flows.explain.compare.text import escaped
+from flows.plan.steps import STEPS, Step
 from storage.errors import InputError
 from storage.ledger import Ledger
 from storage.workspace import Workspace

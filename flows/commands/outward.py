@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flows.commands.options import JsonOption, err, ledger, print_json, print_lines
-from flows.compare.text import visible
+from flows.explain.compare.text import visible
 from storage.workspace import Workspace
 
 
@@ -19,7 +19,7 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Write a snapshot's rows for other tools, with a card filled from its lineage."""
-    from flows.export import export_snapshot
+    from flows.explain.export import export_snapshot
 
     result = export_snapshot(ledger(), snapshot, format, to)
     if as_json:
@@ -32,7 +32,7 @@ def serve(
     port: Annotated[int, typer.Option(min=1024, max=65535, help="Port on this machine.")] = 4200,
 ) -> None:
     """Server, UI, worker and schedules of this workspace, until Ctrl-C."""
-    from flows.serve import serve_until_stopped
+    from flows.serve.serving import serve_until_stopped
 
     serve_until_stopped(Workspace.open().create(), port, err)
 

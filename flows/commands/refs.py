@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.commands.options import JsonOption, ledger, out, print_json
-from flows.compare.text import one_line
+from flows.explain.compare.text import one_line
 from storage import refs
 from storage.ids import kind_of
 from storage.ledger import Row
@@ -72,7 +72,7 @@ def _recorded(target: str) -> str:
     Raises ConstitutionError where it is none of these.
     """
     from constitution.load import load, meant_file, resolve
-    from flows.constitutions import keep_constitution
+    from flows.plan.constitutions import keep_constitution
 
     known = ledger()
     if known.query("SELECT 1 FROM refs WHERE name = ?", [target.split("~")[0]]):

@@ -18,7 +18,7 @@ from flows.commands.options import (
     print_lines,
     step_named,
 )
-from flows.steps import STAGES
+from flows.plan.steps import STAGES
 from storage.errors import InputError
 from storage.workspace import Workspace
 
@@ -70,9 +70,9 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """What a run would reuse, generate and train, and what it would cost. Writes nothing."""
-    from flows import recipe as recipes
-    from flows import show
-    from flows.running import make_plan
+    from flows.explain import show
+    from flows.plan import recipe as recipes
+    from flows.plan.planner import make_plan
 
     made, _ = make_plan(recipe, recipes.parse_overrides(set_ or []), step_named(until))
     if as_json:
@@ -92,9 +92,11 @@ def _run(
     until: str | None,
     as_json: bool,
 ) -> None:
-    from flows import recipe as recipes
-    from flows import show
-    from flows.running import make_plan, nothing_done, run_flow
+    from flows.commands.running import run_flow
+    from flows.explain import show
+    from flows.plan import recipe as recipes
+    from flows.plan.planner import make_plan
+    from flows.run.nothing import nothing_done
 
     started = time.monotonic()
     overrides, step = recipes.parse_overrides(set_ or []), step_named(until)

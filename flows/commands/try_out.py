@@ -28,10 +28,11 @@ def preview(
     as_json: JsonOption = False,
 ) -> None:
     """An edited principle on a few of its prompts: before and after. A run reuses the rows."""
-    from flows import recipe as recipes
-    from flows.preview import choose, compare, to_json
-    from flows.preview_text import preview_table
-    from flows.running import inputs_of, run_flow
+    from flows.commands.running import run_flow
+    from flows.explain.preview import choose, compare, to_json
+    from flows.explain.preview_text import preview_table
+    from flows.plan import recipe as recipes
+    from flows.plan.inputs import inputs_of
 
     overrides = recipes.parse_overrides(set_ or [])
     inputs, workspace, ledger = inputs_of(recipe, overrides)
@@ -57,11 +58,12 @@ def ablate(
     as_json: JsonOption = False,
 ) -> None:
     """What a principle bought: train without the rows it had a hand in, and compare."""
-    from flows import recipe as recipes
-    from flows.ablation import left_out_line
-    from flows.plan import Planner
-    from flows.preview_text import ablation_table
-    from flows.running import inputs_of, run_flow
+    from flows.commands.running import run_flow
+    from flows.explain.ablation import left_out_line
+    from flows.explain.preview_text import ablation_table
+    from flows.plan import recipe as recipes
+    from flows.plan.inputs import inputs_of
+    from flows.plan.planner import Planner
 
     overrides = recipes.parse_overrides(set_ or [])
     inputs, workspace, ledger = inputs_of(recipe, overrides)

@@ -11,7 +11,7 @@ from constitution.lint import lint as lint_constitution
 from constitution.load import load, resolve
 from constitution.schema import Constitution, Principle
 from flows.commands.options import JsonOption, err, out, print_json, print_lines
-from flows.compare.text import one_line, visible
+from flows.explain.compare.text import one_line, visible
 
 LINE_CHARS = 2000
 FileArgument = Annotated[str, typer.Argument(help="A name in constitution/ or a file.")]

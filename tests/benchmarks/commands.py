@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 IMPORT = [sys.executable, "-c", "import trl; trl.DPOTrainer, trl.SFTTrainer, trl.RewardTrainer"]
-SOLON = [sys.executable, "-m", "flows.cli"]
+SOLON = [sys.executable, "-m", "flows.commands.cli"]
 LIGHT = (["--help"], ["plan", "--recipe", "demo"], ["why", "latest/ppo"], ["impact", "no-flattery"])
 LIMITS = {"light": 0.25, "smoke": 7.0}
 

@@ -22,7 +22,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from flows.recipe import load
+from flows.plan.recipe import load
 from storage.workspace import Workspace
 from tasks.compute import compute_type
 from tasks.machine import machine_name

@@ -78,7 +78,7 @@ class Solon:
     def command(self, *words: str, constitution: Path) -> tuple[dict[str, Any], Finished]:
         values = self.settings | {"constitution": constitution}
         overrides = [part for k, v in values.items() for part in ("--set", f"{k}={v}")]
-        base = [sys.executable, "-m", "flows.cli", *words, "--recipe", "smoke", "--json"]
+        base = [sys.executable, "-m", "flows.commands.cli", *words, "--recipe", "smoke", "--json"]
         done = run([*base, *overrides], self.env, f"solon {words[0]}")
         return json.loads(done.output), done
 

@@ -30,8 +30,8 @@ from world import World, reworded  # noqa: E402
 
 from constitution.load import load  # noqa: E402
 from constitution.schema import Constitution, Principle  # noqa: E402
-from flows.inputs import Inputs  # noqa: E402
-from flows.plan import Plan  # noqa: E402
+from flows.plan.inputs import Inputs  # noqa: E402
+from flows.plan.planner import Plan  # noqa: E402
 from tasks.prompts import read_prompts  # noqa: E402
 
 PRINCIPLES = 16

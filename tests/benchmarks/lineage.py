@@ -105,7 +105,7 @@ def subjects(home: Path) -> dict[str, str]:
 def seconds(home: Path, command: str, name: str) -> float:
     """The median of some whole processes."""
     env = os.environ | {"SOLON_HOME": str(home), "PYTHONPATH": str(ROOT)}
-    line = [sys.executable, "-m", "flows.cli", command, name]
+    line = [sys.executable, "-m", "flows.commands.cli", command, name]
     taken = []
     for _ in range(RUNS):
         started = time.monotonic()

@@ -27,7 +27,7 @@ from unittest.mock import patch
 
 from rich.console import Console
 
-from flows.server import free_port, running
+from flows.serve.server import free_port, running
 from storage.ledger import Ledger
 from storage.workspace import Workspace
 
@@ -60,22 +60,22 @@ class Plain:
 def call_directly(recipe: str) -> None:
     """The steps, in this process and in the workspace of `SOLON_HOME`; prints their seconds."""
     import flows.align
-    import flows.data
-    import flows.training
-    from flows import progress
-    from flows.console import BarProgress
-    from flows.recipe import load
-    from flows.runs import open_session
+    import flows.run.data
+    import flows.run.training
+    from flows.plan.recipe import load
+    from flows.run import progress
+    from flows.run.console import BarProgress
+    from flows.run.runs import open_session
 
     progress.use(BarProgress(Console(stderr=True)))
     nothing: Callable[..., None] = lambda *_: None  # noqa: E731
     with ExitStack() as patches:
         for place, instead in {
-            "flows.data.complete_chunk": Plain(flows.data.complete_chunk),
-            "flows.training.make": Plain(flows.training.make),
-            "flows.training.device_slot": nullcontext,
-            "flows.session.device_slot": nullcontext,
-            "flows.data.publish_samples": nothing,
+            "flows.run.data.complete_chunk": Plain(flows.run.data.complete_chunk),
+            "flows.run.training.make": Plain(flows.run.training.make),
+            "flows.run.training.device_slot": nullcontext,
+            "flows.run.session.device_slot": nullcontext,
+            "flows.run.data.publish_samples": nothing,
             "flows.align.publish_run": nothing,
         }.items():
             patches.enter_context(patch(place, instead))
@@ -114,7 +114,7 @@ def through_prefect(home: Path, recipe: str) -> Done:
 def served(home: Path) -> Iterator[None]:
     """`solon serve` in the workspace."""
     said = home.with_suffix(".said")
-    command = [sys.executable, "-m", "flows.cli", "serve", "--port", str(free_port())]
+    command = [sys.executable, "-m", "flows.commands.cli", "serve", "--port", str(free_port())]
     with said.open("w") as file:
         process = subprocess.Popen(command, env=os.environ | {"SOLON_HOME": str(home)}, stderr=file)
     try:

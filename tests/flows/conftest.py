@@ -35,7 +35,7 @@ class Solon:
         self.env.pop("PREFECT_API_URL", None)
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-        command = [sys.executable, "-P", "-m", "flows.cli", *arguments]
+        command = [sys.executable, "-P", "-m", "flows.commands.cli", *arguments]
         return subprocess.Popen(
             command,
             env=self.env,

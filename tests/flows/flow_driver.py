@@ -62,7 +62,7 @@ def artifacts_of(flow_run_id: Any) -> dict[str, Any]:
 def run(command: dict[str, Any]) -> dict[str, Any]:
     from prefect.client.orchestration import get_client
 
-    from flows.running import MODULES
+    from flows.commands.running import MODULES
 
     name = command["flow"]
     found = getattr(importlib.import_module(MODULES.get(name, "flows.align")), name)
@@ -82,7 +82,7 @@ def run(command: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    from flows import server
+    from flows.serve import server
 
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     out = os.fdopen(os.dup(1), "w")

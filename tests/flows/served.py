@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from flows.server import HOST, free_port, login
+from flows.serve.server import HOST, free_port, login
 from storage.ledger import Ledger
 from storage.workspace import Workspace
 
@@ -47,7 +47,7 @@ class Served:
         self.said = home.parent / f"{home.name}-said"
         arguments = ["serve", "--port", str(self.port)]
         with self.said.open("w") as file:
-            command = [sys.executable, "-P", "-m", "flows.cli", *arguments]
+            command = [sys.executable, "-P", "-m", "flows.commands.cli", *arguments]
             self.process = subprocess.Popen(command, env=self.solon.env, stderr=file, text=True)
         until(lambda: "stop" in self.text or self.process.poll() is not None, "start")
         assert self.process.poll() is None, self.text
@@ -104,7 +104,7 @@ class Served:
 
     def alert(self, block: str, before: str = "") -> str:
         """Start the automations again with that block to tell, which `before` may make."""
-        code = f"{before}\nfrom flows.automations import ensure\nprint(ensure())"
+        code = f"{before}\nfrom flows.serve.automations import ensure\nprint(ensure())"
         environment = self.client_environment() | {"SOLON_ALERT_BLOCK": block}
         done = subprocess.run(
             [sys.executable, "-c", code], env=environment, capture_output=True, text=True
@@ -162,7 +162,7 @@ class Served:
 
     def cancel_as_at_the_end(self, run: str) -> str:
         """Say of a run what `solon serve` says of those it ended; returns the run's state then."""
-        code = f"from flows.serve import _set_state; _set_state('Cancelled', {{{run!r}}})"
+        code = f"from flows.serve.serving import _set_state; _set_state('Cancelled', {{{run!r}}})"
         subprocess.run([sys.executable, "-c", code], env=self.client_environment(), check=True)
         return self.state(run)
 

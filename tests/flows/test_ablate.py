@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flows.ablation import compared, left_out, markdown
+from flows.explain.ablation import compared, left_out, markdown
 from tasks.generation.calls import Answer
 from tasks.generation.memo import look_up
 from tasks.generation.snapshots import Rows

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from flows import progress
-from flows.progress import StepArtifact
-from flows.publish import SAMPLE_CHARS
+from flows.run import progress
+from flows.run.progress import StepArtifact
+from flows.run.publish import SAMPLE_CHARS
 from tasks.evaluation.escape import ZERO_WIDTH
 
 from .driven import TINY
@@ -35,16 +35,16 @@ REFRESH = """
 import json, sys
 from functools import partial
 from storage.workspace import Workspace
-from flows import server
+from flows.serve import server
 
 given = json.loads(sys.argv[1])
 with server.running(Workspace.open().create()):
-    import flows.session
+    import flows.run.session
     from flows.align import refresh
     from prefect.client.orchestration import get_client
     from tasks.generation.scripted import ScriptedEngine
 
-    flows.session.ScriptedEngine = partial(ScriptedEngine, vocabulary=given["words"], longest=3)
+    flows.run.session.ScriptedEngine = partial(ScriptedEngine, vocabulary=given["words"], longest=3)
     refresh("smoke", given["settings"])
     with get_client(sync_client=True) as client:
         (found,) = (a for a in client.read_artifacts() if a.key == "samples")

@@ -13,7 +13,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from flows import cli
+from flows.commands import cli
 from storage.ledger import Ledger, point
 
 PRINCIPLE = """  - slug: {slug}

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from flows.server import HOST
+from flows.serve.server import HOST
 from storage.ledger import Ledger
 
 from .conftest import HANG_S, ROOT

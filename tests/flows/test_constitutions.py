@@ -10,7 +10,7 @@ import pytest
 
 from constitution.load import load
 from constitution.schema import Principle
-from flows.constitutions import keep_constitution, read_constitution
+from flows.plan.constitutions import keep_constitution, read_constitution
 from storage.errors import InputError
 from storage.ledger import Ledger
 from storage.refs import rollback, set_ref

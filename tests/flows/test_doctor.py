@@ -19,9 +19,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from flows import cli
-from flows.doctor import Finding, examine
-from flows.killed import end_killed_runs, is_alive
+from flows.commands import cli
+from flows.run.killed import end_killed_runs, is_alive
+from flows.serve.doctor import examine
+from flows.serve.findings import Finding
 from storage import artifacts
 from storage.artifacts import artifact_path, is_whole, writing
 from storage.ids import content_id
@@ -215,7 +216,8 @@ def test_exit_codes_and_the_contract_of_json(workspace: Workspace, dead_pid: int
 
 def test_it_imports_no_prefect_where_no_server_is_up(workspace: Workspace) -> None:
     code = (
-        "import sys; from flows.doctor import examine; from storage.workspace import Workspace\n"
+        "import sys; from flows.serve.doctor import examine\n"
+        "from storage.workspace import Workspace\n"
         "examine(Workspace.open()); print(sorted({'prefect', 'torch'} & set(sys.modules)))"
     )
     root = Path(__file__).resolve().parents[2]
@@ -322,8 +324,8 @@ def test_an_orphan_is_killed(workspace: Workspace, pretender: int) -> None:
 
 SERVED = """
 import json, os, sys
-from flows import server
-from flows.doctor import examine
+from flows.serve import server
+from flows.serve.doctor import examine
 from storage.lock import file_lock
 from storage.workspace import Workspace
 from tasks.machine import machine_name

@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from flows.doctor import examine
+from flows.serve.doctor import examine
 from storage.ledger import Ledger
 from storage.workspace import Workspace
 

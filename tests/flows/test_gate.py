@@ -10,10 +10,10 @@ from typing import Any, cast
 
 import pytest
 
-from flows.approval import over_budget
-from flows.gate import Gate, gate, gate_markdown, judge
-from flows.recipe import BudgetSettings, GateSettings, load
-from flows.session import Session
+from flows.plan.recipe import BudgetSettings, GateSettings, load
+from flows.run.gate import Gate, gate, gate_markdown, judge
+from flows.run.session import Session
+from flows.serve.approval import over_budget
 from storage.errors import InputError
 from storage.ledger import Ledger
 from tasks.training.settings import WEIGHT_CHANGE
@@ -58,7 +58,7 @@ def judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Gat
                 )
         sides = [a | {"policy": "base"} for a in answers(base)]
         sides += [a | {"policy": "ppo"} for a in answers(ppo)]
-        monkeypatch.setattr("flows.gate.answers_of", lambda session, found: sides)
+        monkeypatch.setattr("flows.run.gate.answers_of", lambda session, found: sides)
         recipe = SimpleNamespace(gate=SETTINGS, seed=0)
         session = SimpleNamespace(refs="latest", ledger=ledger, recipe=recipe)
         return judge(cast(Session, session), result)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from flows import history
-from flows.history import History
+from flows.plan import history
+from flows.plan.history import History
 from storage.ledger import Ledger, insert, now
 
 MODEL = "mdl_1"

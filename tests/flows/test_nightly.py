@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from flows.publish import PICTURE
-from flows.server import HOST
+from flows.run.publish import PICTURE
+from flows.serve.server import HOST
 from storage.ledger import Ledger, point
 
 from .driven import ROOT, TINY

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from constitution.schema import Constitution
-from flows.plan import Plan, Planner
-from flows.show import plan_lines
+from flows.explain.show import plan_lines
+from flows.plan.plan import Plan
+from flows.plan.planner import Planner
 from storage.lineage import trace
 
 from .world import World, most_used, prompts_of, reworded

@@ -9,9 +9,9 @@ import pytest
 
 from constitution.errors import ConstitutionError
 from constitution.schema import Constitution
-from flows.inputs import Inputs
-from flows.preview import choose, compare, up_to
-from flows.preview_text import preview_table
+from flows.explain.preview import choose, compare, up_to
+from flows.explain.preview_text import preview_table
+from flows.plan.inputs import Inputs
 from storage.errors import InputError
 from tasks.generation.memo import complete, look_up
 from tasks.generation.record import record_constitution

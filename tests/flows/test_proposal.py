@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from constitution.load import load
-from flows.forms import PrincipleEdit
-from flows.proposal import Proposal, propose
+from flows.serve.forms import PrincipleEdit
+from flows.serve.proposal import Proposal, propose
 from storage.errors import InputError
 from storage.ledger import Ledger, insert, now, point
 from storage.workspace import Workspace

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.recipe import MAX_BYTES, RECIPES, Recipe, load, names, parse_overrides
+from flows.plan.recipe import MAX_BYTES, RECIPES, Recipe, load, names, parse_overrides
 from storage.errors import InputError
 
 

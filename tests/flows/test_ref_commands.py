@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from constitution.errors import ConstitutionError
 from constitution.load import HERE
-from flows import cli
+from flows.commands import cli
 from storage.errors import InputError
 from storage.ids import content_id
 from storage.ledger import Ledger

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from flows.server import HOST
+from flows.serve.server import HOST
 from storage.ledger import Ledger
 
 from .conftest import ROOT
@@ -357,7 +357,7 @@ def test_a_worker_that_dies_ends_it_with_one_line(start: Callable[..., Served]) 
     served = start("home")
     for pid in processes_of(served.solon.home):
         line = Path(f"/proc/{pid}/cmdline").read_text()
-        if "worker\0start" in line or "flows.serve\0worker" in line:
+        if "worker\0start" in line or "flows.serve.serving\0worker" in line:
             os.kill(pid, signal.SIGKILL)
     assert served.process.wait(30) == 1
     assert served.text.splitlines()[-1].startswith("error: the worker ended, exit code -9: see ")

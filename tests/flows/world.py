@@ -9,10 +9,11 @@ from typing import Any
 
 from constitution.assign import assign
 from constitution.schema import Constitution
-from flows.constitutions import kept_as
-from flows.inputs import Inputs, read_inputs
-from flows.plan import Plan, Planner
-from flows.recipe import load
+from flows.plan.constitutions import kept_as
+from flows.plan.inputs import Inputs, read_inputs
+from flows.plan.plan import Plan
+from flows.plan.planner import Planner
+from flows.plan.recipe import load
 from storage.ledger import Ledger
 from storage.workspace import Workspace
 from tasks.generation.calls import Answer, category_of

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from flows import cli
-from flows.lineage_text import mermaid
+from flows.commands import cli
+from flows.explain.lineage_text import mermaid
 from storage.errors import InputError
 from storage.ids import content_id
 from storage.ledger import Ledger, insert, now

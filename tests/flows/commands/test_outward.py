@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from flows import cli, export
+from flows.commands import cli
+from flows.explain import export
 
 
 @pytest.mark.parametrize("name", ["pairs[v2]", "pairs[", "x [/b]"])

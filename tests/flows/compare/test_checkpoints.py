@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from flows.compare.build import compare
-from flows.compare.report import Measure
+from flows.explain.compare.build import compare
+from flows.explain.compare.report import Measure
 
 PARTS = {"stage": "sft", "settings": {"lr": 0.1, "epochs": 1}, "seed": 7, "code": "abc"}
 

@@ -18,12 +18,12 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from flows.commands import compare as command
-from flows.compare.build import compare
-from flows.compare.markdown import markdown
-from flows.compare.page import GENERATOR, HEAD, page
-from flows.compare.report import Report
-from flows.compare.terminal import show
-from flows.compare.write import check_target, write_page
+from flows.explain.compare.build import compare
+from flows.explain.compare.markdown import markdown
+from flows.explain.compare.page import GENERATOR, HEAD, page
+from flows.explain.compare.report import Report
+from flows.explain.compare.terminal import show
+from flows.explain.compare.write import check_target, write_page
 from storage.errors import InputError
 
 HOSTILE = [

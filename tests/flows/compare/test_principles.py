@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from constitution.schema import Example
-from flows.compare.build import compare
-from flows.compare.principles import compare as compare_constitutions
-from flows.compare.report import ConstitutionDiff, Side
-from flows.compare.words import Piece
+from flows.explain.compare.build import compare
+from flows.explain.compare.principles import compare as compare_constitutions
+from flows.explain.compare.report import ConstitutionDiff, Side
+from flows.explain.compare.words import Piece
 from storage.errors import InputError
 from storage.ledger import now
 from tasks.generation.record import constitution_id, record_constitution

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from flows.compare import snapshots
-from flows.compare.build import compare
-from flows.compare.tables import left_out_line
+from flows.explain.compare import snapshots
+from flows.explain.compare.build import compare
+from flows.explain.compare.tables import left_out_line
 from storage.errors import InputError
 from storage.ledger import now
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.compare import words
-from flows.compare.words import Piece, difference, in_terminal
+from flows.explain.compare import words
+from flows.explain.compare.words import Piece, difference, in_terminal
 
 WORDS = st.lists(st.sampled_from(["a", "b", "the", " ", "  ", "\n", ".", "🙂", "مرحبا", "語"]))
 TEXT = st.one_of(st.text(), WORDS.map("".join))

@@ -1,0 +1,44 @@
+"""From a command to a flow: a server for the time of the run, and the flow in this process."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from storage.workspace import Workspace
+
+MODULES = {
+    "preview": "flows.trials",
+    "ablate": "flows.trials",
+    "amend": "flows.amend",
+    "nightly": "flows.nightly",
+}
+
+
+def run_flow(
+    flow: str, parameters: dict[str, Any], workspace: Workspace, console: Console
+) -> dict[str, Any]:
+    """Start a server for the time of the run, then the flow in this process."""
+    from flows.run import progress
+    from flows.run.console import BarProgress
+    from flows.serve import server
+
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    workspace.create()
+    bar = BarProgress(console)
+    progress.use(bar)
+    name = MODULES.get(flow, "flows.align")
+    with server.running(workspace, meanwhile=lambda: importlib.import_module(name)):
+        module = importlib.import_module(name)
+        try:
+            return dict(getattr(module, flow)(**parameters))
+        except KeyboardInterrupt:
+            bar.close()
+            bar.say("stopped: what was committed is kept, the next run goes on from it")
+            raise typer.Exit(130) from None
+        finally:
+            bar.close()

@@ -1,0 +1,4 @@
+"""What happened and why, as text and pages: why, impact, diff, preview, ablate, export.
+
+Imports plan/, not run/.
+"""

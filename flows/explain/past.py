@@ -1,0 +1,177 @@
+"""All that happened to one prompt: its completions and revisions, and how they hang together."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from flows.plan.causes import UPSTREAM, Asked, Cause, cause_of, words_of
+from storage.ledger import Connection, Row, rows
+
+COMPLETIONS = """
+    SELECT c.completion_id, c.cut_at, c.model_id, c.principle_id, c.few_shot_id, c.run_id, c.step,
+           c.round, c.request, c.text, c.finish_reason, c.temperature, c.top_p, c.sample_index,
+           c.created_at, p.slug, p.critique, p.revision, p.comparison, m.reference, r.recipe,
+           r.settings, f.messages AS worked
+    FROM completions c
+    LEFT JOIN principles p USING (principle_id) LEFT JOIN models m USING (model_id)
+    LEFT JOIN runs r USING (run_id) LEFT JOIN few_shots f USING (few_shot_id)
+    WHERE c.prompt_id = ? ORDER BY c.created_at
+"""
+REVISIONS = "SELECT * FROM revisions WHERE prompt_id = ? ORDER BY created_at DESC"
+PROMPT = "SELECT messages, category, source, source_line FROM prompts WHERE prompt_id = ?"
+
+
+@dataclass(frozen=True)
+class Link:
+    """One completion of a chain: a row of COMPLETIONS."""
+
+    row: Row
+
+    @property
+    def place(self) -> tuple[str, int | None]:
+        return self.row["step"], self.row["round"]
+
+    @cached_property
+    def messages(self) -> list[dict[str, str]]:
+        """The request's messages after the worked examples."""
+        found: list[dict[str, str]] = json.loads(self.row["request"])
+        return found
+
+    @property
+    def request(self) -> str:
+        """The last message of the request, as it was rendered."""
+        return self.messages[-1]["content"] if self.messages else ""
+
+    @property
+    def text(self) -> str:
+        """Its text as the requests that build on it show it."""
+        return str(self.row["text"]).strip()
+
+    @property
+    def worked_examples(self) -> int:
+        return len(json.loads(self.row["worked"] or "[]")) // 2
+
+    @property
+    def asked(self) -> Asked:
+        row, limits = self.row, _generation(self.row["settings"])
+        names = ("completion_id", "step", "model_id", "principle_id", "slug", "few_shot_id")
+        first = self.messages[0] if self.messages else {}
+        return Asked(
+            **{name: row[name] for name in names},
+            temperature=row["temperature"],
+            top_p=row["top_p"],
+            cut_at=row["cut_at"],
+            words=words_of(row["step"], row),
+            max_new_tokens=(limits.get("max_new_tokens") or {}).get(row["step"]),
+            max_prompt_tokens=limits.get("max_prompt_tokens"),
+            system=first.get("content", "") if first.get("role") == "system" else "(none)",
+        )
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Why a completion is not the one before it in its place; `root`: where that began."""
+
+    link: Link
+    cause: Cause
+    before: Link | None
+    root: Cause
+    root_link: Link
+    root_before: Link | None
+
+
+def _request(link: list[Link]) -> str | None:
+    return link[0].request if link else None
+
+
+def _generation(settings: str | None) -> dict[str, Any]:
+    """The run's recipe as far as it says how rows are generated."""
+    found = json.loads(settings or "{}").get("generation")
+    return found if isinstance(found, dict) else {}
+
+
+class Past:
+    """One prompt's past."""
+
+    def __init__(self, con: Connection, prompt_id: str) -> None:
+        self.links = [Link(row) for row in rows(con, COMPLETIONS, [prompt_id])]
+        self.revisions = rows(con, REVISIONS, [prompt_id])
+        found = rows(con, PROMPT, [prompt_id])
+        self.prompt: Row = {"prompt_id": prompt_id, "messages": None} | (found[0] if found else {})
+
+    def revision(self, column: str, row_id: str, below: int | None = None) -> Row | None:
+        """The newest revision with this id in a column, of a round before `below`."""
+        for row in self.revisions:
+            if row[column] == row_id and (below is None or row["round"] < below):
+                return row
+        return None
+
+    def maker(self, column: str, row_id: str, completion_id: str | None) -> Row | None:
+        """The newest revision that gave a row; where there are some, one with its completion."""
+        found = [row for row in self.revisions if row[column] == row_id]
+        own = [row for row in found if row["revision_completion_id"] == completion_id]
+        return next(iter(own or found), None)
+
+    def link(self, completion_id: str, shown_in: str | None = None) -> list[Link]:
+        """The row of a completion; none where it is not there.
+
+        A completion that was cut has a row a limit: the one whose text `shown_in` holds is meant,
+        the longest of several, else the newest.
+        """
+        found = [link for link in self.links if link.row["completion_id"] == completion_id]
+        shown = [link for link in found if shown_in is not None and link.text in shown_in]
+        return sorted(shown, key=lambda link: len(link.text))[-1:] or found[-1:]
+
+    def chain(
+        self, completion_id: str, below: int | None = None, shown_in: str | None = None
+    ) -> list[Link]:
+        """What led to a completion, itself last: draft, then critique and revision by round."""
+        last = self.link(completion_id, shown_in)
+        step = last[0].row["step"] if last else "draft"
+        if step == "draft":
+            return last
+        revision = self.revision(f"{step}_completion_id", completion_id, below)
+        if revision is None:
+            return last
+        if step == "revision":
+            return self.chain_of(revision, shown_in)
+        return [*self._response(revision, last), *last]
+
+    def chain_of(self, revision: Row, shown_in: str | None = None) -> list[Link]:
+        """What led to a row of `revisions`: its last link is the rewrite."""
+        last = self.link(revision["revision_completion_id"], shown_in)
+        critique = self.link(revision["critique_completion_id"], _request(last))
+        return [*self._response(revision, critique), *critique, *last]
+
+    def _response(self, revision: Row, critique: list[Link]) -> list[Link]:
+        """What led to the response that a critique was asked for."""
+        return self.chain(
+            revision["response_completion_id"], revision["round"], shown_in=_request(critique)
+        )
+
+    def difference(self, chain: list[Link]) -> Difference:
+        """Why the last completion of a chain was generated though one in its place was there."""
+        link = chain[-1]
+        earlier = [
+            other
+            for other in self.links
+            if other.place == link.place and other.row["created_at"] < link.row["created_at"]
+        ]
+        before = earlier[-1] if earlier else None
+        cause = cause_of(link.asked, before.asked if before else None)
+        if before is None or cause.component != UPSTREAM:
+            return Difference(link, cause, before, cause, link, before)
+        others = {other.place: other for other in self.chain(before.row["completion_id"])}
+        for above in reversed(chain[:-1]):
+            other = others.get(above.place)
+            if other and (other.row["completion_id"], other.row["text"]) != (
+                above.row["completion_id"],
+                above.row["text"],
+            ):
+                root = cause_of(above.asked, other.asked)
+                if root.component != UPSTREAM:
+                    return Difference(link, cause, before, root, above, other)
+        return Difference(link, cause, before, cause, link, before)

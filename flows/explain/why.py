@@ -1,0 +1,171 @@
+"""The story of one row: what made it, step by step, and why it was generated when it was."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flows.explain.compare.words import Piece, difference
+from flows.explain.past import Difference, Link, Past
+from flows.plan.causes import RENDERED, Cause
+from storage.ids import kind_of
+from storage.ledger import Connection, Row, rows
+
+ROWS = {
+    "completion": "SELECT completion_id, prompt_id, round FROM completions"
+    " WHERE completion_id = ? LIMIT 1",
+    "revision": "SELECT * FROM revisions WHERE revision_id = ?",
+    "pair": "SELECT * FROM pairs WHERE pair_id = ?",
+    "example": "SELECT * FROM examples WHERE example_id = ?",
+}
+# The column of the completion that a row's text is, and that text.
+OWN = {"pair": ("chosen_completion_id", "chosen"), "example": ("completion_id", "response")}
+TRAINED = """
+    SELECT d.component, d.was, d.is_now AS "is" FROM checkpoints c JOIN decisions d USING (run_id)
+    WHERE c.checkpoint_id = ? AND d.subject_id = c.checkpoint_id AND d.verdict = 'MISS'
+    ORDER BY d.number
+"""
+
+
+def story(con: Connection, row_id: str) -> dict[str, Any] | None:
+    """How a completion, revision, pair or example came to be; None for every other id.
+
+    `{"prompt", "row", "links", "why"}`: the facts of the prompt and of the row itself; one link a
+    model call, in order, with its request, text, model, sampling, run and cause; and why the last
+    of them was generated in that run: cause, root cause, and word-level differences of the request
+    and of a principle that changed, as `[{"kind": "same"|"removed"|"added", "text"}]`.
+    """
+    kind = kind_of(row_id) or ""
+    if kind not in ROWS:
+        return None
+    found = rows(con, ROWS[kind], [row_id])
+    if not found:
+        return None
+    past = Past(con, found[0]["prompt_id"])
+    chain, revision = _chain(past, kind, found[0])
+    told = [(link, past.difference(chain[: n + 1])) for n, link in enumerate(chain)]
+    return {
+        "prompt": _prompt(past),
+        "row": _row(kind, found[0], revision, chain),
+        "links": [_link(link, change) for link, change in told],
+        "why": _why(told[-1][1]) if told else None,
+    }
+
+
+def retrained(con: Connection, row_id: str) -> list[dict[str, str | None]]:
+    """What differed from the checkpoint in use when this one was made.
+
+    `[{"component", "was", "is"}]`: all None where none was in use; empty for every other id, and
+    for a checkpoint of which the run that made it noted nothing.
+    """
+    return rows(con, TRAINED, [row_id])
+
+
+def _chain(past: Past, kind: str, row: Row) -> tuple[list[Link], Row | None]:
+    """The chain behind a row, and the row of `revisions` that gave it."""
+    if kind == "completion":
+        return past.chain(row["completion_id"]), None
+    if kind == "revision":
+        return past.chain_of(row), row
+    column, text = OWN[kind]
+    revision = past.maker(f"{kind}_id", row[f"{kind}_id"], row[column])
+    if revision:
+        return past.chain_of(revision, row[text]), revision
+    return past.chain(row[column] or "", shown_in=row[text]), None
+
+
+def _prompt(past: Past) -> dict[str, Any]:
+    found = past.prompt
+    return found | {"messages": json.loads(found["messages"] or "[]")}
+
+
+def _row(kind: str, row: Row, revision: Row | None, chain: list[Link]) -> dict[str, Any]:
+    """The row's own facts; of a pair, why one is chosen and the other rejected."""
+    if kind in ("completion", "revision"):
+        return {"kind": kind, "round": row["round"]}
+    shown = {"kind": kind, "source": row["source"]}
+    if kind == "example":
+        return shown | {"response": row["response"]}
+    round_ = revision["round"] if revision else None
+    critique = [link for link in chain if revision and link.place == ("critique", round_)]
+    return shown | {
+        "preference": row["preference"],
+        "chosen": {"completion_id": row["chosen_completion_id"], "text": row["chosen"]},
+        "rejected": {"completion_id": row["rejected_completion_id"], "text": row["rejected"]},
+        "round": round_,
+        "principle": _principle(critique[0].row) if critique else None,
+        "critique": critique[0].row["text"] if critique else None,
+    }
+
+
+def _principle(row: Row) -> dict[str, Any] | None:
+    if not row["principle_id"]:
+        return None
+    return {"id": row["principle_id"], "slug": row["slug"]}
+
+
+def _link(link: Link, change: Difference) -> dict[str, Any]:
+    row = link.row
+    names = ("step", "round", "completion_id", "text", "finish_reason", "cut_at")
+    return {name: row[name] for name in names} | {
+        "principle": _principle(row),
+        "request": link.request,
+        "messages_before": len(link.messages) - 1,
+        "worked_examples": link.worked_examples,
+        "model": {"id": row["model_id"], "reference": row["reference"]},
+        "temperature": row["temperature"],
+        "top_p": row["top_p"],
+        "sample_index": row["sample_index"],
+        "run": {"id": row["run_id"], "recipe": row["recipe"]},
+        "created_at": str(row["created_at"]),
+        "cause": _cause(change.cause),
+    }
+
+
+def _cause(cause: Cause) -> dict[str, str]:
+    return {"component": cause.component, "was": cause.was, "is": cause.is_now}
+
+
+def _why(change: Difference) -> dict[str, Any]:
+    before = change.before
+    if before is None:
+        return {"is_first": True, **_cause(change.cause)}
+    step, round_ = change.root_link.place
+    return {
+        "is_first": False,
+        **_cause(change.cause),
+        "root": {"step": step, "round": round_, **_cause(change.root)},
+        "before": {
+            "completion_id": before.row["completion_id"],
+            "run_id": before.row["run_id"],
+            "created_at": str(before.row["created_at"]),
+        },
+        "request_difference": _pieces(_whole_request(before), _whole_request(change.link)),
+        "principle_difference": _principle_difference(change),
+    }
+
+
+def _whole_request(link: Link) -> str:
+    """All messages but the worked examples: a system message may be what differs."""
+    if len(link.messages) == 1:
+        return link.request
+    return "\n\n".join(f"{m['role']}: {m['content']}" for m in link.messages)
+
+
+def _principle_difference(change: Difference) -> dict[str, Any]:
+    """The texts of the principle that differ, by field, where the root cause is its words: of those
+    that the step's request shows.
+    """
+    if change.root_before is None or not change.root.component.startswith("principle:"):
+        return {}
+    was, is_now = change.root_before.row, change.root_link.row
+    fields = [n for n in RENDERED.get(is_now["step"], ()) if was[n] != is_now[n]]
+    return {name: _pieces(was[name] or "", is_now[name] or "") for name in fields}
+
+
+def _pieces(before: str, after: str) -> list[dict[str, str]]:
+    return [_piece(piece) for piece in difference(before, after)]
+
+
+def _piece(piece: Piece) -> dict[str, str]:
+    return {"kind": piece.kind, "text": piece.text}

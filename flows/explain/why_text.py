@@ -1,0 +1,162 @@
+"""The story of a row as text for a terminal. Texts of models and data are made visible, and cut."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+from rich.text import Text
+
+from flows.explain.compare.text import one_line, visible
+from flows.explain.compare.words import Piece, in_terminal
+from flows.plan.causes import FIRST, UPSTREAM
+from storage.ids import kind_of
+
+WIDTH = 96
+MAX_LINES = 24
+AROUND_CHARS = 120  # of unchanged text kept on either side of a difference
+ENDS = {
+    "stop": "ended by itself",
+    "length": "cut at the limit",
+    "too_long": "request too long to try",
+}
+
+
+def story_lines(story: dict[str, Any]) -> Iterator[str | Text]:
+    """The chain in order, then why its last link was generated."""
+    yield from _prompt(story["prompt"])
+    for link in story["links"]:
+        yield from _link(link)
+    yield from _row(story["row"])
+    if story["why"]:
+        yield from _why(story["why"])
+
+
+def retrained_lines(causes: list[dict[str, str | None]]) -> Iterator[str]:
+    """Why a checkpoint was trained: a line for each component of its key that differed."""
+    for cause in causes:
+        if cause["component"] is None:
+            yield "why: it was trained with none of its stage in use before"
+        else:
+            known = {name: str(value) for name, value in cause.items()}
+            yield f"why: it was trained again {_because(known)}"
+
+
+def _prompt(prompt: dict[str, Any]) -> Iterator[str]:
+    where = f"{prompt.get('source') or ''}:{prompt.get('source_line') or ''}".strip(":")
+    facts = [one_line(str(fact), 60) for fact in (prompt.get("category"), where) if fact]
+    yield f"prompt {prompt['prompt_id']}{_in_brackets(facts)}"
+    for message in prompt["messages"]:
+        yield from _text(f"{message['role']}: {message['content']}")
+
+
+def _link(link: dict[str, Any]) -> Iterator[str]:
+    yield f"{_place(link)} {link['completion_id']}{_under(link['principle'])}"
+    if link["step"] != "draft":
+        count = link["worked_examples"]
+        examples = f" after {count} worked example{'s' if count != 1 else ''}" if count else ""
+        yield f"  asked{examples}:"
+        yield from _text(link["request"])
+        yield "  answered:"
+    yield from _text(link["text"])
+    model = one_line(link["model"]["reference"] or link["model"]["id"], 60)
+    yield (
+        f"  {model}; temperature {link['temperature']:g}, top-p {link['top_p']:g};"
+        f" {ENDS.get(link['finish_reason'], link['finish_reason'])}"
+    )
+    yield f"  {_run(link['run'])}, {link['created_at'][:19]} UTC; {_because(link['cause'])}"
+
+
+def _row(row: dict[str, Any]) -> Iterator[str]:
+    if row["kind"] == "pair":
+        yield (
+            f"chosen with preference {row['preference']:g}: {row['chosen']['completion_id']},"
+            f" the revision of round {row['round']}{_under(row['principle'])}"
+        )
+        yield from _text(row["chosen"]["text"])
+        yield "  made after the critique"
+        yield from _text(row["critique"] or "(not there)")
+        yield f"rejected: {row['rejected']['completion_id']}, the draft"
+        yield from _text(row["rejected"]["text"])
+    elif row["kind"] == "example":
+        yield "learned as"
+        yield from _text(row["response"])
+
+
+def _why(why: dict[str, Any]) -> Iterator[str | Text]:
+    if why["is_first"]:
+        yield "why: it was generated for the first time: no earlier completion is in its place"
+        return
+    yield f"why: it was generated again {_because(why)}"
+    root = why["root"]
+    if root["component"] != why["component"]:
+        yield f"  which began with the {_place(root)}, {_because(root)}"
+    yield f"  before: {why['before']['completion_id']} of {why['before']['run_id']}"
+    for field, pieces in why["principle_difference"].items():
+        yield f"  the principle's {field} request:"
+        yield from _difference(pieces)
+    yield "  the request:"
+    yield from _difference(why["request_difference"])
+
+
+def _because(cause: dict[str, str]) -> str:
+    if cause["component"] in FIRST:
+        return "for the first time"
+    if cause["component"] == UPSTREAM:
+        return "because what it builds on changed"
+    was, is_now = (_value(cause[name]) for name in ("was", "is"))
+    return f"because {one_line(cause['component'], 80)} changed ({was} -> {is_now})"
+
+
+def _value(value: str) -> str:
+    return f"{value[:12]}…" if kind_of(value) else one_line(value, 60)
+
+
+def _place(link: dict[str, Any]) -> str:
+    return link["step"] if link["round"] is None else f"{link['step']} of round {link['round']}"
+
+
+def _under(principle: dict[str, Any] | None) -> str:
+    if not principle:
+        return ""
+    return f" under {one_line(principle['slug'] or '', 60)} ({principle['id']})"
+
+
+def _run(run: dict[str, Any]) -> str:
+    return run["id"] + (f" ({one_line(run['recipe'], 40)})" if run["recipe"] else "")
+
+
+def _in_brackets(facts: list[str]) -> str:
+    return f" ({', '.join(facts)})" if facts else ""
+
+
+def _text(text: str) -> Iterator[str]:
+    """Wrapped and indented; a long one cut, with how much there is more."""
+    lines: list[str] = []
+    for line in visible(text).strip().split("\n"):
+        lines += textwrap.wrap(line, WIDTH) or [""]
+    more = len(lines) - MAX_LINES
+    for line in lines[:MAX_LINES]:
+        yield f"    {line}".rstrip()
+    if more > 0:
+        yield f"    … ({more} line{'s' if more != 1 else ''} more: --json shows all)"
+
+
+def _difference(found: list[dict[str, Any]]) -> Iterator[Text]:
+    pieces = [Piece(piece["kind"], piece["text"]) for piece in found]
+    shown = [
+        Piece(piece.kind, _around(piece.text, is_first=n == 0, is_last=n == len(pieces) - 1))
+        if piece.kind == "same"
+        else piece
+        for n, piece in enumerate(pieces)
+    ]
+    for line in in_terminal(shown).split("\n", allow_blank=True):
+        yield Text("    ") + line
+
+
+def _around(text: str, is_first: bool, is_last: bool) -> str:
+    """Unchanged text, all but what stands next to a difference cut out."""
+    left = "" if is_first else text[:AROUND_CHARS].rpartition(" ")[0]
+    right = "" if is_last else text[-AROUND_CHARS:].partition(" ")[2]
+    return text if len(text) <= 3 * AROUND_CHARS else f"{left} … {right}"

@@ -1,0 +1,42 @@
+"""What a plan costs: calls, tokens, seconds, from what such calls and stages took before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flows.plan.history import STEP_OF_LEVEL, Cost, History
+from flows.plan.inputs import Inputs
+from flows.plan.plan import StepPlan
+
+
+def cost_of(steps: Mapping[str, StepPlan], inputs: Inputs, history: History) -> dict[str, Any]:
+    """`{"calls", "tokens", "seconds", "gpu_seconds"}` as [min, max] of the whole plan.
+
+    From this ledger's history of the same model, step and device on this machine; seconds are None
+    where a step has none.
+    """
+    calls, tokens = [0, 0], [0.0, 0.0]
+    seconds, gpu_seconds = [0.0, 0.0], [0.0, 0.0]
+    by_step = history.call_cost(inputs.method.model_id)
+    limits = inputs.recipe.generation.max_new_tokens.model_dump()
+    is_known = True
+    for name, step in steps.items():
+        kind = STEP_OF_LEVEL.get(name, "")
+        span = step.to_generate if kind else step.to_train
+        if not span[1]:
+            continue
+        cost = by_step.get(kind) if kind else history.stage_cost(name, inputs.base_model_id)
+        cost = cost or Cost(None, float(limits.get(kind, 0)), "")
+        is_known = is_known and cost.seconds is not None
+        for side, count in enumerate(span):
+            calls[side] += count if kind else 0
+            tokens[side] += count * cost.tokens
+            seconds[side] += count * (cost.seconds or 0.0)
+            gpu_seconds[side] += count * (cost.seconds or 0.0) * cost.is_on_gpu
+    return {
+        "calls": calls,
+        "tokens": [round(value) for value in tokens],
+        "seconds": [round(value, 1) for value in seconds] if is_known else None,
+        "gpu_seconds": [round(value, 1) for value in gpu_seconds] if is_known else None,
+    }

@@ -1,0 +1,131 @@
+"""What this ledger's own history says about cost and about what may come back equal."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from constitution.schema import Principle
+from storage.ledger import Ledger
+from tasks.generation.walk import Level, Method
+from tasks.machine import machine_name
+
+# Prompts that wait and have a completion of this step and model that was asked in the same words.
+MAY_SERVE = """
+    SELECT count(*) AS n FROM wanted SEMI JOIN (
+        SELECT c.prompt_id, p.critique, CASE c.step WHEN 'revision' THEN p.revision END AS revision
+        FROM completions c JOIN principles p USING (principle_id)
+        WHERE c.step = ? AND c.model_id = ?
+    ) AS found ON found.prompt_id = wanted.prompt_id AND found.critique = wanted.critique
+        AND coalesce(found.revision, wanted.revision) = wanted.revision"""
+ANY_THERE = "SELECT 1 FROM completions WHERE step = ? AND model_id = ? LIMIT 1"
+# Seconds count where they were measured on this machine; older runs know its host's name only.
+HERE = "(r.machine = $1 OR (r.machine IS NULL AND r.host = $2))"
+CALL_COST = f"""
+    SELECT step, avg(completion_tokens) AS tokens, device,
+           avg(c.duration_s) FILTER ({HERE}) AS seconds
+    FROM completions c LEFT JOIN runs r USING (run_id)
+    WHERE model_id = $3 AND cut_at >= 0 GROUP BY step, device
+    QUALIFY row_number() OVER (
+        PARTITION BY step ORDER BY seconds IS NULL, max(created_at) DESC) = 1"""
+WORDS_BEHIND = """
+    SELECT p.slug, p.critique, p.revision FROM datasets JOIN runs USING (run_id)
+    JOIN constitutions k USING (constitution_id)
+    JOIN principles p ON list_contains(k.principle_ids, p.principle_id) WHERE dataset_id = ?"""
+LATEST_COMPONENTS = """
+    SELECT components FROM checkpoints LEFT JOIN refs ON target_id = checkpoint_id
+    WHERE stage = ? ORDER BY name IS NOT DISTINCT FROM ? DESC, created_at DESC LIMIT 1"""
+STAGE_COST = f"""
+    SELECT duration_s AS seconds, 0.0::DOUBLE AS tokens, coalesce(device, '') AS device
+    FROM checkpoints c JOIN runs r USING (run_id)
+    WHERE {HERE} AND stage = $3 AND base_model_id = $4 ORDER BY c.created_at DESC LIMIT 1"""
+STEP_OF_LEVEL = {"drafts": "draft", "critiques": "critique", "revisions": "revision"}
+
+
+class History:
+    """Read-only questions to the ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+
+    def certainly_new(self, level: Level, method: Method) -> int:
+        """How many waiting prompts cannot be served whatever comes out of the calls before them.
+
+        A prompt may be served by a completion for it, of this step and model, that was asked in the
+        words of the principle it has now; or by an earlier round of this run, under that principle.
+        """
+        if not level.waiting or level.round is None:
+            return 0
+        met = [(p.prompt_id, method.principles(p)[: level.round + 1]) for p in level.waiting]
+        met = [(prompt_id, found) for prompt_id, found in met if found[-1] not in found[:-1]]
+        step = STEP_OF_LEVEL[level.step]
+        if not met or not self.ledger.query(ANY_THERE, [step, method.model_id]):
+            return len(met)
+        wanted = {
+            "prompt_id": [prompt_id for prompt_id, _ in met],
+            "critique": [found[-1].critique for _, found in met],
+            "revision": [found[-1].revision for _, found in met],
+        }
+        found = self.ledger.query(MAY_SERVE, [step, method.model_id], wanted)
+        return len(met) - (found[0]["n"] if found else 0)
+
+    def latest_components(self, stage: str) -> dict[str, Any] | None:
+        """The key's parts of the checkpoint of a stage that is in use, else of the newest."""
+        found = self.ledger.query(LATEST_COMPONENTS, [stage, f"latest/{stage}"])
+        return json.loads(found[0]["components"]) if found else None
+
+    def reworded_since(self, dataset_id: str, principles: Iterable[Principle]) -> list[str]:
+        """The slugs whose words, as rows show them, are not those of the run behind a snapshot."""
+        found = self.ledger.query(WORDS_BEHIND, [dataset_id])
+        behind = {(row["slug"], row["critique"], row["revision"]) for row in found}
+        now = {p.slug: (p.slug, p.critique, p.revision) for p in principles}
+        return [slug for slug, words in now.items() if behind and words not in behind]
+
+    def has(self, checkpoint_id: str) -> bool:
+        return bool(
+            self.ledger.query("SELECT 1 FROM checkpoints WHERE checkpoint_id = ?", [checkpoint_id])
+        )
+
+    def has_metrics(self, subject_id: str) -> bool:
+        return bool(self.ledger.query("SELECT 1 FROM metrics WHERE subject_id = ?", [subject_id]))
+
+    def known(self, table: str, column: str, ids: Collection[str]) -> int:
+        """How many of these ids, each given once, a table has."""
+        sql = f"SELECT count(*) AS n FROM {table} SEMI JOIN wanted ON {column} = wanted.id"
+        found = self.ledger.query(sql, wanted={"id": list(ids)}) if ids else []
+        return int(found[0]["n"]) if found else 0
+
+    def latest(self, stage: str) -> str | None:
+        """The checkpoint that `latest/<stage>` points to."""
+        found = self.ledger.query("SELECT target_id FROM refs WHERE name = ?", [f"latest/{stage}"])
+        return found[0]["target_id"] if found else None
+
+    def call_cost(self, model_id: str) -> dict[str, Cost]:
+        """What a call of each step costs with this model, on the device it last ran on here.
+
+        Seconds are None for a step that this machine never did.
+        """
+        found = self.ledger.query(CALL_COST, [machine_name(), platform.node(), model_id])
+        return {row.pop("step"): Cost(**row) for row in found}
+
+    def stage_cost(self, stage: str, base_model_id: str) -> Cost | None:
+        """What the newest checkpoint of a stage on this base took on this machine."""
+        place = [machine_name(), platform.node()]
+        found = self.ledger.query(STAGE_COST, [*place, stage, base_model_id])
+        return Cost(**found[0]) if found else None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one call or stage: seconds, mean tokens out, and whether a GPU does it."""
+
+    seconds: float | None
+    tokens: float
+    device: str
+
+    @property
+    def is_on_gpu(self) -> bool:
+        return self.device not in ("cpu", "none", "")

@@ -1,0 +1,201 @@
+"""Read and check everything a run is made of, before anything is written or spent."""
+
+from __future__ import annotations
+
+import gc
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from constitution.assign import Assigner
+from constitution.schema import Constitution
+from flows.plan.constitutions import kept_as, read_constitution
+from flows.plan.recipe import Recipe, load
+from flows.plan.steps import Step, at_most
+from storage.artifacts import artifact_path, is_whole
+from storage.errors import InputError
+from storage.ids import content_id
+from storage.ledger import Ledger
+from storage.workspace import Workspace
+from tasks import models
+from tasks.generation.assemble import Exclusion
+from tasks.generation.calls import Sampling, category_of
+from tasks.generation.record import constitution_id
+from tasks.generation.snapshots import Assembler, Snapshot, prompt_snapshot
+from tasks.generation.walk import Method
+from tasks.prompts import Prompt, is_held_out, read_prompts
+from tasks.training import keys
+
+UNKNOWN_MODEL = "mdl_not-yet-downloaded"
+SCRIPTED_MODEL = content_id("model", "scripted")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The recipe with all it points to. `model.model_id` is None for a hub model not yet here.
+
+    `constitution_path` is None for a constitution that a ref names; `kept_as` as in `Method`.
+    """
+
+    recipe: Recipe
+    constitution: Constitution
+    constitution_path: Path | None
+    prompts: tuple[Prompt, ...]
+    exclusions: tuple[Exclusion, ...]
+    model: models.ModelInfo
+    kept_as: Mapping[str, str]
+
+    @property
+    def constitution_id(self) -> str:
+        return constitution_id(self.constitution)
+
+    @property
+    def base_model_id(self) -> str:
+        """The model that is trained on: a checkpoint reference's base, else the model itself."""
+        return self.model.base_model_id or self.model.model_id or UNKNOWN_MODEL
+
+    @cached_property
+    def method(self) -> Method:
+        """What the data side of this run is."""
+        generation = self.recipe.generation
+        scripted = generation.engine == "scripted"
+        return Method(
+            self.constitution,
+            SCRIPTED_MODEL if scripted else self.model.model_id or UNKNOWN_MODEL,
+            generation.rounds,
+            self._sampling(generation.max_new_tokens.draft),
+            self._sampling(generation.max_new_tokens.critique),
+            self._sampling(generation.max_new_tokens.revision),
+            generation.system,
+            self.kept_as,
+        )
+
+    def _sampling(self, max_new_tokens: int) -> Sampling:
+        generation = self.recipe.generation
+        return Sampling(
+            generation.temperature, generation.top_p, max_new_tokens, generation.max_prompt_tokens
+        )
+
+    def assembler(self, without: str | None = None) -> Assembler:
+        """What turns this run's walks into rows, but for those owed to the principle `without`."""
+        recipe = self.recipe
+        return Assembler(
+            self.constitution,
+            recipe.prompts.held_out_percent,
+            recipe.snapshots.sft_rounds == "last",
+            without,
+        )
+
+    @cached_property
+    def prompt_snapshot(self) -> Snapshot:
+        return prompt_snapshot(self.prompts, self.recipe.prompts.held_out_percent)
+
+    @property
+    def evaluation_prompts(self) -> Sequence[Prompt]:
+        """The held-out prompts that are answered: the first by id, as many as the recipe says."""
+        percent = self.recipe.prompts.held_out_percent
+        held_out = [p for p in self.prompts if is_held_out(p.prompt_id, percent)]
+        return sorted(held_out, key=lambda p: p.prompt_id)[: self.recipe.evaluation.prompts]
+
+    @property
+    def precision(self) -> str:
+        """The part of a key: a number type counts only where it is asked for."""
+        recipe = self.recipe
+        asked = "" if recipe.compute == "auto" else f", {recipe.compute}"
+        return recipe.quantization + asked
+
+    def components(
+        self, stage: Step, dataset_id: str, parents: dict[str, str]
+    ) -> dict[str, object]:
+        """The parts of a stage's key (see tasks.training.keys)."""
+        recipe = self.recipe
+        settings = recipe.evaluation.model_dump() if stage == "evaluate" else getattr(recipe, stage)
+        return keys.components(
+            stage,
+            {k: v for k, v in settings.items() if k not in ("prompts", "samples")},
+            dataset_id=dataset_id,
+            base_model_id=self.base_model_id,
+            parents=parents,
+            seed=recipe.seed,
+            precision=self.precision,
+        )
+
+
+def read_inputs(recipe: Recipe, workspace: Workspace, ledger: Ledger) -> Inputs:
+    """Load constitution and prompts, identify the model. InputError or ConstitutionError."""
+    constitution, path = read_constitution(recipe.constitution, ledger)
+    info = models.identify(
+        recipe.model, workspace, lambda name: find_checkpoint(ledger, workspace, name)
+    )
+    batch = read_prompts(recipe.prompts.path, recipe.prompts.limit, recipe.prompts.max_chars)
+    assigner = Assigner(constitution)
+    for category in {category_of(prompt) for prompt in batch.prompts}:
+        assigner.principles("", recipe.generation.rounds, category)  # raises where none may be
+    unused = tuple(
+        Exclusion(f"{found.source}:{found.line}", "prompts", found.reason, found.detail)
+        for found in batch.exclusions
+    )
+    known = kept_as(ledger, constitution)
+    return Inputs(recipe, constitution, path, tuple(batch.prompts), unused, info, known)
+
+
+def inputs_of(recipe: str, overrides: dict[str, Any]) -> tuple[Inputs, Workspace, Ledger]:
+    """What a run of this recipe would read, checked."""
+    _collect_less()
+    workspace = Workspace.open()
+    ledger = Ledger(workspace.ledger)
+    return read_inputs(load(recipe, overrides), workspace, ledger), workspace, ledger
+
+
+def _collect_less() -> None:
+    """Look for cycles less often: rows make none, and the walk keeps hundreds of thousands.
+
+    Measured over 10,000 prompts: an eighth more prompts a second, the same peak memory.
+    """
+    gc.set_threshold(100_000, 50, 50)
+
+
+def check_held_out(inputs: Inputs, until: Step | None) -> None:
+    """Raise InputError where a run that evaluates has no held-out prompt to do it with."""
+    if at_most("evaluate", until) and not inputs.evaluation_prompts:
+        raise InputError(
+            f"{len(inputs.prompts)} prompts",
+            "none of them is held out for the evaluation",
+            "take more prompts, raise prompts.held_out_percent, or stop with --until ppo",
+            "prompts",
+        )
+
+
+def count_exclusions(
+    exclusions: Iterable[Exclusion], left_out: Counter[tuple[str, str]]
+) -> list[dict[str, Any]]:
+    """`[{"step", "reason", "rows"}]` of prompts and rows, most rows first."""
+    counts = left_out + Counter((found.step, found.reason) for found in exclusions)
+    return [{"step": s, "reason": r, "rows": n} for (s, r), n in counts.most_common()]
+
+
+def find_checkpoint(ledger: Ledger, workspace: Workspace, name: str) -> tuple[str, Path, str]:
+    """(checkpoint id, its adapter's folder, its base's reference) of a checkpoint id or ref."""
+    found = ledger.query(
+        "SELECT c.checkpoint_id, m.reference FROM checkpoints c"
+        " JOIN models m ON m.model_id = c.base_model_id"
+        " WHERE c.checkpoint_id = coalesce((SELECT target_id FROM refs WHERE name = ?), ?)"
+        " AND c.stage IN ('sft', 'dpo', 'ppo')",
+        [name, name],
+    )
+    if not found:
+        raise InputError(
+            name,
+            "no checkpoint of a policy has this id or ref",
+            "see solon why latest/ppo",
+            "model",
+        )
+    checkpoint_id = found[0]["checkpoint_id"]
+    path = artifact_path(workspace, checkpoint_id)
+    if not is_whole(path):
+        rule = "its files are gone or damaged"
+        raise InputError(checkpoint_id, rule, "run the recipe that made it: it is mended", "model")
+    return checkpoint_id, path / "adapter", found[0]["reference"]

@@ -1,0 +1,69 @@
+"""What a plan says: its steps with their ranges, why each is a miss, what falls, what it costs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+Range = tuple[int, int]
+
+
+@dataclass
+class StepPlan:
+    """One step of the plan. Ranges are [min, max]; `rounds` details the steps that have rounds."""
+
+    step: str
+    reused: int = 0
+    to_generate: Range = (0, 0)
+    to_train: Range = (0, 0)
+    excluded: int = 0
+    id: str | None = None
+    rounds: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class Plan:
+    """The steps in order, why each is a miss, and the cost.
+
+    `falls`: the checkpoints now in use that a run would replace, certainly or perhaps. `left_out`:
+    rows not used, by (step, reason). `to_record`: rows and artifacts that are there and that the
+    ledger does not know yet.
+    """
+
+    steps: dict[str, StepPlan] = field(default_factory=dict)
+    why: list[dict[str, Any]] = field(default_factory=list)
+    cost: dict[str, Any] = field(default_factory=dict)
+    left_out: Counter[tuple[str, str]] = field(default_factory=Counter)
+    falls: list[dict[str, Any]] = field(default_factory=list)
+    to_record: int = 0
+    sft_rows_id: str | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to generate, to train, or to write down."""
+        return not self.to_record and self.is_made
+
+    @property
+    def is_made(self) -> bool:
+        """Whether every row and artifact is there."""
+        return all(s.to_generate[1] == 0 and s.to_train[1] == 0 for s in self.steps.values())
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "steps": [
+                {
+                    "step": s.step,
+                    "reused": s.reused,
+                    "to_generate": list(s.to_generate),
+                    "to_train": list(s.to_train),
+                    "excluded": s.excluded,
+                    "id": s.id,
+                    **({"rounds": s.rounds} if s.rounds else {}),
+                }
+                for s in self.steps.values()
+            ],
+            "why": self.why,
+            "falls": self.falls,
+            "cost": self.cost,
+        }

@@ -1,0 +1,201 @@
+"""The plan: what a run would reuse, generate and train, and what it would cost. Writes nothing.
+
+Exact for every row whose inputs are known. Behind a row that must be generated the inputs are not
+known: those are counted as [min, max], where min assumes that every output comes back equal to one
+the ledger has, and max that none does. Neither foresees that a request turns out longer than
+`max_prompt_tokens`: such a prompt drops out, and the run makes fewer calls than the plan says.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from flows.plan.causes import causes
+from flows.plan.cost import cost_of
+from flows.plan.history import History
+from flows.plan.inputs import Inputs, check_held_out, inputs_of
+from flows.plan.keys import evaluation_components, stage_components
+from flows.plan.plan import Plan, Range, StepPlan
+from flows.plan.steps import STAGES, Step, at_most
+from storage.artifacts import artifact_path, is_whole
+from storage.ledger import Ledger
+from storage.workspace import Workspace
+from tasks.generation.calls import Answer
+from tasks.generation.memo import look_up
+from tasks.generation.snapshots import Assembler, Rows
+from tasks.generation.walk import Level, Walk, walk, windows
+from tasks.training.keys import changes, checkpoint_id
+
+CAUSE = ("step", "component", "was", "is", "root")
+
+
+def _add_round(step: StepPlan, round: int, reused: int, more: Range) -> None:
+    """Add one window's numbers to those of a step's round."""
+    if round == len(step.rounds):
+        step.rounds.append({"round": round, "reused": 0, "to_generate": [0, 0]})
+    found = step.rounds[round]
+    found["reused"] += reused
+    found["to_generate"] = [had + n for had, n in zip(found["to_generate"], more, strict=True)]
+
+
+class Planner:
+    """Walks the method with the ledger's answers only."""
+
+    def __init__(self, inputs: Inputs, workspace: Workspace, ledger: Ledger) -> None:
+        self.inputs, self.workspace, self.ledger = inputs, workspace, ledger
+        self.plan = Plan()
+        self.history = History(ledger)
+        self.until: Step | None = None
+        self.roots: dict[str, str] = {}
+        self.slugs = {found: slug for slug, found in inputs.method.principle_ids.items()}
+        self._causes: Counter[tuple[str, ...]] = Counter()
+
+    def make(self, until: Step | None = None) -> Plan:
+        self.until = until
+        for step in ("drafts", "critiques", "revisions", "pairs"):
+            if at_most(step, until):
+                self.plan.steps[step] = StepPlan(step)
+        rows = self._data()
+        self.plan.why = [
+            {**dict(zip(CAUSE, cause, strict=True)), "rows": count}
+            for cause, count in self._causes.items()
+        ]
+        if at_most("sft", until):
+            self._training(rows, until)
+        self.plan.cost = cost_of(self.plan.steps, self.inputs, self.history)
+        return self.plan
+
+    def _data(self) -> Rows | None:
+        """Plan the data side; the rows it would give, or None where some are not yet known."""
+        assembler, is_known = self.inputs.assembler(), True
+        for window in windows(self.inputs.prompts):
+            walked = walk(self.inputs.method, window, self._answer)
+            is_known = is_known and not walked.waiting
+            if "pairs" in self.plan.steps:
+                self._pairs(walked, assembler)
+        if "pairs" not in self.plan.steps or not is_known:
+            return None
+        rows = assembler.rows()
+        snapshots = {rows.sft.dataset_id, rows.preferences.dataset_id}
+        self.plan.to_record += len(snapshots) - self.history.known(
+            "datasets", "dataset_id", snapshots
+        )
+        self.plan.steps["pairs"].id = rows.preferences.dataset_id
+        self.plan.left_out = rows.left_out
+        self.plan.sft_rows_id = rows.sft.dataset_id
+        return rows
+
+    def _pairs(self, walked: Walk, assembler: Assembler) -> None:
+        """Plan the pairs of one window: those of prompts that wait are not yet known."""
+        waiting = {prompt.prompt_id for prompt in walked.waiting}
+        walked.steps = [s for s in walked.steps if s.turn.prompt.prompt_id not in waiting]
+        rows = assembler.add(walked)
+        distinct = {pair.pair_id for pair in rows.pairs.values()}
+        known = self.history.known("pairs", "pair_id", distinct)
+        new = len(distinct) - known
+        step = self.plan.steps["pairs"]
+        step.reused += known
+        step.to_generate = (step.to_generate[0] + new, step.to_generate[1] + new + len(waiting))
+        step.excluded += sum(found.step == "pairs" for found in rows.exclusions)
+        steps = {step.revision_id for step in walked.steps}
+        self.plan.to_record += len(steps) - self.history.known("revisions", "revision_id", steps)
+
+    def _answer(self, level: Level) -> dict[str, Answer]:
+        """Answer what the ledger can; count the rest."""
+        beyond = level.round and not at_most("revisions", self.until)
+        if level.step not in self.plan.steps or beyond:
+            return {}  # the run ends before it
+        found = look_up(self.ledger, level.calls)
+        missing = list(
+            {c.completion_id: c for c in level.calls if c.completion_id not in found}.values()
+        )
+        certain = self.history.certainly_new(level, self.inputs.method)
+        more: Range = (len(missing) + certain, len(missing) + len(level.waiting))
+        step = self.plan.steps[level.step]
+        step.reused += len(found)
+        step.excluded += sum(answer.finish_reason == "too_long" for answer in found.values())
+        step.to_generate = (step.to_generate[0] + more[0], step.to_generate[1] + more[1])
+        if level.round is not None:
+            _add_round(step, level.round, len(found), more)
+        for cause in causes(self.ledger, missing, self.slugs, self.roots):
+            rows = cause.pop("rows")
+            self._causes[tuple(cause[n] for n in ("step", "component", "was", "is", "root"))] += (
+                rows
+            )
+        return found
+
+    def _training(self, rows: Rows | None, until: Step | None) -> None:
+        """Plan the stages: exact where the snapshots are known, else [0 or 1, 1]."""
+        known: dict[str, str] = {}
+        for stage in STAGES:
+            if at_most(stage, until):
+                step = self.plan.steps[stage] = StepPlan(stage)
+                if rows is None:
+                    step.to_train = (0 if self.history.latest_components(stage) else 1, 1)
+                else:
+                    parts = stage_components(self.inputs, stage, rows, known)
+                    known[stage] = self._artifact(step, parts)
+                self._falls(step)
+        if at_most("evaluate", until):
+            self._evaluation(known)
+
+    def _falls(self, step: StepPlan) -> None:
+        """Note the checkpoint in use that this step's would replace."""
+        latest = self.history.latest(step.step)
+        if latest and step.to_train[1] and step.id != latest:
+            is_certain = step.id is not None
+            self.plan.falls.append({"stage": step.step, "id": latest, "certain": is_certain})
+
+    def _artifact(self, step: StepPlan, parts: dict[str, Any]) -> str:
+        """Plan one checkpoint or evaluation by its key; returns its id."""
+        found = step.id = checkpoint_id(parts)
+        is_known = self.history.has(found)
+        if is_whole(artifact_path(self.workspace, found)):
+            step.reused = 1
+            self.plan.to_record += not is_known
+            return found
+        step.to_train = (1, 1)
+        before = self.history.latest_components(step.step)
+        if is_known:
+            self._add_why(step.step, "artifact", found, "missing")
+        elif before is None:
+            self._add_why(step.step, "checkpoint", "(none)", "new")
+        else:
+            for name, was, now in changes(before, parts):
+                self._add_why(step.step, name, was, now)
+        return found
+
+    def _add_why(self, step: str, component: str, was: object, now: object) -> None:
+        cause = {"step": step, "component": component, "was": was, "is": now, "rows": 1}
+        self.plan.why.append(cause | {"root": self._root(component, was)})
+
+    def _root(self, component: str, was: object) -> str:
+        """Where a change of a stage's key began: of data with the words of a principle, as far as
+        the ledger tells; of a parent with the parent's own first change.
+        """
+        kind, _, stage = component.partition(".")
+        if kind == "dataset":
+            reworded = self.history.reworded_since(str(was), self.inputs.constitution.principles)
+            return ", ".join(f"principle:{slug}" for slug in reworded) or component
+        if kind == "parents":
+            roots = (cause["root"] for cause in self.plan.why if cause["step"] == stage)
+            return str(next(roots, component))
+        return component
+
+    def _evaluation(self, known: dict[str, str]) -> None:
+        step = self.plan.steps["evaluate"] = StepPlan("evaluate")
+        if len(known) < len(STAGES):
+            step.to_train = (0 if self.history.latest_components("evaluate") else 1, 1)
+            return
+        found = self._artifact(step, evaluation_components(self.inputs, known))
+        report = self.workspace.reports / found / "report.md"
+        is_told = self.history.has_metrics(found) and report.is_file()
+        self.plan.to_record += bool(step.reused) and not is_told
+
+
+def make_plan(recipe: str, overrides: dict[str, Any], until: Step | None) -> tuple[Plan, Inputs]:
+    """The plan of a run of this recipe, and what it would read."""
+    inputs, workspace, ledger = inputs_of(recipe, overrides)
+    check_held_out(inputs, until)
+    return Planner(inputs, workspace, ledger).make(until), inputs

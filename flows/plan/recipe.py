@@ -1,0 +1,266 @@
+"""Recipes: what a run is made of. YAML files, validated, unknown keys refused: those that ship, in
+`flows/recipes/`, those of a workspace, in its `recipes/`, and any other by its path.
+
+A recipe never enters a task: tasks take plain arguments. Single values are overridden with
+`--set key.path=value` and by the fields of a flow's form in the UI.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.resources
+from collections.abc import Mapping
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
+
+from flows.plan.steps import STAGES
+from storage.errors import InputError, SolonError
+from storage.workspace import Workspace
+from tasks.training.ppo.config import config_from_settings
+from tasks.training.settings import (
+    DpoSettings,
+    RewardSettings,
+    SftSettings,
+    StageSettings,
+    parse_settings,
+)
+
+RECIPES = importlib.resources.files("flows") / "recipes"
+MAX_BYTES = 1 << 20
+
+SETTINGS: dict[str, type[StageSettings]] = {
+    "sft": SftSettings,
+    "reward": RewardSettings,
+    "dpo": DpoSettings,
+}
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PromptSettings(Part):
+    """Which prompts."""
+
+    path: str = Field("default", description="File, folder or hub:<set>; `default` is our own file")
+    limit: Positive | None = Field(None, description="Usable prompts to take, in file order")
+    max_chars: Positive = Field(20_000, description="Longer prompts are excluded, in characters")
+    held_out_percent: int = Field(20, ge=1, le=90, description="Share kept from training")
+
+
+class TokenLimits(Part):
+    """Longest answer of each step, in tokens."""
+
+    draft: Positive = 256
+    critique: Positive = 128
+    revision: Positive = 256
+
+
+class GenerationSettings(Part):
+    """How drafts, critiques and revisions are sampled (Bai et al. 2022: T = 1, four rounds)."""
+
+    engine: Literal["transformers", "scripted"] = Field(
+        "transformers", description="`scripted` answers by rule, to try the data path with no model"
+    )
+    rounds: int = Field(1, ge=1, le=16, description="Critique and revision steps a prompt")
+    system: str = Field("", description="System message before every draft; empty for none")
+    temperature: float = Field(1.0, ge=0, le=10, description="0 is greedy")
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_new_tokens: TokenLimits = TokenLimits()
+    max_prompt_tokens: Positive = Field(2048, description="Longer requests are excluded")
+    batch_tokens: Positive = Field(16_384, description="Tokens in a batch: memory and speed only")
+    batch_rows: Positive = Field(64, description="Rows in a batch: memory and speed only")
+    chunk_rows: int = Field(256, ge=8, le=4096, description="Rows in one Prefect task")
+
+
+class SnapshotSettings(Part):
+    """Which revisions become rows."""
+
+    sft_rounds: Literal["all", "last"] = "all"
+
+
+class EvaluationSettings(Part):
+    """How checkpoints are measured on the held-out prompts."""
+
+    prompts: Positive = Field(64, description="Held-out prompts at most")
+    max_new_tokens: Positive = 128
+    temperature: float = Field(1.0, ge=0, le=10, description="1 is what PPO samples at")
+    batch_size: Positive = 16
+    samples: int = Field(6, ge=0, description="Prompts shown side by side in the report")
+
+
+class GateSettings(Part):
+    """What a new checkpoint must be, to take the place of the champion (see flows/gate.py)."""
+
+    max_kl: float = Field(20.0, gt=0, description="Mean KL to SFT at most, in nats an answer")
+
+
+class BudgetSettings(Part):
+    """What a run of a deployment may cost by its plan without asking anyone; null for no limit."""
+
+    calls: int | None = Field(None, ge=0, description="Model calls at most")
+    seconds: float | None = Field(None, ge=0, description="Seconds at most; unknown is more")
+
+
+class Recipe(Part):
+    """One whole run."""
+
+    name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
+    description: str = ""
+    seed: int = Field(0, ge=0, lt=2**31)
+    constitution: str = Field("default", description="A name in constitution/ or a file's path")
+    model: str = Field(min_length=1, description="Model reference")
+    quantization: Literal["nf4", "none"] = "nf4"
+    compute: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Number type to compute in; auto: what the machine is fast at"
+    )
+    threads: int = Field(0, ge=0, description="CPU threads of the worker; 0 for all")
+    prompts: PromptSettings = PromptSettings()
+    generation: GenerationSettings = GenerationSettings()
+    snapshots: SnapshotSettings = SnapshotSettings()
+    sft: dict[str, Any] = {}
+    reward: dict[str, Any] = {}
+    dpo: dict[str, Any] = {}
+    ppo: dict[str, Any] = {}
+    evaluation: EvaluationSettings = EvaluationSettings()
+    gate: GateSettings = GateSettings()
+    budget: BudgetSettings = BudgetSettings()
+
+    @field_validator(*STAGES)
+    @classmethod
+    def _fill(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        """Check a stage's settings and fill in the defaults: keys and tasks see them all."""
+        stage = str(info.field_name)
+        if stage == "ppo":
+            return dataclasses.asdict(config_from_settings(value))
+        return dataclasses.asdict(parse_settings(SETTINGS[stage], value))
+
+
+def files() -> dict[str, Traversable]:
+    """The file of every recipe by name: those in the workspace's `recipes/`, and those that ship.
+
+    The latter count where both have a name, so that a name in a document means one thing.
+    """
+    own = (Workspace.open().root / "recipes").glob("*.yaml")
+    shipped = (path for path in RECIPES.iterdir() if path.name.endswith(".yaml"))
+    return {path.name[:-5]: path for path in (*own, *shipped)}
+
+
+def names() -> list[str]:
+    """What a form offers, sorted."""
+    return sorted(files())
+
+
+def load(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """The recipe of that name, or of that file, with single values overridden by key path.
+
+    Raises InputError for an unknown recipe, key or a value of the wrong type.
+    """
+    content, where = _read(name)
+    for path, value in (overrides or {}).items():
+        _override(content, path, value)
+    return build(content, where)
+
+
+def build(content: Mapping[str, Any], where: str = "recipe") -> Recipe:
+    """Validate a recipe's content: one line for the first thing that is wrong."""
+    filled: dict[str, Any] = {stage: {} for stage in STAGES} | dict(content)
+    try:
+        return Recipe.model_validate(filled)
+    except ValidationError as error:
+        raise _first_problem(error, where) from None
+
+
+def _read(name: str) -> tuple[dict[str, Any], str]:
+    path = files().get(name, Path(name))
+    try:
+        if not (path.name.endswith((".yaml", ".yml")) and path.is_file()):
+            rule = "no recipe has this name"
+            raise InputError(name, rule, f"use {', '.join(names())}, or a .yaml file", "recipe")
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1).decode("utf-8", errors="replace")
+    except OSError as error:
+        rule = f"the recipe cannot be read ({error.strerror})"
+        raise InputError(name, rule, "name another file", "recipe") from None
+    if len(text) > MAX_BYTES:
+        raise InputError(name, f"a recipe has at most {MAX_BYTES} bytes", "name another", "recipe")
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{name}:{mark.line + 1}" if mark else name
+        problem = str(getattr(error, "problem", None) or "cannot be read")
+        raise InputError(problem, "the recipe must be YAML", "mend the file", where) from None
+    if not isinstance(content, dict):
+        raise InputError(name, "a recipe is a mapping of keys", "see flows/recipes/demo.yaml")
+    return content, name
+
+
+def parse_overrides(values: list[str]) -> dict[str, Any]:
+    """`key.path=value` strings as a mapping; values are read as YAML scalars or lists.
+
+    Raises InputError for a string without `=` or an empty key.
+    """
+    found: dict[str, Any] = {}
+    for text in values:
+        path, sign, value = text.partition("=")
+        if not sign or not path.strip():
+            raise InputError(text, "an override is key.path=value", "as prompts.limit=64", "--set")
+        try:
+            found[path.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            found[path.strip()] = value
+    return found
+
+
+def _as_mapping(value: Any) -> Any:
+    return parse_overrides(value) if isinstance(value, list) else value
+
+
+# Single values of a recipe by key path. Forms have no field for a mapping of any keys: there it is
+# a list of key.path=value, as `--set` takes them.
+Overrides = Annotated[
+    dict[str, Any] | None,
+    BeforeValidator(_as_mapping),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}, "title": "overrides"}),
+]
+
+
+def _override(content: dict[str, Any], path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    place = content
+    for key in parents:
+        child = place.setdefault(key, {})
+        if not isinstance(child, dict):
+            raise InputError(path, f"{key} has no keys under it", "see the recipe", "--set")
+        place = child
+    place[last] = value
+
+
+def _first_problem(error: ValidationError, where: str) -> SolonError:
+    """The first finding of pydantic as one of ours, with the key's whole path."""
+    problem = error.errors()[0]
+    path = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return InputError(path, "no recipe has this key", "see flows/recipes/demo.yaml", where)
+    if problem["type"] == "missing":
+        return InputError(path, "the recipe must have this key", "add it", where)
+    cause = problem.get("ctx", {}).get("error")
+    rule = str(cause) if cause else problem["msg"].lower()
+    value = f"{path}={problem['input']!r}" if not cause else path
+    return InputError(value, rule, "change it in the recipe or with --set", where)

@@ -1,0 +1,50 @@
+"""A run that has nothing to do: its result, and the refs that follow it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flows.plan.inputs import Inputs, count_exclusions
+from flows.plan.plan import Plan
+from flows.plan.steps import STAGES
+from flows.run.killed import end_killed_runs
+from storage.ledger import Ledger, point
+from storage.workspace import Workspace
+
+
+def nothing_done(made: Plan, inputs: Inputs, workspace: Workspace) -> dict[str, Any]:
+    """The result of a run that had nothing to do: the same ids as the run that made them.
+
+    The refs `latest/...` follow it, as they follow every run.
+    """
+    ledger = Ledger(workspace.ledger)
+    end_killed_runs(ledger)
+    ids = {name: step.id for name, step in made.steps.items()}
+    snapshots = {"sft": made.sft_rows_id, "preferences": ids.get("pairs")}
+    followed = snapshots | {"prompts": ids.get("pairs") and inputs.prompt_snapshot.dataset_id}
+    _follow(ledger, ids, followed)
+    report = workspace.reports / (ids.get("evaluate") or "") / "report.md"
+    names = ("step", "reused", "excluded", "id")
+    steps = [
+        {"generated": 0, "trained": 0, "duration_s": 0.0} | {n: getattr(step, n) for n in names}
+        for step in made.steps.values()
+    ]
+    return {
+        "run_id": None,
+        "recipe": inputs.recipe.name,
+        "workspace": str(workspace.root),
+        "steps": steps,
+        "exclusions": count_exclusions(inputs.exclusions, made.left_out),
+        "snapshots": snapshots,
+        "checkpoints": {stage: ids.get(stage) for stage in STAGES},
+        "report": str(report) if report.is_file() else None,
+    }
+
+
+def _follow(ledger: Ledger, ids: dict[str, str | None], snapshots: dict[str, str | None]) -> None:
+    targets = {f"latest/{kind}-rows": found for kind, found in snapshots.items()}
+    targets |= {f"latest/{step}": ids.get(step) for step in (*STAGES, "evaluate")}
+    known = {row["name"]: row["target_id"] for row in ledger.query("SELECT * FROM refs")}
+    for name, target in targets.items():
+        if target and known.get(name) != target:
+            point(ledger, name, target)

@@ -1,0 +1,87 @@
+"""One job on the device at a time.
+
+Two guards, taken around the real work only: Prefect's global limit `gpu`, which people see and set
+in the UI, and a lock of the kernel's, which holds when the server is away.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
+from prefect.concurrency.sync import concurrency
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+
+from flows.run.keeper import wait_until_up
+from storage.errors import LedgerBusy
+from storage.lock import file_lock
+from storage.workspace import Workspace
+
+LIMIT = "gpu"
+WAIT_S = 7 * 24 * 3600.0
+LEASE_S = 60.0
+# Just after a change of state the server's recorder is still writing. A slot that is asked for then
+# is refused as "database is locked", and Prefect's client tries again after two seconds.
+SETTLE_S = 0.3
+
+
+@contextmanager
+def device_slot(workspace: Workspace, run_id: str) -> Iterator[None]:
+    """Hold the device for a run. Waits for whoever has it; raises where there is no limit `gpu`."""
+    time.sleep(SETTLE_S)
+    wait_until_up()
+    with (
+        concurrency(LIMIT, occupy=1, strict=True, lease_duration=LEASE_S),
+        file_lock(_lock_path(workspace), WAIT_S, run_id),
+    ):
+        try:
+            yield
+        finally:
+            wait_until_up()
+
+
+def ensure_limit() -> None:
+    """Create the limit of one job on the device, where the server does not have it yet."""
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_global_concurrency_limit_by_name(LIMIT)
+        except ObjectNotFound:
+            with suppress(ObjectAlreadyExists):  # another process was first
+                client.upsert_global_concurrency_limit_by_name(LIMIT, 1)
+
+
+def free_leaked(workspace: Workspace) -> None:
+    """Give back the slot of a killed run at once, on the workspace's own server.
+
+    Nobody holds the kernel's lock: nobody is at work, whatever the server still counts. Without
+    this the next run would wait for the killed one's lease to end, a minute or more.
+    """
+    try:
+        with file_lock(_lock_path(workspace), wait_s=0), get_client(sync_client=True) as client:
+            client.update_global_concurrency_limit(
+                LIMIT, GlobalConcurrencyLimitUpdate(active_slots=0)
+            )
+    except LedgerBusy:
+        return  # somebody is at work
+
+
+def is_in_use(workspace: Workspace) -> bool:
+    """Whether somebody holds the kernel's lock of the device."""
+    path = _lock_path(workspace)
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _lock_path(workspace: Workspace) -> Path:
+    return workspace.root / "device.lock"

@@ -1,0 +1,156 @@
+"""`solon doctor`: find what kills and crashes leave behind, say it, mend it when asked.
+
+It never deletes a whole artifact or a committed row. What only a run can mend (an artifact that is
+gone or damaged) it names and leaves. A name in a file is believed only where it has the form of
+an id, so nothing outside the workspace is touched.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from flows.run.killed import end_run, is_alive, killed_runs, workers
+from flows.serve import zombies
+from flows.serve.findings import Examination
+from storage.artifacts import artifact_path, is_whole
+from storage.ids import is_id
+from storage.workspace import Workspace
+
+LOCKS = ("*.lock", "prefect/*.lock")
+
+
+def examine(workspace: Workspace, fix: bool = False) -> Examination:
+    """Look at everything, the causes before what hangs on them; with `fix`, mend it."""
+    seen = Examination(workspace, fix)
+    if workspace.root.is_dir():
+        _orphans(seen)
+        _locks(seen)
+        _runs(seen)
+        _left_overs(seen)
+        _artifacts(seen)
+        zombies.look(seen)
+    return seen
+
+
+def _orphans(seen: Examination) -> None:
+    for worker in workers(seen.workspace):
+        if worker.is_orphan and seen.found(
+            "orphan", f"process {worker.pid}", f"its run is gone ({worker.spec})", "killed"
+        ):
+            with suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGKILL)
+
+
+def _locks(seen: Examination) -> None:
+    """A lock's note outlives its holder only where the holder was killed."""
+    paths = sorted(path for pattern in LOCKS for path in seen.workspace.root.glob(pattern))
+    for path in paths:
+        with _free(path) as descriptor:
+            pid = _noted_pid(descriptor) if descriptor is not None else 0
+            if descriptor is None or not pid or is_alive(pid):
+                continue
+            detail = f"names process {pid}, which is gone"
+            if seen.found("lock", path.name, detail, "emptied"):
+                os.ftruncate(descriptor, 0)
+
+
+@contextmanager
+def _free(path: Path) -> Iterator[int | None]:
+    """The open file under its lock for the time of the block; None where somebody holds it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+        else:
+            yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _noted_pid(descriptor: int) -> int:
+    try:
+        return int(json.loads(os.pread(descriptor, 4096, 0))["pid"])
+    except (ValueError, KeyError, TypeError):
+        return 0
+
+
+def _runs(seen: Examination) -> None:
+    ledger = seen.ledger
+    for run in killed_runs(ledger):
+        detail = f"is running in the ledger, but its process {run['pid']} is gone"
+        if seen.found("run", run["run_id"], detail, "closed as failed"):
+            end_run(ledger, run)
+
+
+def _artifacts(seen: Examination) -> None:
+    sql = "SELECT checkpoint_id FROM checkpoints"
+    known = {row["checkpoint_id"] for row in seen.ledger.query(sql)}
+    there = {path.name: path for path in seen.workspace.artifacts.glob("*/*")}
+    for artifact_id in sorted(known | set(there)):
+        path = there.get(artifact_id) or _place(seen, artifact_id)
+        if path is None or is_whole(path):
+            continue
+        if artifact_id in known:
+            detail = "files are missing or damaged" if path.exists() else "its files are gone"
+            action = "the next run that needs it makes it again"
+            seen.found("artifact", artifact_id, detail, action, mends=False)
+        elif _is_idle(seen) and seen.found(
+            "artifact", artifact_id, "torn, and unknown to the ledger", "deleted"
+        ):
+            _delete(path)
+
+
+def _left_overs(seen: Examination) -> None:
+    """Work in progress that nobody is at; trainer states of checkpoints that are whole."""
+    for path in sorted(seen.workspace.tmp.glob("*")):
+        if not _is_idle(seen):
+            seen.skipped.append("tmp: a run is open, here or on another machine")
+            break
+        _left_over(seen, path)
+    for path in sorted(seen.workspace.state.glob("*")):
+        place = _place(seen, path.name)
+        is_done = place is not None and is_whole(place)
+        if is_done and seen.found("state", path.name, "its checkpoint is whole", "deleted"):
+            _delete(path)
+
+
+def _left_over(seen: Examination, path: Path) -> None:
+    """A kill between two renames leaves a whole artifact aside: that one is put in place."""
+    is_whole_one = is_whole(path) and not path.is_symlink()
+    target = _place(seen, path.name.partition("-")[0]) if is_whole_one else None
+    if target is None or is_whole(target):
+        if seen.found("tmp", path.name, "left by a run that was killed", "deleted"):
+            _delete(path)
+    elif seen.found("tmp", path.name, "a whole artifact that is not in its place", "put there"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _delete(target)
+        path.rename(target)
+
+
+def _place(seen: Examination, artifact_id: str) -> Path | None:
+    """Where the artifact of that id belongs; None for what is no id."""
+    return artifact_path(seen.workspace, artifact_id) if is_id(artifact_id) else None
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)  # a run that goes on deletes the same
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _is_idle(seen: Examination) -> bool:
+    """Nobody makes files here: no worker lives, no run is open that was not killed."""
+    dead = {run["run_id"] for run in killed_runs(seen.ledger)}
+    open_ = seen.ledger.query("SELECT run_id FROM runs WHERE state = 'running'")
+    at_work = any(not worker.is_orphan for worker in workers(seen.workspace))
+    return not at_work and all(row["run_id"] in dead for row in open_)

@@ -1,0 +1,171 @@
+"""A changed constitution before anybody agreed to it: what is proposed, and what that shows.
+
+A form's edit is kept in the workspace until it is approved: the file that people read and version
+stays as it is until then. So is the text the proposal was made from: an approval holds for that
+text only, also where the run was suspended for days.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from constitution.load import from_body, meant_file
+from constitution.rewrite import (
+    check_unchanged,
+    read_exactly,
+    read_text,
+    rewritten,
+    write_back,
+)
+from constitution.schema import Constitution, Principle
+from flows.explain.compare.markdown import MARKS
+from flows.explain.compare.words import difference
+from flows.explain.preview import Previewed
+from flows.plan.constitutions import REF
+from flows.plan.inputs import Inputs
+from flows.serve.forms import PrincipleEdit
+from storage.errors import InputError
+from storage.ledger import Ledger
+from storage.workspace import Workspace
+from tasks.evaluation.escape import markdown_cell
+from tasks.generation.calls import principle_id
+
+BEFORE = "before"
+MAX_TEXT_CHARS = 600
+WORDS = ("critique", "revision", "comparison")
+# Of this name: the ref where people set one, else that of the last run that went beyond samples.
+LAST_USED = """
+    SELECT body FROM constitutions k
+    LEFT JOIN refs ON target_id = constitution_id AND refs.name = 'constitution'
+    LEFT JOIN (
+        SELECT constitution_id, max(started_at) AS started_at FROM runs
+        WHERE coalesce(until, '') NOT IN ('drafts', 'critiques', 'revisions') GROUP BY ALL
+    ) USING (constitution_id)
+    WHERE k.name = ? AND (target_id IS NOT NULL OR started_at IS NOT NULL)
+    ORDER BY target_id IS NULL, started_at DESC LIMIT 1"""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """`name`: the constitution the run will use; `planned`: that to plan and try out before.
+
+    `path` is None for a constitution of the ledger's, which no edit can change.
+    """
+
+    name: str
+    planned: str
+    path: Path | None = None
+    before: str = ""
+    after: str = ""
+
+    @property
+    def is_edit(self) -> bool:
+        return self.before != self.after
+
+    def words_before(self, ledger: Ledger, now: Constitution) -> Constitution | None:
+        """What `now` is shown against: of a form's edit the file as it stands, else the
+        constitution of that name that was last in use; None before the first run.
+        """
+        if self.is_edit:
+            return read_text(self.before)
+        found = ledger.query(LAST_USED, [now.name])
+        return from_body(json.loads(found[0]["body"])) if found else None
+
+    def carry_out(self) -> None:
+        """Write the edit into the file, whole; nothing where it stands there already.
+
+        Raises ConstitutionError, with nothing written, where the file is not what the proposal was
+        made from.
+        """
+        if self.path is None:
+            return
+        if not self.is_edit:
+            check_unchanged(self.path, self.before)
+        elif read_exactly(self.path) != self.after:
+            write_back(self.path, self.before, self.after)
+
+
+def propose(
+    workspace: Workspace, flow_run_id: str, name: str, edit: PrincipleEdit | None
+) -> Proposal:
+    """What a run would use: the file as it is, or with a form's edit. Kept by flow run.
+
+    A flow that is started again after an answer gets the proposal that the answer was given to.
+    Raises InputError for an edit without words, of what is no file, or through a link, and
+    ConstitutionError for words that may not stand there.
+    """
+    path = None if name.startswith(REF) else meant_file(name)
+    if path is None:
+        if edit is not None:
+            rule = "an edit is written into a file, and this names none"
+            raise InputError(name, rule, "name a file, as default or mine.yaml", "constitution")
+        return Proposal(name, name)
+    if edit is not None and not edit.changes:
+        raise InputError(edit.slug, "the edit has no new words", "fill in a field", "edit")
+    if edit is not None and path.is_symlink():
+        rule = f"a link: the edit would be written into {path.resolve()}"
+        raise InputError(str(path), rule, "name that file itself", "constitution")
+    folder = workspace.state / "amend" / flow_run_id
+    kept, original = folder / path.name, folder / BEFORE
+    if not kept.exists():
+        before = read_exactly(path)
+        after = rewritten(before, edit.slug, edit.changes) if edit else before
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(original, before)
+        _write(kept, after)
+    return Proposal(name, str(kept) if edit else name, path, _read(original), _read(kept))
+
+
+def forget(workspace: Workspace, flow_run_id: str) -> None:
+    """Delete what was kept of a proposal that is settled."""
+    shutil.rmtree(workspace.state / "amend" / flow_run_id, ignore_errors=True)
+
+
+def _write(path: Path, text: str) -> None:
+    draft = path.with_name(f"{path.name}.new")
+    draft.write_bytes(text.encode("utf-8"))
+    draft.replace(path)
+
+
+def _read(path: Path) -> str:
+    return path.read_bytes().decode("utf-8")
+
+
+def reworded(inputs: Inputs, before: Constitution | None) -> list[tuple[Principle, Principle]]:
+    """(before, now) of every principle whose words are not those before, in file order."""
+    old = {p.slug: p for p in before.principles} if before else {}
+    return [
+        (old[p.slug], p)
+        for p in inputs.constitution.principles
+        if p.slug in old and principle_id(old[p.slug]) != principle_id(p)
+    ]
+
+
+def words_markdown(changed: Sequence[tuple[Principle, Principle]]) -> Iterator[str]:
+    """The words themselves, with [-removed-] and {+added+}."""
+    for before, now in changed:
+        yield from ("", f"## {markdown_cell(now.slug)}", "")
+        for name in WORDS:
+            was, is_now = getattr(before, name), getattr(now, name)
+            if was != is_now:
+                pieces = difference(was, is_now)
+                text = "".join(MARKS[p.kind][0] + p.text + MARKS[p.kind][1] for p in pieces)
+                yield f"- {name}: {markdown_cell(text)}"
+
+
+def samples_markdown(slug: str, rows: Sequence[Previewed]) -> Iterator[str]:
+    """Before and after of a few prompts, side by side. Texts of models are cut and escaped."""
+    yield from ("", f"## Samples of {markdown_cell(slug)}")
+    for row in rows:
+        yield from ("", f"**{markdown_cell(row.prompt, 200)}**", "", "| | before | after |")
+        yield "|---|---|---|"
+        draft = markdown_cell(row.response, MAX_TEXT_CHARS)
+        yield f"| draft | {draft} | {draft} |"
+        for part in ("critique", "revision"):
+            was = getattr(row.before, part) if row.before else "(nothing yet)"
+            cells = (markdown_cell(t, MAX_TEXT_CHARS) for t in (was, getattr(row.after, part)))
+            yield f"| {part} | {' | '.join(cells)} |"

@@ -1,0 +1,65 @@
+"""What a run of a deployment may name: whoever has the login fills in its form.
+
+Files are read and written with the rights of the server's owner, and what is read may be shown in
+the UI. So a form and its overrides may name what ships, what the ledger holds and files of the
+workspace, links followed, but for Prefect's folder with the login. A recipe in the workspace's
+folder `recipes` may name any file: its author has the owner's rights already.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from prefect.runtime import deployment
+
+from flows.plan import recipe as recipes
+from flows.plan.constitutions import REF
+from storage.errors import InputError
+from storage.workspace import Workspace
+from tasks import models
+
+FIX = "name it in a recipe of the workspace's folder recipes"
+
+
+def choices() -> dict[str, list[str]]:
+    """What a form offers for a parameter of that name: names, no paths."""
+    files = importlib.resources.files("constitution").iterdir()
+    shipped = sorted(f.name[:-5] for f in files if f.name.endswith(".yaml"))
+    return {"recipe": recipes.names(), "constitution": [*shipped, f"{REF}constitution"]}
+
+
+def check_form(
+    recipe: str, overrides: Mapping[str, Any] | None, constitution: str | None = None
+) -> None:
+    """Raise InputError where a run of a deployment names what it may not; other runs may all."""
+    if not deployment.get_id():
+        return
+    _check_choice("recipe", recipe)
+    before, now = recipes.load(recipe), recipes.load(recipe, overrides)
+    if constitution is not None:
+        _check_choice("constitution", constitution)
+    if now.constitution != before.constitution:
+        _check_choice("constitution", now.constitution)
+    prompts = now.prompts.path
+    if prompts not in (before.prompts.path, "default") and not prompts.startswith("hub:"):
+        _check_inside("prompts.path", prompts)
+    if now.model != before.model and models.parse(now.model).kind == "folder":
+        _check_inside("model", now.model)
+
+
+def _check_choice(name: str, value: str) -> None:
+    allowed = choices()[name]
+    if value not in allowed:
+        rule = f"a form takes one of {', '.join(allowed)}"
+        raise InputError(value, rule, FIX, name)
+
+
+def _check_inside(name: str, value: str) -> None:
+    workspace = Workspace.open()
+    path = Path(value).expanduser().resolve()
+    is_inside = path.is_relative_to(workspace.root.resolve())
+    if not is_inside or path.is_relative_to(workspace.prefect.resolve()):
+        raise InputError(value, "a form takes files of the workspace only", FIX, name)
