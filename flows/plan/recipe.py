@@ -105,7 +105,7 @@ class EvaluationSettings(Part):
 
 
 class GateSettings(Part):
-    """What a new checkpoint must be, to take the place of the champion (see flows/gate.py)."""
+    """What a new checkpoint must be, to take the place of the champion (see run/gate.py)."""
 
     max_kl: float = Field(20.0, gt=0, description="Mean KL to SFT at most, in nats an answer")
 

@@ -1,6 +1,6 @@
 """`solon serve`: one command for all of a workspace: server, work pool, deployments and worker.
 
-    solon serve ─┬─ server              flows/server.py
+    solon serve ─┬─ server              flows/serve/server.py
                  └─ worker ─┬─ flow run ── tasks.worker (torch)
                             └─ flow run
 

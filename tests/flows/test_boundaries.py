@@ -64,7 +64,7 @@ def edges(name: str, path: Path, known: dict[str, Path]) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             asked |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-            asked |= {a.value for a in node.args if isinstance(a, ast.Constant)}
+            asked |= {str(a.value) for a in node.args if isinstance(a, ast.Constant)}
     return {m for m in asked if m in known and m != name and known[m].stat().st_size}
 
 
