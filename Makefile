@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 READY := $(VENV)/.ready
 
-.PHONY: help setup run test lint serve bench clean
+.PHONY: help setup run test quick lint serve bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ run: $(READY) ## the whole method on the embedded model: recipe demo, 10 to 18 m
 
 test: $(READY) ## every test, the slow ones too, two files at a time
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+quick: lint ## style, types, and the tests that need neither a model nor a server
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" tests/constitution tests/storage tests/flows
 
 lint: $(READY) ## style and types
 	$(BIN)/ruff check .
