@@ -44,11 +44,19 @@ def parse(path: Path) -> Parsed:
     try:
         root = compose(path)
     except ConstitutionError as error:
-        return Parsed(None, [error])
+        return Parsed(None, [_unquoted(error, path)])
     parser = _Parser(path)
     constitution = parser.constitution(root)
     lines = [node.start_mark.line + 1 for node in parser.round_nodes]
-    return Parsed(None if parser.errors else constitution, parser.errors, lines)
+    errors = [_unquoted(error, path) for error in parser.errors]
+    return Parsed(None if errors else constitution, errors, lines)
+
+
+def _unquoted(error: ConstitutionError, path: Path) -> ConstitutionError:
+    """The fault without its value, where the file's name is none of a constitution's."""
+    if path.suffix in (".yaml", ".yml"):
+        return error
+    return ConstitutionError("", error.rule, error.fix, error.where)
 
 
 PRINCIPLE: dict[str, Reader] = {

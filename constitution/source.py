@@ -114,8 +114,7 @@ def _syntax_error(path: Path, text: str, error: yaml.MarkedYAMLError) -> Constit
     mark, start = error.problem_mark or error.context_mark, error.context_mark
     line = mark.line if mark else 0
     lines = text.splitlines()
-    is_yaml = path.suffix in (".yaml", ".yml")  # of any other file nothing is shown
-    value = lines[line].strip() if is_yaml and line < len(lines) else ""
+    value = lines[line].strip() if line < len(lines) else ""
     problem = " ".join((error.problem or "cannot be read").split())
     if start and start.line < line:
         problem += f", {error.context} begun at line {start.line + 1}"

@@ -34,7 +34,7 @@ from flows.serve.proposal import (
     samples_markdown,
     words_markdown,
 )
-from flows.serve.reach import check_form
+from flows.serve.reach import check_form, check_unasked
 from storage.errors import InputError
 from storage.ledger import Ledger
 from storage.workspace import Workspace
@@ -78,13 +78,15 @@ def amend(
     ledger = Ledger(workspace.ledger)
     name = constitution or recipes.load(recipe, overrides).constitution
     proposal = propose(workspace, run, name, edit)
+    if approve == "yes" and proposal.is_edit:
+        check_unasked(proposal.path)
     tried = (overrides or {}) | {"constitution": proposal.planned}
     made, inputs = make_plan(recipe, tried, None)
     if made.is_empty and not proposal.is_edit:
         forget(workspace, run)
         create_markdown_artifact("Nothing to do: every row and checkpoint is there.", key="plan")
         return nothing_done(made, inputs, workspace)
-    before = proposal.words_before(ledger, inputs.constitution)
+    before = proposal.words_before(ledger)
     text, run_id = _question(recipe, tried, made, reworded(inputs, before), samples)
     create_markdown_artifact(text, key="plan")
     author = ""

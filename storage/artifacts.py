@@ -85,7 +85,7 @@ def manifest(path: Path) -> dict[str, Any]:
     """The manifest of the artifact at `path`. Raises ArtifactBroken where there is none."""
     try:
         found = json.loads((path / MANIFEST).read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         raise ArtifactBroken(f"{path}: there is no manifest") from None
     if not isinstance(found, dict):
         raise ArtifactBroken(f"{path}: the manifest is no object")
@@ -105,16 +105,21 @@ def check(path: Path) -> dict[str, Any]:
     try:
         entries = [(str(e["file"]), e["size"], e["sha256"]) for e in found["files"]]
     except (KeyError, TypeError):
-        raise ArtifactBroken(f"{path}: the manifest lists no files") from None
-    for name, size, digest in entries:
-        _check_file(path, name, size, digest)
+        entries = []
+    if not entries:
+        raise ArtifactBroken(f"{path}: the manifest lists no files")
+    try:
+        for name, size, digest in entries:
+            _check_file(path, name, size, digest)
+    except (OSError, ValueError) as error:  # a name that no file can have
+        raise ArtifactBroken(f"{path}: a file cannot be read ({error})") from None
     return found
 
 
 def _check_file(folder: Path, name: str, size: int, digest: str) -> None:
     file, parts = folder / name, Path(name).parts
     steps = [folder.joinpath(*parts[: n + 1]) for n in range(len(parts))]
-    if file.is_absolute() != folder.is_absolute() or not parts or ".." in parts:
+    if Path(name).is_absolute() or not parts or ".." in parts:
         raise ArtifactBroken(f"{file}: no file of the artifact's folder")
     if not file.is_file():
         raise ArtifactBroken(f"{file}: missing")

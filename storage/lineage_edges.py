@@ -59,13 +59,22 @@ EDGES = (
     Edge("completion", "model", "'model'", "completions", "completion_id", "model_id"),
     Edge("completion", "prompt", "'prompt'", "completions", "completion_id", "prompt_id"),
     Edge("completion", "few_shot", "'examples'", "completions", "completion_id", "few_shot_id"),
+    # Of the principle that asked first: one whose revision request alone is new asks nothing here.
+    Edge(
+        "completion",
+        "principle",
+        "'principle'",
+        "completions",
+        "completion_id",
+        "principle_id",
+        "step = 'critique'",
+    ),
     *(
         Edge("completion", parent, f"'{role}'", "revisions", child_column, parent_column)
         for child_column, parent, role, parent_column in (
             ("revision_completion_id", "principle", "principle", "principle_id"),
             ("revision_completion_id", "completion", "critique", "critique_completion_id"),
             ("revision_completion_id", "completion", "response", "response_completion_id"),
-            ("critique_completion_id", "principle", "principle", "principle_id"),
             ("critique_completion_id", "completion", "response", "response_completion_id"),
         )
     ),

@@ -53,10 +53,11 @@ def machine_name() -> str:
     models = (value for key, value in cpuinfo() if key in ("model name", "hardware") and value)
     processor = next(models, platform.processor() or platform.machine())
     cores = usable_cores()
-    return ", ".join([processor, f"{cores} core{'' if cores == 1 else 's'}", *_gpus()])
+    return ", ".join([processor, f"{cores} core{'' if cores == 1 else 's'}", *gpus()])
 
 
-def _gpus() -> list[str]:
+def gpus() -> list[str]:
+    """The names of NVIDIA's devices, as the driver tells without torch."""
     found = []
     for file in sorted(GPUS.glob("*/information")):
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()

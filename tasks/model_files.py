@@ -117,7 +117,21 @@ def folder_id(folder: Path, digests: Digests) -> str:
         raise InputError(str(folder), rule, "merge it into its base, or use checkpoint:ID")
     for index in folder.glob(INDEXES):
         _check_index(index)
+    _check_config(folder / "config.json")
     return content_id("model", ["folder", _digests_of(folder, (WEIGHTS, *SETTINGS), digests)])
+
+
+def _check_config(path: Path) -> None:
+    """Raise InputError where the settings name weights themselves, which may lie anywhere."""
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        named = config.get("transformers_weights")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        rule = "no settings of a model that can be read"
+        raise InputError(str(path), rule, "save the model with save_pretrained") from None
+    if named is not None:
+        rule = "transformers_weights: a model's weights are the .safetensors of its folder"
+        raise InputError(str(named), rule, "remove this key", where=str(path))
 
 
 def _check_index(index: Path) -> None:

@@ -26,7 +26,8 @@ def doctor(fix: FixOption = False, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(asdict(seen) | {"workspace": str(seen.workspace.root)})
     else:
-        print_lines([f"machine: {seen.machine}", f"compute: {seen.compute}"])
+        beside = "; its GPU is asked when a worker starts" if seen.has_gpu else ""
+        print_lines([f"machine: {seen.machine}", f"compute: {seen.compute}{beside}"])
         print_lines(
             one_line(f"{f.kind} {f.subject}: {f.detail}; {f.done}", LINE_CHARS)
             for f in seen.findings

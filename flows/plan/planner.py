@@ -158,7 +158,7 @@ class Planner:
         step.to_train = (1, 1)
         before = self.history.latest_components(step.step)
         if is_known:
-            self._add_why(step.step, "artifact", found, "missing")
+            self._add_why(step.step, "artifact", found, "missing or damaged")
         elif before is None:
             self._add_why(step.step, "checkpoint", "(none)", "new")
         else:

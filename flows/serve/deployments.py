@@ -68,13 +68,15 @@ def scheduled() -> list[str]:
 
 def _when(found: DeploymentResponse) -> str:
     active = [one.schedule for one in found.schedules if one.active]
+    chosen = [one.parameters["recipe"] for one in found.schedules if "recipe" in one.parameters]
+    recipe = (chosen or [found.parameters.get("recipe", "demo")])[0]
     if not active:
         return "off: in the UI choose its recipe and switch its schedule on"
     times = ", ".join(
         f"{s.cron} {s.timezone}" if isinstance(s, CronSchedule) else "on, as the UI shows"
         for s in active
     )
-    return f"{times}, recipe {found.parameters.get('recipe', 'demo')}"
+    return f"{times}, recipe {recipe}"
 
 
 def ensure_pool(client: SyncPrefectClient) -> None:
@@ -111,7 +113,14 @@ def _apply(client: SyncPrefectClient, spec: Json, pull: list[Json]) -> str:
         client.create_deployment(flow_id, spec["name"], schedules=made, **body)
     else:
         kept = {one.slug: one.schedule for one in found.schedules}
-        updates = [DeploymentScheduleUpdate(**one) for one, _ in _schedules(spec, kept)]
+        is_chosen = "recipe" in found.parameters or any(
+            "recipe" in (one.parameters or {}) for one in found.schedules
+        )
+        updates = [
+            # Left as people set it, but never on with a recipe that nobody chose.
+            DeploymentScheduleUpdate(**one, **({} if on or is_chosen else {"active": False}))
+            for one, on in _schedules(spec, kept)
+        ]
         body["parameters"] |= found.parameters
         client.update_deployment(found.id, DeploymentUpdate(schedules=updates, **body))
     return name

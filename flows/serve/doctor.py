@@ -52,6 +52,8 @@ def _locks(seen: Examination) -> None:
     """A lock's note outlives its holder only where the holder was killed."""
     paths = sorted(path for pattern in LOCKS for path in seen.workspace.root.glob(pattern))
     for path in paths:
+        if path.is_symlink() or not _is_inside(seen, path):
+            continue
         with _free(path) as descriptor:
             pid = _noted_pid(descriptor) if descriptor is not None else 0
             if descriptor is None or not pid or is_alive(pid):
@@ -64,7 +66,7 @@ def _locks(seen: Examination) -> None:
 @contextmanager
 def _free(path: Path) -> Iterator[int | None]:
     """The open file under its lock for the time of the block; None where somebody holds it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -94,7 +96,9 @@ def _runs(seen: Examination) -> None:
 def _artifacts(seen: Examination) -> None:
     sql = "SELECT checkpoint_id FROM checkpoints"
     known = {row["checkpoint_id"] for row in seen.ledger.query(sql)}
-    there = {path.name: path for path in seen.workspace.artifacts.glob("*/*")}
+    folders = seen.workspace.artifacts.glob("*/*")
+    places = (path for path in folders if path == _place(seen, path.name))
+    there = {path.name: path for path in places if _is_inside(seen, path)}
     for artifact_id in sorted(known | set(there)):
         path = there.get(artifact_id) or _place(seen, artifact_id)
         if path is None or is_whole(path):
@@ -111,12 +115,12 @@ def _artifacts(seen: Examination) -> None:
 
 def _left_overs(seen: Examination) -> None:
     """Work in progress that nobody is at; trainer states of checkpoints that are whole."""
-    for path in sorted(seen.workspace.tmp.glob("*")):
+    for path in _entries(seen, seen.workspace.tmp):
         if not _is_idle(seen):
             seen.skipped.append("tmp: a run is open, here or on another machine")
             break
         _left_over(seen, path)
-    for path in sorted(seen.workspace.state.glob("*")):
+    for path in _entries(seen, seen.workspace.state):
         place = _place(seen, path.name)
         is_done = place is not None and is_whole(place)
         if is_done and seen.found("state", path.name, "its checkpoint is whole", "deleted"):
@@ -134,6 +138,21 @@ def _left_over(seen: Examination, path: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         _delete(target)
         path.rename(target)
+
+
+def _entries(seen: Examination, folder: Path) -> list[Path]:
+    """What lies in a folder of the workspace, sorted; nothing where that leads elsewhere."""
+    found = sorted(folder.glob("*"))
+    if found and not _is_inside(seen, found[0]):
+        seen.skipped.append(f"{folder.name}: a link to another place")
+        return []
+    return found
+
+
+def _is_inside(seen: Examination, path: Path) -> bool:
+    """Whether no folder on the way from the workspace to `path` is a link."""
+    root, parent = seen.workspace.root, path.parent
+    return parent.resolve() == root.resolve() / parent.relative_to(root)
 
 
 def _place(seen: Examination, artifact_id: str) -> Path | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from storage.ledger import Ledger
 from storage.workspace import Workspace
 from tasks.compute import Compute, cpu_compute_type
-from tasks.machine import machine_name
+from tasks.machine import gpus, machine_name
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Finding:
 class Examination:
     """One pass over a workspace. `skipped`: what could not be looked at, and why.
 
-    `compute`: the number type that models are computed in here, unless a worker finds a GPU.
+    `compute`: the number type that models are computed in on this machine's processor.
     """
 
     workspace: Workspace
@@ -38,6 +38,7 @@ class Examination:
     skipped: list[str] = field(default_factory=list)
     machine: str = machine_name()
     compute: Compute = field(default_factory=cpu_compute_type)
+    has_gpu: bool = field(default_factory=lambda: bool(gpus()))
 
     @property
     def ledger(self) -> Ledger:

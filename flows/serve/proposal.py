@@ -37,16 +37,14 @@ from tasks.generation.calls import principle_id
 BEFORE = "before"
 MAX_TEXT_CHARS = 600
 WORDS = ("critique", "revision", "comparison")
-# Of this name: the ref where people set one, else that of the last run that went beyond samples.
-LAST_USED = """
-    SELECT body FROM constitutions k
+# What runs that were more than samples used, as their recipes name it: the one in force first, then
+# the newest.
+USED = """
+    SELECT body, r.settings->>'constitution' AS named FROM runs r
+    JOIN constitutions USING (constitution_id)
     LEFT JOIN refs ON target_id = constitution_id AND refs.name = 'constitution'
-    LEFT JOIN (
-        SELECT constitution_id, max(started_at) AS started_at FROM runs
-        WHERE coalesce(until, '') NOT IN ('drafts', 'critiques', 'revisions') GROUP BY ALL
-    ) USING (constitution_id)
-    WHERE k.name = ? AND (target_id IS NOT NULL OR started_at IS NOT NULL)
-    ORDER BY target_id IS NULL, started_at DESC LIMIT 1"""
+    WHERE r.state = 'completed' AND coalesce(until, '') NOT IN ('drafts', 'critiques', 'revisions')
+    ORDER BY target_id IS NULL, started_at DESC"""
 
 
 @dataclass(frozen=True)
@@ -66,14 +64,16 @@ class Proposal:
     def is_edit(self) -> bool:
         return self.before != self.after
 
-    def words_before(self, ledger: Ledger, now: Constitution) -> Constitution | None:
-        """What `now` is shown against: of a form's edit the file as it stands, else the
-        constitution of that name that was last in use; None before the first run.
+    def words_before(self, ledger: Ledger) -> Constitution | None:
+        """What is proposed is shown against this: of a form's edit the file as it stands, else what
+        the same file held when it was last used; None before the first run.
         """
         if self.is_edit:
             return read_text(self.before)
-        found = ledger.query(LAST_USED, [now.name])
-        return from_body(json.loads(found[0]["body"])) if found else None
+        own = _file_name(self.name)
+        bodies = (r["body"] for r in ledger.query(USED) if _file_name(r["named"]) == own)
+        body = next(bodies, None)
+        return from_body(json.loads(body)) if body else None
 
     def carry_out(self) -> None:
         """Write the edit into the file, whole; nothing where it stands there already.
@@ -106,7 +106,7 @@ def propose(
         return Proposal(name, name)
     if edit is not None and not edit.changes:
         raise InputError(edit.slug, "the edit has no new words", "fill in a field", "edit")
-    if edit is not None and path.is_symlink():
+    if edit is not None and _is_behind_a_link(path, workspace):
         rule = f"a link: the edit would be written into {path.resolve()}"
         raise InputError(str(path), rule, "name that file itself", "constitution")
     folder = workspace.state / "amend" / flow_run_id
@@ -118,6 +118,19 @@ def propose(
         _write(original, before)
         _write(kept, after)
     return Proposal(name, str(kept) if edit else name, path, _read(original), _read(kept))
+
+
+def _file_name(name: str) -> str:
+    """The name of the file that a recipe's constitution means; of any other name itself."""
+    path = None if name.startswith(REF) else meant_file(name)
+    return path.name if path else Path(name).name
+
+
+def _is_behind_a_link(path: Path, workspace: Workspace) -> bool:
+    """Whether a file is a link, or lies in the workspace by a link that leads out of it."""
+    is_within = path.absolute().is_relative_to(workspace.root)
+    leads_out = is_within and not path.resolve().is_relative_to(workspace.root.resolve())
+    return path.is_symlink() or leads_out
 
 
 def forget(workspace: Workspace, flow_run_id: str) -> None:

@@ -46,8 +46,10 @@ def check_form(
     prompts = now.prompts.path
     if prompts not in (before.prompts.path, "default") and not prompts.startswith("hub:"):
         _check_inside("prompts.path", prompts)
-    if now.model != before.model and models.parse(now.model).kind == "folder":
-        _check_inside("model", now.model)
+    if now.model != before.model:
+        reference = models.parse(now.model)
+        if reference.kind == "folder":
+            _check_inside("model", reference.value)
 
 
 def _check_choice(name: str, value: str) -> None:
@@ -59,7 +61,19 @@ def _check_choice(name: str, value: str) -> None:
 
 def _check_inside(name: str, value: str) -> None:
     workspace = Workspace.open()
-    path = Path(value).expanduser().resolve()
+    try:
+        path = Path(value).expanduser().resolve()
+    except (OSError, ValueError, RuntimeError):
+        raise InputError(value, "no file can have this name", "check the path", name) from None
     is_inside = path.is_relative_to(workspace.root.resolve())
     if not is_inside or path.is_relative_to(workspace.prefect.resolve()):
         raise InputError(value, "a form takes files of the workspace only", FIX, name)
+
+
+def check_unasked(path: Path | None) -> None:
+    """Raise InputError where a run of a deployment would write to a file outside, asking nobody."""
+    if path and deployment.get_id():
+        root = Workspace.open().root.resolve()
+        if not path.resolve().is_relative_to(root):
+            rule = "an edit of a file outside the workspace is not written without being asked for"
+            raise InputError(str(path), rule, "leave approve at ask", "approve")

@@ -108,7 +108,7 @@ def _stages(out: Path, data: ReportData) -> str:
     rows = [
         (
             stage.stage,
-            "reused" if stage.is_reused else "trained",
+            "reused" if stage.is_reused else "trained" if stage.has_changed else "unchanged",
             stage.rows,
             stage.steps,
             f"{_number(stage.loss_first)} → {_number(stage.loss_last)}",

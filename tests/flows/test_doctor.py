@@ -140,6 +140,40 @@ def outside_among_artifacts(workspace: Workspace, outside: Path) -> Path:
     return link
 
 
+@pytest.mark.parametrize("name", ["tmp", "state", "artifacts", "artifacts/checkpoints"])
+def test_a_folder_that_lies_elsewhere_is_left_alone(
+    workspace: Workspace, tmp_path: Path, name: str
+) -> None:
+    """As on a disk with more room: whose it is besides, nobody here knows."""
+    place, outside = workspace.root / name, tmp_path / "outside"
+    if place.is_dir():
+        place.rmdir()
+    outside.mkdir()
+    place.symlink_to(outside)
+    wanted = {DONE, UNKNOWN, f"{UNKNOWN}-1", "checkpoints"}
+    for entry in wanted:
+        (outside / entry).mkdir()
+    assert found(workspace, fix=True) == []
+    assert {path.name for path in outside.iterdir()} == wanted
+
+
+def test_a_lock_that_is_a_link_is_left_alone(
+    workspace: Workspace, tmp_path: Path, dead_pid: int
+) -> None:
+    (tmp_path / "pidfile").write_text(json.dumps({"pid": dead_pid}))
+    (workspace.root / "a.lock").symlink_to(tmp_path / "pidfile")
+    assert found(workspace, fix=True) == []
+    assert (tmp_path / "pidfile").read_text()
+
+
+@pytest.mark.parametrize("name", ["notes", f"ckp_{'0' * 31}", "dst_" + "0" * 32])
+def test_what_is_no_artifact_of_its_folder_is_left_alone(workspace: Workspace, name: str) -> None:
+    other = workspace.artifacts / "checkpoints" / name
+    other.mkdir(parents=True)
+    assert found(workspace, fix=True) == []
+    assert other.is_dir()
+
+
 @pytest.mark.parametrize("plant", [outside_by_manifest, outside_by_link, outside_among_artifacts])
 def test_nothing_outside_the_workspace_is_touched(
     workspace: Workspace, tmp_path: Path, plant: Callable[[Workspace, Path], Path]
@@ -328,7 +362,6 @@ from flows.serve import server
 from flows.serve.doctor import examine
 from storage.lock import file_lock
 from storage.workspace import Workspace
-from tasks.machine import machine_name
 
 workspace, pid = Workspace.open().create(), int(sys.argv[1])
 with server.running(workspace, server.free_port()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -38,21 +39,22 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def used(workspace: Workspace, name: str, critique: str, until: str | None = None) -> str:
-    """A run under a constitution with that critique request; returns the constitution's id."""
+def used(workspace: Workspace, file: str, critique: str, **facts: Any) -> str:
+    """A run of a recipe that names that file, then with that critique; the constitution's id."""
     path = workspace.root / "words.yaml"
-    path.write_text(WORDS.format(name=name, critique=critique))
+    path.write_text(WORDS.format(name="default", critique=critique))
     ledger = Ledger(workspace.ledger)
-    found = record_constitution(ledger, load(path), path.name)
-    run: dict[str, Any] = {"recipe": name, "settings": "{}", "state": "completed", "until": until}
+    found = record_constitution(ledger, load(path), "words.yaml")
+    run: dict[str, Any] = {"recipe": "r", "state": "completed", "until": None}
+    run |= {"settings": json.dumps({"constitution": file})}
     run |= {"run_id": f"run_{critique}", "constitution_id": found, "started_at": now()}
     with ledger.transaction() as con:
-        insert(con, "runs", [run])
+        insert(con, "runs", [run | facts])
     return found
 
 
-def critique_before(workspace: Workspace, proposal: Proposal, file: Path) -> str | None:
-    before = proposal.words_before(Ledger(workspace.ledger), load(file))
+def critique_before(workspace: Workspace, proposal: Proposal) -> str | None:
+    before = proposal.words_before(Ledger(workspace.ledger))
     return before.principle("be-concise").critique if before else None
 
 
@@ -60,26 +62,29 @@ def test_an_edit_is_shown_against_the_file_it_is_written_into(
     workspace: Workspace, file: Path
 ) -> None:
     """Not against the principle of that slug in the constitution that was run last."""
-    used(workspace, "pharmacy", "An older wording.")
+    used(workspace, str(file), "An older wording.")
     used(workspace, "default", "Another recipe's wording.")
-    proposal = propose(workspace, "run", str(file), EDIT)
-    assert critique_before(workspace, proposal, file) == "Say what is long."
+    assert critique_before(workspace, propose(workspace, "run", str(file), EDIT)) == (
+        "Say what is long."
+    )
 
 
 def test_a_file_edited_by_hand_is_shown_against_its_own_last_use(
     workspace: Workspace, file: Path
 ) -> None:
+    """Constitutions are copied, and most copies are called `default` inside: the file tells."""
     proposal = propose(workspace, "run", str(file), None)
-    assert critique_before(workspace, proposal, file) is None
-    used(workspace, "pharmacy", "An older wording.")
+    assert critique_before(workspace, proposal) is None
+    used(workspace, str(file), "An older wording.")
     used(workspace, "default", "Another recipe's wording.")
-    assert critique_before(workspace, proposal, file) == "An older wording."
-    used(workspace, "pharmacy", "Only tried on a few prompts.", until="revisions")
-    assert critique_before(workspace, proposal, file) == "An older wording."
-    in_force = used(workspace, "pharmacy", "In force.")
-    used(workspace, "pharmacy", "Run later, by somebody else.")
+    assert critique_before(workspace, proposal) == "An older wording."
+    used(workspace, str(file), "Only tried on a few prompts.", until="revisions")
+    used(workspace, str(file), "In a run that failed.", state="failed")
+    assert critique_before(workspace, proposal) == "An older wording."
+    in_force = used(workspace, str(file), "In force.")
+    used(workspace, str(file), "Run later, by somebody else.")
     point(Ledger(workspace.ledger), "constitution", in_force)
-    assert critique_before(workspace, proposal, file) == "In force."
+    assert critique_before(workspace, proposal) == "In force."
 
 
 def test_an_edit_is_not_written_through_a_link(
@@ -90,3 +95,11 @@ def test_an_edit_is_not_written_through_a_link(
     with pytest.raises(InputError, match="would be written into"):
         propose(workspace, "run", str(link), EDIT)
     assert propose(workspace, "run", str(link), None).before == file.read_text()
+
+
+def test_an_edit_is_not_written_out_of_the_workspace_by_a_linked_folder(
+    workspace: Workspace, file: Path
+) -> None:
+    (workspace.root / "words").symlink_to(file.parent)
+    with pytest.raises(InputError, match="would be written into"):
+        propose(workspace, "run", str(workspace.root / "words" / file.name), EDIT)

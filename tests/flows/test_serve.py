@@ -162,6 +162,8 @@ def test_bad_parameters_make_no_run(served: Served, parameters: dict[str, Any]) 
         ("refresh", "prompts={{path: {home}/link.jsonl}}"),
         ("train", "prompts.path={home}/prefect/memo_store.toml"),
         ("evaluate", "model={home}/../model"),
+        ("evaluate", 'model=" /etc"'),
+        ("refresh", 'prompts.path="{home}/a\\0b"'),
         ("nightly", "constitution=~/mine.yaml"),
     ],
 )
@@ -182,12 +184,25 @@ def test_a_form_reaches_no_file_outside(served: Served, flow: str, override: str
     run = str(served.create(flow, parameters)[1]["id"])
     until(lambda: served.state(run) == "FAILED", "refusal")
     said = served.api(f"flow_runs/{run}")[1]["state"]["message"]
-    assert "a form takes" in said
+    assert "a form takes" in said or "no file can have this name" in said
     wanted = {"logs": {"flow_run_id": {"any_": [run]}}}
     logged = "".join(line["message"] for line in served.api("logs/filter", wanted)[1])
     for secret in (served.login, "root:x:0:0", "Say what could go."):
         assert secret not in said + logged
     assert outside.read_text(encoding="utf-8") == words
+
+
+def test_an_edit_outside_the_workspace_is_asked_for(served: Served) -> None:
+    """The constitutions that ship are everybody's: who has the login alone does not write them."""
+    path = ROOT / "constitution" / "default.yaml"
+    before = path.read_bytes()
+    edit = {"slug": "be-concise", "critique": "Say what could go."}
+    parameters = {"recipe": "smoke", "overrides": as_form(SCRIPTED), "edit": edit, "approve": "yes"}
+    run = str(served.create("amend", parameters)[1]["id"])
+    until(lambda: served.state(run) == "FAILED", "refusal")
+    said = served.api(f"flow_runs/{run}")[1]["state"]["message"]
+    assert "is not written without being asked for" in said
+    assert path.read_bytes() == before
 
 
 def test_a_run_made_through_the_api_is_done_by_the_worker(served: Served) -> None:
@@ -310,7 +325,7 @@ def test_two_workspaces_are_two_and_ctrl_c_ends_all_of_one(
     assert served.api("deployments/filter", {}, login=other.login)[0] == 401
     assert other.deployment("nightly")["schedules"][0]["schedule"]["timezone"] == "Europe/Berlin"
     schedule = {"cron": "30 3 * * *", "timezone": "Europe/Berlin"}
-    other.set_nightly({"active": False, "schedule": schedule})
+    other.set_nightly({"active": True, "schedule": schedule})  # by a start of an older Solon, say
     others = {"overrides": ["prompts.limit=9"]}
     path = f"deployments/{other.deployment('refresh')['id']}"
     assert other.api(path, {"parameters": others}, "PATCH")[0] == 204

@@ -217,6 +217,19 @@ def test_words_that_a_step_does_not_show_are_not_its_cause(
     assert (why["component"], why["root"]["component"]) == ("upstream", "system")
 
 
+def test_words_that_a_critique_does_not_show_are_not_its_maker(world: World) -> None:
+    """A reworded revision request shares its critiques with the old one's, which stay the old's."""
+    slug = most_used(world)
+    snapshot = world.ledger.query("SELECT dataset_id FROM datasets WHERE kind = 'preferences'")[0]
+    before = trace(world.ledger, snapshot["dataset_id"], "up")["counts"]
+    edited = world.edit(reworded(slug, "revision"))
+    made = world.run(edited)
+    assert made["critiques0"] == 0 < made["revisions0"]
+    assert trace(world.ledger, snapshot["dataset_id"], "up")["counts"] == before
+    reached = trace(world.ledger, principle_id(edited.constitution.principle(slug)), "down")
+    assert snapshot["dataset_id"] not in reached["nodes"]
+
+
 def test_words_that_no_request_shows_make_no_row(world: World) -> None:
     """A principle whose comparison alone was edited becomes a maker of nothing that was there."""
     slug = most_used(world)

@@ -93,13 +93,14 @@ def test_an_artifact_under_another_name_is_broken(workspace: Workspace) -> None:
     assert not is_whole(other)
 
 
-@pytest.mark.parametrize("name", ["../file", "/etc/hostname", "adapter/../../file", "", "."])
+@pytest.mark.parametrize("name", ["../file", "{outside}/file", "adapter/../../file", "", "."])
 def test_a_manifest_that_names_files_elsewhere_is_broken(workspace: Workspace, name: str) -> None:
     path = write(workspace)
-    (path.parent / "file").write_text("weights")
+    (path.parent / "file").write_text("weights")  # what the manifest says, in another place
     entry = json.loads((path / "MANIFEST.json").read_text())["files"][0]
-    edit_manifest(path, files=[entry | {"file": name}])
-    assert not is_whole(path)
+    edit_manifest(path, files=[entry | {"file": name.format(outside=path.parent)}])
+    with pytest.raises(ArtifactBroken, match="no file of the artifact's folder"):
+        check(path)
 
 
 @pytest.mark.parametrize("linked", ["adapter", "adapter/file"])
@@ -113,10 +114,20 @@ def test_a_link_is_no_file_of_an_artifact(
         check(path)
 
 
-@pytest.mark.parametrize("files", [None, 5, [5], [{}], {"a": 1}])
+LONG = {"file": "x" * 300, "size": 1, "sha256": ""}
+NULL = {"file": "a\0b", "size": 1, "sha256": ""}
+
+
+@pytest.mark.parametrize("files", [None, 5, [5], [{}], {"a": 1}, [], [LONG], [NULL]])
 def test_a_manifest_of_another_form_is_broken(workspace: Workspace, files: Any) -> None:
     path = write(workspace)
     edit_manifest(path, files=files)
+    assert not is_whole(path)
+
+
+def test_a_manifest_nested_without_end_is_broken(workspace: Workspace) -> None:
+    path = write(workspace)
+    (path / "MANIFEST.json").write_text("[" * 200_000)
     assert not is_whole(path)
 
 

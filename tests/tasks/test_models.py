@@ -264,6 +264,17 @@ def test_an_index_that_cannot_be_read_is_refused(
         identify(str(folder), workspace)
 
 
+@pytest.mark.parametrize("name", ["sub/x.safetensors.index.json", "../x", "model.safetensors"])
+def test_settings_that_name_weights_are_refused(
+    tmp_path: Path, workspace: Workspace, name: str
+) -> None:
+    """transformers would load those in place of the folder's own."""
+    folder = write_folder(tmp_path / "model")
+    (folder / "config.json").write_text(json.dumps({"transformers_weights": name}))
+    with pytest.raises(InputError, match="transformers_weights"):
+        identify(str(folder), workspace)
+
+
 def test_an_adapter_is_no_model(tmp_path: Path, workspace: Workspace) -> None:
     """Its configuration names a base that would be loaded in its place, from anywhere."""
     folder = write_folder(tmp_path / "model")
