@@ -80,9 +80,14 @@ def _keep(server: Server, start: Callable[[], Server], is_over: threading.Event)
             server = start()
             started.append(server)
     if started and server.poll() is None:
-        server.terminate()
-        try:
-            server.wait(STOP_WAIT_S)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        end(server)
+
+
+def end(server: Server) -> None:
+    """Terminate a server; kill it where it does not end within STOP_WAIT_S."""
+    server.terminate()
+    try:
+        server.wait(STOP_WAIT_S)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()

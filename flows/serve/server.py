@@ -24,7 +24,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from flows.run.keeper import kept_up
+from flows.run.keeper import end, kept_up
 from storage.errors import SolonError
 from storage.lock import file_lock
 from storage.workspace import Workspace
@@ -33,7 +33,6 @@ from tasks.worker import die_with_parent
 HOST = "127.0.0.1"
 START_WAIT_S = 120.0
 DRAIN_WAIT_S = 10.0
-STOP_WAIT_S = 8.0
 HEARTBEAT_S = 30  # of a flow run, the shortest there is; automations.py counts on it
 POOL = "solon"
 TAG = "solon"  # on every flow run, so that automations on a shared server touch no others
@@ -139,7 +138,7 @@ def started(
     with ExitStack() as stack:
         with file_lock(workspace.prefect / "start.lock", START_WAIT_S, "solon"):
             process = _start(workspace, port)
-            stack.callback(_end, process)
+            stack.callback(end, process)
             slot = importlib.import_module("flows.run.slot")
             if meanwhile:
                 meanwhile()
@@ -147,15 +146,6 @@ def started(
             slot.ensure_limit()
             slot.free_leaked(workspace)
         yield process
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(STOP_WAIT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def served_port(workspace: Workspace) -> int | None:

@@ -86,10 +86,10 @@ def measure(folder: Path, model: Path, dtype: str, steps: int) -> dict[str, floa
             if event["event"] == "progress":
                 moments.append(time.monotonic())
 
-        print(f"{stage} in {dtype} …", file=sys.stderr, flush=True)
         run_job(spec, folder / f"{stage}-{dtype}.log", hear)
         gaps = [after - before for before, after in pairwise(moments)]
         seconds[stage] = statistics.median(gaps)
+        print(f"{stage} in {dtype}: {seconds[stage]:.2f} s a step", file=sys.stderr, flush=True)
         adapters[stage] = str(out / "adapter")
     return seconds
 
