@@ -35,7 +35,7 @@ from tasks.machine import default_threads
 from tasks.report import JobInputError, Report
 
 JOBS = {
-    "generate": "tasks.generation.serve",
+    "generate": "tasks.engines.serve",
     "convert": "tasks.convert",
     "sft": "tasks.training.sft",
     "reward": "tasks.training.reward",

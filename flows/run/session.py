@@ -20,8 +20,8 @@ from storage.errors import InputError
 from storage.ledger import Ledger, insert, now, point
 from storage.workspace import Workspace
 from tasks import models
-from tasks.generation.engine import Engine, WorkerEngine
-from tasks.generation.scripted import ScriptedEngine
+from tasks.engines.engine import Engine, WorkerEngine
+from tasks.engines.scripted import ScriptedEngine
 from tasks.process import Worker, warm_up
 
 

@@ -16,6 +16,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import GenerationConfig
 
+from tasks.engines.tokens import end_tokens, pad, positions
 from tasks.report import JobInputError
 from tasks.training.base import ADAPTER_WEIGHTS, device, load_base
 
@@ -31,7 +32,7 @@ class Policies:
         """adapters: policy name to adapter folder or None. Raises JobInputError for a bad one."""
         self.base, self.tokenizer = load_base(model)
         self.adapters = adapters
-        self.eos = sorted(_eos_ids(self.base, self.tokenizer))
+        self.eos = end_tokens(self.base, self.tokenizer)
         self.pad = self.tokenizer.pad_token_id
         self.context = int(getattr(self.base.config, "max_position_embeddings", 1 << 30))
         self.head = _reward_head(Path(reward)) if reward else None
@@ -80,7 +81,7 @@ class Policies:
 
         Greedy at temperature 0, else sampled from the whole softmax by torch's global generator.
         """
-        ids, mask = _padded(prompts, self.pad, left=True)
+        ids, mask = pad(prompts, self.pad, left=True, device=device())
         sampling = {"temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature > 0 else {}
         config = GenerationConfig(
             max_new_tokens=max_new_tokens,
@@ -91,7 +92,9 @@ class Policies:
             **sampling,
         )
         with self.use(policy) as model:
-            out = model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
+            out = model.generate(
+                input_ids=ids, attention_mask=mask.long(), generation_config=config
+            )
         return [self._until_eos(row) for row in out[:, ids.shape[1] :].tolist()]
 
     def _until_eos(self, tokens: list[int]) -> list[int]:
@@ -111,14 +114,14 @@ class Policies:
         temperature: logits are divided by it (0 counts as 1). Prompts are padded on the left and
         completions on the right, so that logits are computed for C + 1 positions only.
         """
-        left, left_mask = _padded(prompts, self.pad, left=True)
-        right, right_mask = _padded(completions, self.pad, left=False)
-        mask = torch.cat([left_mask, right_mask], 1)
+        left, left_mask = pad(prompts, self.pad, left=True, device=device())
+        right, right_mask = pad(completions, self.pad, device=device())
+        mask = torch.cat([left_mask, right_mask], 1).long()
         with self.use(policy) as model:
             logits = model(
                 input_ids=torch.cat([left, right], 1),
                 attention_mask=mask,
-                position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+                position_ids=positions(mask),
                 logits_to_keep=right.shape[1] + 1,
             ).logits[:, :-1]  # [B, C, V]
         sums = []
@@ -132,30 +135,12 @@ class Policies:
     def rewards(self, conversations: list[list[int]]) -> list[float]:
         """The reward head's score of each whole conversation: last attended token, float32."""
         assert self.head is not None
-        ids, mask = _padded(conversations, self.pad, left=False)
+        ids, mask = pad(conversations, self.pad, device=device())
         with self.use(REWARD):
             decoder = self.model.get_base_model().base_model
-            hidden = decoder(input_ids=ids, attention_mask=mask).last_hidden_state  # [B, T, H]
+            hidden = decoder(input_ids=ids, attention_mask=mask.long()).last_hidden_state
         last = hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(1) - 1].float()
         return (last @ self.head.to(last.device).T)[:, 0].tolist()
-
-
-def _padded(rows: list[list[int]], pad: int, *, left: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """(ids, mask) of [B, longest row]; the mask comes from lengths, as pad may equal eos."""
-    width = max(len(row) for row in rows)
-    ids, mask = [], []
-    for row in rows:
-        gap = width - len(row)
-        ids.append([pad] * gap + row if left else row + [pad] * gap)
-        mask.append([0] * gap + [1] * len(row) if left else [1] * len(row) + [0] * gap)
-    return torch.tensor(ids, device=device()), torch.tensor(mask, device=device())
-
-
-def _eos_ids(base: Any, tokenizer: Any) -> set[int]:
-    """Every id that ends an answer: the tokenizer's and the generation config's."""
-    more = base.generation_config.eos_token_id
-    more = more if isinstance(more, list) else [more]
-    return {int(token) for token in (tokenizer.eos_token_id, *more) if token is not None}
 
 
 def _reward_head(folder: Path) -> torch.Tensor:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 
 from storage.ids import seed_of
 from storage.ledger import Columns, Connection, Ledger, insert, insert_columns, now
+from tasks.engines.engine import Batch, Completion, Engine, Request
 from tasks.generation.calls import Answer, Call, CallForm
-from tasks.generation.engine import Batch, Completion, Engine, Request
 
 COMMIT_EVERY_S = 1.0
 

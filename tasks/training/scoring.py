@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import SequenceClassifierOutputWithPast
 
+from tasks.engines.tokens import pad
 from tasks.training.base import attach_adapter, load_base, lora_config
 from tasks.training.rows import Message, conversation_ids
 
@@ -62,10 +63,7 @@ def _forward(
 
 def pad_right(sequences: Sequence[Sequence[int]]) -> dict[str, Tensor]:
     """input_ids and attention_mask [B, T]; padding is id 0, which the mask hides."""
-    lengths = torch.tensor([len(ids) for ids in sequences])
-    mask = torch.arange(int(lengths.max())) < lengths[:, None]
-    input_ids = torch.zeros(mask.shape, dtype=torch.long)
-    input_ids[mask] = torch.tensor([token for ids in sequences for token in ids])
+    input_ids, mask = pad(sequences)
     return {"input_ids": input_ids, "attention_mask": mask.long()}
 
 

@@ -42,7 +42,7 @@ with server.running(Workspace.open().create()):
     import flows.run.session
     from flows.align import refresh
     from prefect.client.orchestration import get_client
-    from tasks.generation.scripted import ScriptedEngine
+    from tasks.engines.scripted import ScriptedEngine
 
     flows.run.session.ScriptedEngine = partial(ScriptedEngine, vocabulary=given["words"], longest=3)
     refresh("smoke", given["settings"])

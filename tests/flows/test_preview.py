@@ -13,9 +13,9 @@ from flows.explain.preview import choose, compare, up_to
 from flows.explain.preview_text import preview_table
 from flows.plan.inputs import Inputs
 from storage.errors import InputError
+from tasks.engines.scripted import ScriptedEngine
 from tasks.generation.memo import complete, look_up
 from tasks.generation.record import record_constitution
-from tasks.generation.scripted import ScriptedEngine
 from tasks.generation.walk import Answer, Level, walk
 
 from .world import World, most_used, prompts_of, reworded

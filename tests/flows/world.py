@@ -16,6 +16,7 @@ from flows.plan.planner import Planner
 from flows.plan.recipe import load
 from storage.ledger import Ledger
 from storage.workspace import Workspace
+from tasks.engines.scripted import ScriptedEngine
 from tasks.generation.calls import Answer, category_of
 from tasks.generation.memo import complete, look_up
 from tasks.generation.record import (
@@ -24,7 +25,6 @@ from tasks.generation.record import (
     record_rows,
     record_snapshot,
 )
-from tasks.generation.scripted import ScriptedEngine
 from tasks.generation.walk import WINDOW, Level, walk, windows
 
 SETTINGS: dict[str, Any] = {"generation.engine": "scripted", "prompts.limit": 60}

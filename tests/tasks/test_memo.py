@@ -11,11 +11,11 @@ import pytest
 
 from storage.ids import content_id
 from storage.ledger import Ledger
+from tasks.engines.engine import Batch, Completion, Request
+from tasks.engines.scripted import ScriptedEngine
 from tasks.generation import memo
 from tasks.generation.calls import Call, CallForm, Sampling
-from tasks.generation.engine import Batch, Completion, Request
 from tasks.generation.memo import complete, look_up
-from tasks.generation.scripted import ScriptedEngine
 
 SAMPLING = Sampling(temperature=1.0, top_p=1.0, max_new_tokens=30, max_prompt_tokens=100)
 

@@ -218,7 +218,7 @@ def test_an_unreachable_hub_is_one_clear_line(
 
 
 def test_references_need_no_torch() -> None:
-    code = "import sys, tasks.models, tasks.generation.engine as _; print(*sys.modules)"
+    code = "import sys, tasks.models, tasks.engines.engine as _; print(*sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert {"torch", "transformers", "huggingface_hub", "duckdb"}.isdisjoint(ran.stdout.split())
 

@@ -23,6 +23,8 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from tasks.engines.tokens import positions
+
 TRAINED = ("actor", "critic")
 
 
@@ -156,11 +158,6 @@ class Roles:
 def adapter_parameters(model: nn.Module, adapter: str) -> dict[str, nn.Parameter]:
     """Name -> parameter of one adapter (`….lora_A.<adapter>.weight`)."""
     return {n: p for n, p in model.named_parameters() if f".{adapter}." in f"{n}."}
-
-
-def positions(mask: Tensor) -> Tensor:
-    """Position ids of a padded batch: 0 at the first attended token, whatever the padding."""
-    return (mask.long().cumsum(-1) - 1).clamp(min=0)
 
 
 def scalar(head: nn.Linear, hidden: Tensor) -> Tensor:

@@ -26,9 +26,10 @@ from transformers import (
     TopPLogitsWarper,
 )
 
+from tasks.engines.tokens import pad, positions
 from tasks.training.ppo.config import PPOConfig
 from tasks.training.ppo.maths import completion_mask, value_mask
-from tasks.training.ppo.roles import Roles, positions, widen
+from tasks.training.ppo.roles import Roles, widen
 
 
 @dataclass
@@ -95,23 +96,6 @@ class GumbelSampler(LogitsProcessor):
         return scores - noise.log()
 
 
-def eos_ids(roles: Roles, tokenizer: PreTrainedTokenizerBase, extra: Sequence[int]) -> list[int]:
-    """Every id that ends a completion: tokenizer's, generation config's and the user's."""
-    known = roles.causal.generation_config.eos_token_id
-    listed = known if isinstance(known, list) else [known]
-    return sorted({i for i in (tokenizer.eos_token_id, *listed, *extra) if i is not None})
-
-
-def pad_left(
-    prompts: Sequence[Sequence[int]], pad_id: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Ids and mask [B, P], P the longest prompt."""
-    width = max(map(len, prompts))
-    ids = [[pad_id] * (width - len(p)) + list(p) for p in prompts]
-    mask = [[False] * (width - len(p)) + [True] * len(p) for p in prompts]
-    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
-
-
 def count_tokens(completions: Tensor, stops: Sequence[int]) -> tuple[Tensor, Tensor]:
     """[B, T] ids -> lengths [B] up to and including the first stop id, and whether there was
     one."""
@@ -133,7 +117,7 @@ def generate(
 ) -> Tokens:
     """Complete prompts with a role, in batches of ``rollout_batch_size``; no seeds: greedily."""
     device = roles.causal.device
-    ids, mask = pad_left(prompts, pad_id, device)
+    ids, mask = pad(prompts, pad_id, left=True, device=device)
     completions = torch.full((len(ids), config.max_new_tokens), pad_id, device=device)
     lengths = torch.zeros(len(ids), dtype=torch.long, device=device)
     terminated = torch.zeros(len(ids), dtype=torch.bool, device=device)

@@ -20,12 +20,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from tasks.engines.tokens import end_tokens
 from tasks.training.ppo import maths
 from tasks.training.ppo.config import PPOConfig
 from tasks.training.ppo.metrics import peak_memory, rollout_metrics
 from tasks.training.ppo.prompts import Prompt, PromptSampler, derive_seed, permutation
 from tasks.training.ppo.roles import Roles
-from tasks.training.ppo.rollout import Rollout, Tokens, critic_values, eos_ids, generate, measure
+from tasks.training.ppo.rollout import Rollout, Tokens, critic_values, generate, measure
 from tasks.training.ppo.score import Reward, RewardAdapter, RewardNorm, collect_scores, shape_scores
 from tasks.training.ppo.targets import Scored, make_targets
 from tasks.training.ppo.update import Tally, optimise
@@ -53,7 +54,7 @@ class PPOTrainer:
         self.rewards, self.seed = rewards, seed
         check_context(roles, prompts, config)
         self.reward_weights = reward_weights or [1.0] * len(rewards)
-        self.stops = eos_ids(roles, tokenizer, config.stop_token_ids)
+        self.stops = end_tokens(roles.causal, tokenizer, config.stop_token_ids)
         self.optimizer = torch.optim.AdamW(
             [{"params": list(roles.trainable(role).values())} for role in ("actor", "critic")],
             eps=config.adam_eps,

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from tasks.generation.prefix import Prefix, is_plain, new_cache
-from tasks.generation.sampling import Draws, choose
+from tasks.engines.prefix import Prefix, is_plain, new_cache
+from tasks.engines.sampling import Draws, choose
+from tasks.engines.tokens import pad, positions
 
 
 @dataclass(frozen=True)
@@ -56,22 +57,18 @@ class Rows:
 
 
 def lay_out(prompts: Sequence[Prompt], prefix_length: int, device: torch.device) -> Rows:
-    """Pad what follows the prefix on its left, to the longest; the pad id, 0, is masked out."""
-    rest = [prompt.tokens[prefix_length:] for prompt in prompts]
-    width = max(len(tokens) for tokens in rest)
-    ids = torch.tensor([[0] * (width - len(tokens)) + tokens for tokens in rest], device=device)
-    mask = torch.tensor(
-        [[1] * prefix_length + [0] * (width - len(tokens)) + [1] * len(tokens) for tokens in rest],
-        device=device,
-    )
-    positions = (mask.cumsum(-1) - 1)[:, prefix_length:].clamp(min=0)
+    """Pad what follows the prefix on its left, to the longest."""
+    ids, rest = pad([p.tokens[prefix_length:] for p in prompts], left=True, device=device)
+    prefix = rest.new_ones((len(prompts), prefix_length))
+    mask = torch.cat([prefix, rest], 1).long()
+    places = positions(mask)[:, prefix_length:]
     draws = Draws.of(
         [prompt.temperature for prompt in prompts],
         [prompt.top_p for prompt in prompts],
         [prompt.seed for prompt in prompts],
         str(device),
     )
-    return Rows(list(range(len(prompts))), ids, mask, positions, draws)
+    return Rows(list(range(len(prompts))), ids, mask, places, draws)
 
 
 @torch.inference_mode()

@@ -5,7 +5,7 @@ SPEC {"job": "generate", "model": {"path", "adapter": DIR|null, "dtype":
       "batch_tokens": int, "batch_rows": int, "threads": int}
 
 After loading: event `ready` {device, dtype, context}. A call is one JSON line {"call": n,
-"requests": [...]} (fields of `tasks.generation.engine.Request`); answers are `completions` {call,
+"requests": [...]} (fields of `tasks.engines.engine.Request`); answers are `completions` {call,
 items, duration_s, batch_rows} for each finished batch, then `done` {call}. The end of the input
 ends the job.
 
@@ -34,8 +34,9 @@ from transformers import (
 )
 
 from tasks.compute import compute_type
-from tasks.generation.decode import Prompt, decode
-from tasks.generation.prefix import Prefix, common_prefix, is_plain, new_cache
+from tasks.engines.decode import Prompt, decode
+from tasks.engines.prefix import Prefix, common_prefix, is_plain, new_cache
+from tasks.engines.tokens import end_tokens
 from tasks.report import JobInputError, Report
 
 NO_LIMIT = 1 << 30
@@ -53,14 +54,6 @@ def load(model: dict[str, Any]) -> tuple[PreTrainedModel, PreTrainedTokenizerBas
 
         loaded = PeftModel.from_pretrained(loaded, model["adapter"])
     return loaded.eval(), AutoTokenizer.from_pretrained(model["path"])
-
-
-def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    """Token ids that end a turn: the tokenizer's and all of the generation settings'."""
-    found = {tokenizer.eos_token_id}
-    configured = model.generation_config.eos_token_id if model.generation_config else None
-    found.update(configured if isinstance(configured, list) else [configured])
-    return {token for token in found if token is not None}
 
 
 def plan_batches(

@@ -1,6 +1,6 @@
 """An engine without a model: text drawn from a small vocabulary by the request's hash.
 
-For trials of the data path and for tests. It keeps the contract of `tasks.generation.engine`: the
+For trials of the data path and for tests. It keeps the contract of `tasks.engines.engine`: the
 same request gives the same text, a higher limit extends a cut text, stop strings cut, long prompts
 are refused. A token is a word.
 """
@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-from tasks.generation.engine import Batch, Completion, Request
+from tasks.engines.engine import Batch, Completion, Request
 
 VOCABULARY = (
     "the answer is that you should ask someone kind and careful about this because it may harm "

@@ -1,0 +1,48 @@
+"""Token ids in padded batches, and the ids that end an answer: said once for all who ask a model.
+
+Masks come from lengths and never from ids, as the padding may equal a token that occurs.
+Shapes: B rows, T tokens of the longest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def pad(
+    rows: Sequence[Sequence[int]],
+    value: int = 0,
+    *,
+    left: bool = False,
+    device: torch.device | str = "cpu",
+) -> tuple[Tensor, Tensor]:
+    """ids [B, T] int64 and mask [B, T] bool of rows padded with `value`, on the left or right."""
+    width = max(len(row) for row in rows)
+    ids = [
+        [value] * (width - len(row)) + list(row) if left else [*row, *[value] * (width - len(row))]
+        for row in rows
+    ]
+    lengths = torch.tensor([len(row) for row in rows], device=device)[:, None]
+    columns = torch.arange(width, device=device)
+    mask = columns >= width - lengths if left else columns < lengths
+    return torch.tensor(ids, device=device), mask
+
+
+def positions(mask: Tensor) -> Tensor:
+    """Position ids [B, T] of a padded batch: 0 at the first attended token."""
+    return (mask.long().cumsum(-1) - 1).clamp(min=0)
+
+
+def end_tokens(model: Any, tokenizer: Any, extra: Sequence[int] = ()) -> list[int]:
+    """The ids that end an answer, sorted: the tokenizer's, the generation settings', and `extra`.
+
+    `model` is a transformers model.
+    """
+    configured = model.generation_config.eos_token_id if model.generation_config else None
+    listed = configured if isinstance(configured, list) else [configured]
+    found = {tokenizer.eos_token_id, *listed, *extra}
+    return sorted(token for token in found if token is not None)

@@ -1,0 +1,43 @@
+"""Padding and end tokens, as everyone who asks a model uses them."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from tasks.engines.tokens import end_tokens, pad, positions  # noqa: E402
+
+
+def test_masks_come_from_lengths_where_the_padding_occurs_in_a_row() -> None:
+    ids, mask = pad([[7, 7], [7]], 7, left=True)
+    assert ids.tolist() == [[7, 7], [7, 7]]
+    assert mask.tolist() == [[True, True], [False, True]]
+    ids, mask = pad([[5], [5, 6, 0]])
+    assert ids.tolist() == [[5, 0, 0], [5, 6, 0]]
+    assert mask.tolist() == [[True, False, False], [True, True, True]]
+
+
+def test_an_empty_row_is_all_padding() -> None:
+    ids, mask = pad([[], [3]], 9, left=True)
+    assert ids.tolist() == [[9], [3]]
+    assert mask.tolist() == [[False], [True]]
+
+
+def test_positions_count_what_is_attended() -> None:
+    _, mask = pad([[1], [1, 2, 3]], left=True)
+    assert positions(mask).tolist() == [[0, 0, 0], [0, 1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("configured", "extra", "found"),
+    [(None, (), [2]), (3, (), [2, 3]), ([3, 2], (9,), [2, 3, 9]), ([None], (), [2])],
+)
+def test_every_end_counts(configured: Any, extra: tuple[int, ...], found: list[int]) -> None:
+    model = SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=configured))
+    assert end_tokens(model, SimpleNamespace(eos_token_id=2), extra) == found
+    bare = SimpleNamespace(generation_config=None)
+    assert end_tokens(bare, SimpleNamespace(eos_token_id=None), extra) == sorted(extra)
