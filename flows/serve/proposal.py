@@ -40,8 +40,7 @@ WORDS = ("critique", "revision", "comparison")
 # What runs that were more than samples used, as their recipes name it: the one in force first, then
 # the newest.
 USED = """
-    SELECT body, r.settings->>'constitution' AS named FROM runs r
-    JOIN constitutions USING (constitution_id)
+    SELECT constitution_id, coalesce(r.settings->>'constitution', '') AS named FROM runs r
     LEFT JOIN refs ON target_id = constitution_id AND refs.name = 'constitution'
     WHERE r.state = 'completed' AND coalesce(until, '') NOT IN ('drafts', 'critiques', 'revisions')
     ORDER BY target_id IS NULL, started_at DESC"""
@@ -71,9 +70,10 @@ class Proposal:
         if self.is_edit:
             return read_text(self.before)
         own = _file_name(self.name)
-        bodies = (r["body"] for r in ledger.query(USED) if _file_name(r["named"]) == own)
-        body = next(bodies, None)
-        return from_body(json.loads(body)) if body else None
+        used = (r["constitution_id"] for r in ledger.query(USED) if _file_name(r["named"]) == own)
+        sql = "SELECT body FROM constitutions WHERE constitution_id = ?"
+        found = ledger.query(sql, [next(used, None)])
+        return from_body(json.loads(found[0]["body"])) if found else None
 
     def carry_out(self) -> None:
         """Write the edit into the file, whole; nothing where it stands there already.
