@@ -22,7 +22,9 @@ from .prefect_db import seed
 pytestmark = pytest.mark.slow
 
 PROMPTS = 40
-SLOW = [f"--set=prompts.limit={PROMPTS}", "--set=generation.max_new_tokens.draft=160"]
+# Ten batches: whoever looks late, on a busy machine, still finds it under way.
+SLOW = [f"--set=prompts.limit={PROMPTS}", "--set=generation.batch_rows=4"]
+SLOW += ["--set=generation.max_new_tokens.draft=160"]
 FEW = [f"--set={name}={value}" for name, value in TINY.items()]
 LONG_DPO = [*FEW, "--set", "dpo.max_steps=30", "--set", "dpo.save_steps=2"]
 
