@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-# A shell starts what runs in its background deaf to Ctrl-C, and so would be all that is started here.
+# What a shell runs in its background is deaf to Ctrl-C, and so would be all that is started here.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
