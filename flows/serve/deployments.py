@@ -68,15 +68,19 @@ def scheduled() -> list[str]:
 
 def _when(found: DeploymentResponse) -> str:
     active = [one.schedule for one in found.schedules if one.active]
-    chosen = [one.parameters["recipe"] for one in found.schedules if "recipe" in one.parameters]
-    recipe = (chosen or [found.parameters.get("recipe", "demo")])[0]
     if not active:
         return "off: in the UI choose its recipe and switch its schedule on"
     times = ", ".join(
         f"{s.cron} {s.timezone}" if isinstance(s, CronSchedule) else "on, as the UI shows"
         for s in active
     )
-    return f"{times}, recipe {recipe}"
+    return f"{times}, recipe {_chosen_recipe(found) or 'demo'}"
+
+
+def _chosen_recipe(found: DeploymentResponse) -> str | None:
+    """The recipe that somebody set for a schedule or for the deployment."""
+    settings = [*(one.parameters or {} for one in found.schedules), found.parameters]
+    return next((str(one["recipe"]) for one in settings if "recipe" in one), None)
 
 
 def ensure_pool(client: SyncPrefectClient) -> None:
@@ -113,9 +117,7 @@ def _apply(client: SyncPrefectClient, spec: Json, pull: list[Json]) -> str:
         client.create_deployment(flow_id, spec["name"], schedules=made, **body)
     else:
         kept = {one.slug: one.schedule for one in found.schedules}
-        is_chosen = "recipe" in found.parameters or any(
-            "recipe" in (one.parameters or {}) for one in found.schedules
-        )
+        is_chosen = _chosen_recipe(found) is not None
         updates = [
             # Left as people set it, but never on with a recipe that nobody chose.
             DeploymentScheduleUpdate(**one, **({} if on or is_chosen else {"active": False}))

@@ -36,7 +36,7 @@ class Examination:
     fix: bool = False
     findings: list[Finding] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
-    machine: str = machine_name()
+    machine: str = field(default_factory=machine_name)
     compute: Compute = field(default_factory=cpu_compute_type)
     has_gpu: bool = field(default_factory=lambda: bool(gpus()))
 
