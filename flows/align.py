@@ -8,7 +8,7 @@ prompts -> drafts -> (critique -> revision) x rounds -> pairs -+-> SFT -+-> DPO 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -19,15 +19,17 @@ from prefect.runtime import flow_run
 
 from flows.explain.lineage_text import origin_chart
 from flows.plan.inputs import count_exclusions
+from flows.plan.needs import stage_needs
 from flows.plan.recipe import Overrides, load
-from flows.plan.steps import STAGES, STEPS, Stage, Step, at_most, step_after
+from flows.plan.steps import STAGES, STEPS, Stage, Step, at_most
 from flows.run.data import existing_rows, make_rows
-from flows.run.measure import evaluate_checkpoints
-from flows.run.measure import report as write_report
+from flows.run.evaluation import evaluate_checkpoints
+from flows.run.evaluation import report as write_report
 from flows.run.publish import publish_run
 from flows.run.runs import open_session
 from flows.run.session import Session
-from flows.run.training import existing_stage, train_stage
+from flows.run.stages import reuse
+from flows.run.stages import train as train_stages
 from flows.serve.approval import ask_above_budget
 from flows.serve.reach import check_form
 from tasks.generation.snapshots import Rows
@@ -57,7 +59,7 @@ def method(session: Session, until: Step | None = None) -> dict[str, Any]:
     rows = make_rows(session, until)
     if rows is None:
         return _result(session)
-    checkpoints = stages(session, rows, until, train_stage)
+    checkpoints = train_stages(session, stage_needs(session.inputs, rows, until))
     evaluation = None
     if at_most("evaluate", until):
         evaluation = evaluate_checkpoints(session, checkpoints)
@@ -92,7 +94,7 @@ def train(
     check_form(recipe, overrides)
     with session_of(recipe, overrides, until) as session:
         rows = existing_rows(session)
-        checkpoints = stages(session, rows, until, train_stage)
+        checkpoints = train_stages(session, stage_needs(session.inputs, rows, until))
         return _result(session, rows, checkpoints, write_report(session, rows, checkpoints, None))
 
 
@@ -107,7 +109,7 @@ def evaluate(recipe: str = "demo", overrides: Overrides = None) -> dict[str, Any
     check_form(recipe, overrides)
     with session_of(recipe, overrides, "evaluate") as session:
         rows = existing_rows(session)
-        checkpoints = stages(session, rows, None, existing_stage)
+        checkpoints = reuse(session, stage_needs(session.inputs, rows))
         evaluation = evaluate_checkpoints(session, checkpoints)
         return _result(
             session, rows, checkpoints, write_report(session, rows, checkpoints, evaluation)
@@ -122,20 +124,6 @@ def session_of(recipe: str, overrides: Overrides, until: Step | None) -> Iterato
         yield session
 
 
-def stages(
-    session: Session,
-    rows: Rows,
-    until: Step | None,
-    make: Callable[[Session, Step, Rows, dict[str, str], Step | None], str],
-) -> dict[str, str]:
-    """SFT and reward model first; then DPO from SFT, and PPO from SFT under the reward model."""
-    checkpoints: dict[str, str] = {}
-    for stage in STAGES:
-        if at_most(stage, until):
-            checkpoints[stage] = make(session, stage, rows, checkpoints, step_after(stage, until))
-    return checkpoints
-
-
 def _result(
     session: Session,
     rows: Rows | None = None,
@@ -143,7 +131,8 @@ def _result(
     report: Path | None = None,
 ) -> dict[str, Any]:
     """The run in short, as `solon run --json` promises it; published as Prefect artifacts."""
-    steps = [asdict(session.steps[name]) for name in STEPS if name in session.steps]
+    done = session.results.steps
+    steps = [asdict(done[name]) for name in STEPS if name in done]
     left_out = rows.left_out if rows else Counter[tuple[str, str]]()
     last = list(checkpoints.values())[-1] if checkpoints else None
     chart = origin_chart(session.ledger, last) if last else None

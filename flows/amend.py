@@ -137,5 +137,5 @@ def _samples(session: Session, slug: str, count: int) -> list[Previewed]:
         return []
     for round, prompts in chosen.items():
         make_some(session, up_to(session.inputs.method, round), prompts)
-    session.close_engine()  # and with it the device
+    session.workers.release()
     return compare(session.inputs, session.ledger, chosen, slug)[0]

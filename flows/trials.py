@@ -8,13 +8,14 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from pydantic import Field
 
-from flows.align import session_of, stages
+from flows.align import session_of
 from flows.explain.ablation import check_without, compared, left_out, markdown
 from flows.explain.preview import choose, compare, to_json, up_to
+from flows.plan.needs import stage_needs
 from flows.plan.recipe import Overrides
 from flows.run.data import existing_rows, make_some
-from flows.run.measure import answers_of, evaluate_checkpoints
-from flows.run.training import existing_stage, train_stage
+from flows.run.evaluation import answers_of, evaluate_checkpoints
+from flows.run.stages import reuse, train
 from tasks.generation.snapshots import Rows
 
 Count = Annotated[int, Field(ge=1, le=1000)]
@@ -36,8 +37,8 @@ def preview(
         chosen = choose(session.inputs, slug, count)
         for round, prompts in chosen.items():
             make_some(session, up_to(session.inputs.method, round), prompts)
-        session.close_engine()
-        made = sum(step.generated for step in session.steps.values())
+        session.workers.release()
+        made = sum(step.generated for step in session.results.steps.values())
         rows, _ = compare(session.inputs, session.ledger, chosen, slug)
         return to_json(slug, rows, made)
 
@@ -56,13 +57,13 @@ def ablate(slug: str, recipe: str = "demo", overrides: Overrides = None) -> dict
     """
     with session_of(recipe, overrides, "evaluate") as session:
         session.inputs.constitution.principle(slug)  # raises where there is none
-        session.refs = None
+        session.results.refs = None
         rows = existing_rows(session)
-        original = stages(session, rows, None, existing_stage)
-        session.refs = f"ablate/{slug}"
+        original = reuse(session, stage_needs(session.inputs, rows))
+        session.results.refs = f"ablate/{slug}"
         without = existing_rows(session, slug)
         check_without(slug, rows, without)
-        trained = stages(session, without, None, train_stage)
+        trained = train(session, stage_needs(session.inputs, without))
         judged = trained | {"reward": original["reward"]}
         evaluations = [evaluate_checkpoints(session, found) for found in (original, judged)]
         before, after = (answers_of(session, found) for found in evaluations)

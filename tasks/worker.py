@@ -4,7 +4,7 @@ It runs one job, named by SPEC["job"], and reports through the pipe whose number
 SOLON_EVENT_FD (standard output when run by hand). Events, one JSON object a line:
 
     progress {done, total, unit, ...}   metric {step, ...}   log {level, message}
-    completions {...}, ready {...}, done {...}               (job "generate")
+    items {...}, ready {...}, done {...}                     (job "generate")
     result {result}                     error {kind, message, input, value, rule, fix, where}
 
 A SPEC of {"job", "threads", "is_warm_up": true} loads the job's libraries and then waits for the
@@ -41,7 +41,6 @@ JOBS = {
     "reward": "tasks.training.reward",
     "dpo": "tasks.training.dpo",
     "ppo": "tasks.training.ppo.job",
-    "evaluate": "tasks.evaluation.answer",
 }
 
 OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")

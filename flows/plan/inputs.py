@@ -112,10 +112,10 @@ class Inputs:
     ) -> dict[str, object]:
         """The parts of a stage's key (see tasks.training.keys)."""
         recipe = self.recipe
-        settings = recipe.evaluation.model_dump() if stage == "evaluate" else getattr(recipe, stage)
+        asked = recipe.evaluation.model_dump(include={"max_new_tokens", "temperature"})
         return keys.components(
             stage,
-            {k: v for k, v in settings.items() if k not in ("prompts", "samples")},
+            asked if stage == "evaluate" else getattr(recipe, stage),
             dataset_id=dataset_id,
             base_model_id=self.base_model_id,
             parents=parents,

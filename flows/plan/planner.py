@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from flows.plan.answers import REWARD, answer_calls, answer_count, policies_of
 from flows.plan.causes import causes
 from flows.plan.cost import cost_of
 from flows.plan.history import History
 from flows.plan.inputs import Inputs, check_held_out, inputs_of
-from flows.plan.keys import evaluation_components, stage_components
+from flows.plan.needs import Need, evaluation_need, ids, stage_needs
 from flows.plan.plan import Plan, Range, StepPlan
 from flows.plan.steps import STAGES, Step, at_most
 from storage.artifacts import artifact_path, is_whole
@@ -25,7 +26,8 @@ from tasks.generation.calls import Answer
 from tasks.generation.memo import look_up
 from tasks.generation.snapshots import Assembler, Rows
 from tasks.generation.walk import Level, Walk, walk, windows
-from tasks.training.keys import changes, checkpoint_id
+from tasks.model_files import Digests
+from tasks.training.keys import changes
 
 CAUSE = ("step", "component", "was", "is", "root")
 
@@ -120,25 +122,26 @@ class Planner:
             _add_round(step, level.round, len(found), more)
         for cause in causes(self.ledger, missing, self.slugs, self.roots):
             rows = cause.pop("rows")
-            self._causes[tuple(cause[n] for n in ("step", "component", "was", "is", "root"))] += (
-                rows
-            )
+            self._causes[tuple(cause[name] for name in CAUSE)] += rows
         return found
 
     def _training(self, rows: Rows | None, until: Step | None) -> None:
         """Plan the stages: exact where the snapshots are known, else [0 or 1, 1]."""
-        known: dict[str, str] = {}
+        needs = stage_needs(self.inputs, rows, until) if rows else {}
         for stage in STAGES:
             if at_most(stage, until):
                 step = self.plan.steps[stage] = StepPlan(stage)
-                if rows is None:
-                    step.to_train = (0 if self.history.latest_components(stage) else 1, 1)
+                if stage in needs:
+                    self._artifact(step, needs[stage])
                 else:
-                    parts = stage_components(self.inputs, stage, rows, known)
-                    known[stage] = self._artifact(step, parts)
+                    self._unknown(step)
                 self._falls(step)
         if at_most("evaluate", until):
-            self._evaluation(known)
+            self._evaluation(ids(needs))
+
+    def _unknown(self, step: StepPlan) -> None:
+        """Plan an artifact of which it is not known what it will be made from."""
+        step.to_train = (0 if self.history.latest_components(step.step) else 1, 1)
 
     def _falls(self, step: StepPlan) -> None:
         """Note the checkpoint in use that this step's would replace."""
@@ -147,24 +150,24 @@ class Planner:
             is_certain = step.id is not None
             self.plan.falls.append({"stage": step.step, "id": latest, "certain": is_certain})
 
-    def _artifact(self, step: StepPlan, parts: dict[str, Any]) -> str:
-        """Plan one checkpoint or evaluation by its key; returns its id."""
-        found = step.id = checkpoint_id(parts)
-        is_known = self.history.has(found)
-        if is_whole(artifact_path(self.workspace, found)):
+    def _artifact(self, step: StepPlan, need: Need) -> bool:
+        """Plan a checkpoint or an evaluation by its key; whether it is there."""
+        step.id = need.id
+        is_known = self.history.has(need.id)
+        if is_whole(artifact_path(self.workspace, need.id)):
             step.reused = 1
             self.plan.to_record += not is_known
-            return found
+            return True
         step.to_train = (1, 1)
         before = self.history.latest_components(step.step)
         if is_known:
-            self._add_why(step.step, "artifact", found, "missing or damaged")
+            self._add_why(step.step, "artifact", need.id, "missing or damaged")
         elif before is None:
             self._add_why(step.step, "checkpoint", "(none)", "new")
         else:
-            for name, was, now in changes(before, parts):
+            for name, was, now in changes(before, need.parts):
                 self._add_why(step.step, name, was, now)
-        return found
+        return False
 
     def _add_why(self, step: str, component: str, was: object, now: object) -> None:
         cause = {"step": step, "component": component, "was": was, "is": now, "rows": 1}
@@ -183,15 +186,32 @@ class Planner:
             return str(next(roots, component))
         return component
 
-    def _evaluation(self, known: dict[str, str]) -> None:
+    def _evaluation(self, checkpoints: dict[str, str]) -> None:
         step = self.plan.steps["evaluate"] = StepPlan("evaluate")
-        if len(known) < len(STAGES):
-            step.to_train = (0 if self.history.latest_components("evaluate") else 1, 1)
+        if not checkpoints:
+            self._unknown(step)
+        elif self._artifact(step, evaluation_need(self.inputs, checkpoints)):
+            report = self.workspace.reports / str(step.id) / "report.md"
+            is_told = self.history.has_metrics(str(step.id)) and report.is_file()
+            self.plan.to_record += not is_told
+            step.reused = answer_count(self.inputs)
             return
-        found = self._artifact(step, evaluation_components(self.inputs, known))
-        report = self.workspace.reports / found / "report.md"
-        is_told = self.history.has_metrics(found) and report.is_file()
-        self.plan.to_record += bool(step.reused) and not is_told
+        self._answers(step, checkpoints)
+
+    def _answers(self, step: StepPlan, checkpoints: dict[str, str]) -> None:
+        """Plan what is asked: exact of the base and of checkpoints that are there; of others none
+        where nothing changes, else every answer.
+        """
+        there = {
+            stage: found
+            for stage, found in checkpoints.items()
+            if stage != REWARD and is_whole(artifact_path(self.workspace, found))
+        }
+        policies = policies_of(self.inputs, self.workspace, there, Digests(self.workspace))
+        calls = [call for policy in policies.values() for call in answer_calls(self.inputs, policy)]
+        step.reused = len(look_up(self.ledger, calls))
+        all_of_them = answer_count(self.inputs)
+        step.to_generate = (len(calls) - step.reused, all_of_them - step.reused)
 
 
 def make_plan(recipe: str, overrides: dict[str, Any], until: Step | None) -> tuple[Plan, Inputs]:

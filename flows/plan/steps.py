@@ -18,9 +18,3 @@ STAGES: tuple[Step, ...] = ("sft", "reward", "dpo", "ppo")
 def at_most(step: Step, until: Step | None) -> bool:
     """Whether a run that ends after `until` takes `step`."""
     return until is None or STEPS.index(step) <= STEPS.index(until)
-
-
-def step_after(step: Step, until: Step | None) -> Step | None:
-    """The step after `step` in a run that ends after `until`; None where it is the last."""
-    place = STEPS.index(step) + 1
-    return STEPS[place] if place < len(STEPS) and at_most(STEPS[place], until) else None

@@ -1,20 +1,17 @@
-"""The data side as Prefect tasks, a chunk of rows each; what the ledger has is not asked again."""
+"""The data side: every prompt through drafts and rounds to its rows."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Container, Iterable, Sequence
-
-from prefect import task
-from prefect.cache_policies import NO_CACHE
+from collections.abc import Sequence
 
 from flows.plan.steps import Step, at_most
-from flows.run import progress
+from flows.run.ask import Asker
 from flows.run.publish import publish_samples
-from flows.run.session import Session, timed
+from flows.run.results import timed
+from flows.run.session import Session
 from storage.errors import SolonError
-from tasks.generation.calls import Answer, Call
-from tasks.generation.memo import complete, look_up
+from tasks.generation.calls import Answer
+from tasks.generation.memo import look_up
 from tasks.generation.record import (
     record_exclusions,
     record_prompts,
@@ -25,108 +22,36 @@ from tasks.generation.snapshots import Rows
 from tasks.generation.walk import Level, LevelStep, Method, Walk, walk, windows
 from tasks.prompts import Prompt
 
-CHUNK_S = 20.0  # what a task should take, once the engine's speed is known
-
-
-class Chunk:
-    """The calls of one task. A plain object: Prefect neither walks through it nor stores it."""
-
-    def __init__(
-        self,
-        session: Session,
-        calls: Sequence[Call],
-        done_before: int,
-        total: int,
-        next_job: Step | None = None,
-    ) -> None:
-        self.session, self.calls = session, calls
-        self.done_before, self.total, self.next_job = done_before, total, next_job
-        self.answers: dict[str, Answer] = {}
-
-
-@task(name="complete", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
-def complete_chunk(name: str, chunk: Chunk) -> dict[str, int]:
-    """Answer a chunk of calls that the ledger cannot; batches are committed as they come."""
-    session, started = chunk.session, time.monotonic()
-
-    def on_progress(done: int, tokens: int) -> None:
-        rate = tokens / max(time.monotonic() - started, 1e-6)
-        progress.current().update(chunk.done_before + done, chunk.total, f"{rate:.0f} tokens/s")
-
-    if chunk.next_job:
-        session.warm_up(chunk.next_job)
-    chunk.answers = complete(
-        session.ledger, session.engine(), session.run_id, chunk.calls, on_progress
-    )
-    return {
-        "rows": len(chunk.answers),
-        "tokens": sum(a.completion_tokens for a in chunk.answers.values()),
-    }
-
 
 class Generator:
-    """Answers every call of a level: what the ledger has, then the rest, chunk by chunk."""
+    """Answers every call of a level."""
 
     def __init__(self, session: Session, until: Step | None) -> None:
         self.session, self.until = session, until
         self.is_last_window = True
-        self._rates: dict[LevelStep, float] = {}  # rows a second
+        self._askers: dict[LevelStep, Asker] = {}
 
     def __call__(self, level: Level) -> dict[str, Answer]:
         if not at_most(level.step, self.until):
             return {}
-        result = self.session.result(level.step)
+        new = Asker(self.session, level.step, self.session.workers.generator)
+        asker = self._askers.setdefault(level.step, new)
+        name = level.step if level.round is None else f"{level.step}, round {level.round}"
+        result = self.session.results.of(level.step)
         with timed(result):
-            answers = look_up(self.session.ledger, level.calls)
-            missing = _without(level.calls, answers)
-            if missing and self.session.hold_device():  # another run may have had it meanwhile
-                answers |= look_up(self.session.ledger, missing)
-                missing = _without(missing, answers)
-            result.reused += len(answers)
-            if answers:
-                self.session.decide(level.step, level.step, "HIT", len(answers))
-            if missing:
-                self.session.decide(level.step, level.step, "MISS", len(missing))
-                answers |= self._generate(level, missing)
-            result.generated += len(missing)
+            when_last = self._warm_up if self._is_last(level) else None
+            answers = asker.ask(name, level.calls, when_last)
             result.excluded += sum(a.finish_reason == "too_long" for a in answers.values())
         return answers
 
-    def _generate(self, level: Level, missing: Sequence[Call]) -> dict[str, Answer]:
-        name = level.step if level.round is None else f"{level.step}, round {level.round}"
-        self.session.engine()  # a model that must be prepared shows its own bar first
-        bar = progress.current()
-        bar.start(name, len(missing), "rows")
-        answers: dict[str, Answer] = {}
-        first = 0
-        while first < len(missing):
-            part = missing[first : first + self._chunk_rows(level.step)]
-            is_last = first + len(part) == len(missing)
-            chunk = Chunk(self.session, part, first, len(missing), self._next_job(level, is_last))
-            started = time.monotonic()
-            complete_chunk(f"{name}: rows {first + 1} to {first + len(part)}", chunk)
-            self._rates[level.step] = len(part) / (time.monotonic() - started)
-            answers |= chunk.answers
-            first += len(part)
-        bar.finish(f"{len(missing)} generated")
-        return answers
-
-    def _chunk_rows(self, step: LevelStep) -> int:
-        """The recipe's number of rows, or what the engine does in CHUNK_S where that is more."""
-        return max(
-            self.session.recipe.generation.chunk_rows, int(self._rates.get(step, 0.0) * CHUNK_S)
-        )
-
-    def _next_job(self, level: Level, is_last_chunk: bool) -> Step | None:
-        """SFT, while the very last rows are generated in a run that goes on to train."""
+    def _is_last(self, level: Level) -> bool:
+        """Whether a run that goes on to train generates nothing after this level."""
         last_round = self.session.recipe.generation.rounds - 1
-        is_last = level.step == "revisions" and level.round == last_round and is_last_chunk
-        return "sft" if is_last and self.is_last_window and at_most("sft", self.until) else None
+        is_last = level.step == "revisions" and level.round == last_round
+        return is_last and self.is_last_window and at_most("sft", self.until)
 
-
-def _without(calls: Iterable[Call], answers: Container[str]) -> list[Call]:
-    """The calls that have no answer, equal ones once."""
-    return list({c.completion_id: c for c in calls if c.completion_id not in answers}.values())
+    def _warm_up(self) -> None:
+        self.session.workers.warm_up("sft")
 
 
 class _OnlyKnown:
@@ -142,7 +67,7 @@ class _OnlyKnown:
             raise SolonError(
                 f"{missing} {level.step} are not generated yet: run `solon refresh` first"
             )
-        self.session.result(level.step).reused += len(answers)
+        self.session.results.of(level.step).reused += len(answers)
         return answers
 
 
@@ -161,7 +86,7 @@ def make_rows(session: Session, until: Step | None = None) -> Rows | None:
         walked = walk(session.inputs.method, window, generator)
         if builder:
             builder.add(walked)
-    session.close_engine()
+    session.workers.release()
     if builder is None:
         return None
     rows = builder.finish()
@@ -190,7 +115,7 @@ class _Builder:
     """Keeps the rows of one walk after another in the ledger, then the snapshots of them all."""
 
     def __init__(self, session: Session, without: str | None = None) -> None:
-        self.session, self.result = session, session.result("pairs")
+        self.session, self.result = session, session.results.of("pairs")
         self._assembler = session.inputs.assembler(without)
 
     def add(self, walked: Walk) -> None:
@@ -210,6 +135,6 @@ class _Builder:
             rows = self._assembler.rows()
             for snapshot in (rows.sft, rows.preferences, session.inputs.prompt_snapshot):
                 record_snapshot(session.ledger, session.run_id, snapshot)
-                session.point(f"{snapshot.kind}-rows", snapshot.dataset_id)
+                session.results.point(f"{snapshot.kind}-rows", snapshot.dataset_id)
             self.result.id = rows.preferences.dataset_id
         return rows

@@ -16,8 +16,9 @@ from typing import Any, TypeGuard
 
 from prefect.artifacts import create_markdown_artifact
 
+from flows.plan.answers import BASE
 from flows.plan.recipe import GateSettings
-from flows.run.measure import answers_of, evaluate_checkpoints
+from flows.run.evaluation import answers_of, evaluate_checkpoints
 from flows.run.session import Session
 from storage.artifacts import artifact_path, is_whole
 from storage.ledger import Ledger, move
@@ -29,7 +30,6 @@ Answers = Sequence[Mapping[str, Any]]
 GATE_FAILED = "solon.gate.failed"  # the event that an alert can listen to
 RESOURCE = "solon.workspace"
 CANDIDATE = "ppo"
-BASE = "base"
 JUDGED = ("sft", "reward", "ppo")  # what a candidate is made of
 ROLES = ("sft", "reward", "dpo", "ppo")
 CHAMPION = """
@@ -141,7 +141,7 @@ def conclude(
 
 def judge(session: Session, result: Mapping[str, Any]) -> Gate:
     """The gate for the PPO checkpoint of a whole run, given the run's result. Moves no ref."""
-    session.refs = None
+    session.results.refs = None
     unchanged = _unchanged(session.ledger, result["checkpoints"])
     if unchanged:
         return Gate(False, tuple(f"{stage}: its training changed no weight" for stage in unchanged))

@@ -15,7 +15,8 @@ from flows.plan.inputs import Inputs, check_held_out, find_checkpoint, read_inpu
 from flows.plan.recipe import Recipe
 from flows.plan.steps import Step
 from flows.run.killed import end_killed_runs
-from flows.run.session import Session, prepare_model
+from flows.run.session import Session
+from flows.run.workers import prepare_model
 from storage.code import ROOT
 from storage.ledger import Ledger, insert, now
 from storage.workspace import Workspace
@@ -46,7 +47,7 @@ def open_session(recipe: Recipe, until: Step | None, flow_run_id: str | None) ->
     else:
         _end(ledger, run_id, "completed", None)
     finally:
-        session.close()
+        session.workers.close()
 
 
 def _record_inputs(

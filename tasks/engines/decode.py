@@ -71,7 +71,6 @@ def lay_out(prompts: Sequence[Prompt], prefix_length: int, device: torch.device)
     return Rows(list(range(len(prompts))), ids, mask, places, draws)
 
 
-@torch.inference_mode()
 def decode(
     model: PreTrainedModel,
     prompts: Sequence[Prompt],
@@ -82,7 +81,7 @@ def decode(
     """New tokens of each prompt, in order: at least 1, at most `max_new_tokens`.
 
     `prefix` must be the start of every prompt. `finished(prompt, tokens)` is asked after every
-    token; the token it says yes to is the last one, and is included.
+    token; the token it says yes to is the last one, and is included. Call it without gradients.
     """
     rows = lay_out(prompts, len(prefix.tokens) if prefix else 0, model.device)
     room = rows.ids.shape[1] + max_new_tokens

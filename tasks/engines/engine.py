@@ -1,18 +1,15 @@
-"""Engines answer requests: the interface, and the engine that runs in a worker process.
+"""Engines answer requests and score texts: one interface, whatever the model and wherever it runs.
 
-This is the parent's side and imports no torch. A request goes out rendered (messages, or raw text
-for a base model); what comes back is text. Which rows share a batch changes nothing but speed.
+An engine has one base model. A request that names an adapter is answered by the base with that
+adapter on it. A request goes out as messages, or as raw text for a base model; what comes back is
+text. Which rows share a batch changes nothing but speed.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Literal, Protocol
-
-from tasks.process import Worker, WorkerError
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, Protocol, TypeVar
 
 FinishReason = Literal["stop", "length", "too_long"]
 Message = Mapping[str, str]
@@ -24,7 +21,7 @@ class Request:
 
     temperature >= 0, 0 is greedy; 0 < top_p <= 1; `seed` 64 bits; `max_new_tokens` >= 1 and the
     same for all requests of a call; a prompt over `max_prompt_tokens` is not generated
-    (`too_long`).
+    (`too_long`); `adapter`: one of the engine's, None for the base itself.
     """
 
     messages: Sequence[Message] | None
@@ -35,6 +32,22 @@ class Request:
     max_new_tokens: int
     max_prompt_tokens: int
     seed: int
+    adapter: str | None = None
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """What an assistant said after `messages`, to be scored by the base or one of its adapters.
+
+    `is_ended`: the end of the turn was written too, and counts. Log-probabilities are those of
+    logits divided by `temperature` (0 counts as 1).
+    """
+
+    messages: Sequence[Message]
+    text: str
+    is_ended: bool
+    temperature: float = 1.0
+    adapter: str | None = None
 
 
 @dataclass
@@ -55,16 +68,33 @@ class Completion:
 
 
 @dataclass
-class Batch:
-    """Completions finished together: `rows` of them in `duration_s` seconds of model time."""
+class Score:
+    """The score of continuation number `index`: a reward, or the sum of `logprobs`.
 
-    items: list[Completion]
+    `logprobs`: the natural logarithm of each token's probability after all before it.
+    """
+
+    index: int
+    value: float
+    logprobs: list[float]
+
+
+Item = TypeVar("Item", Completion, Score)
+
+
+@dataclass
+class Batch(Generic[Item]):
+    """Items finished together, in `duration_s` seconds of model time."""
+
+    items: list[Item]
     duration_s: float
-    rows: int
 
 
 class Engine(Protocol):
-    """What answers requests. `device` and `dtype` are empty until the model is loaded."""
+    """What asks a model. `device` and `dtype` are empty until the model is loaded.
+
+    Every method yields one item for every one it is given, in batches of any order.
+    """
 
     @property
     def name(self) -> str: ...
@@ -72,104 +102,17 @@ class Engine(Protocol):
     def device(self) -> str: ...
     @property
     def dtype(self) -> str: ...
-    def generate(self, requests: Sequence[Request]) -> Iterator[Batch]:
-        """Yield every request's completion once, in batches of any order."""
+    @property
+    def adapters(self) -> Collection[str]: ...
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Batch[Completion]]: ...
+
+    def score(self, continuations: Sequence[Continuation]) -> Iterator[Batch[Score]]:
+        """Log-probabilities of the texts. Options after one prompt are several continuations."""
+        ...
+
+    def reward(self, continuations: Sequence[Continuation]) -> Iterator[Batch[Score]]:
+        """What the scalar head of each one's adapter says of the whole conversation."""
         ...
 
     def close(self) -> None: ...
-
-
-def _quiet(_event: dict[str, Any]) -> None:
-    """The listener that listens to nothing."""
-
-
-class WorkerEngine:
-    """The transformers engine in a worker process, started by the first call, kept until `close`.
-
-    After a failure (WorkerError) the next call starts a fresh worker. A context manager.
-    """
-
-    name = "transformers"
-
-    def __init__(
-        self,
-        path: Path,
-        log_path: Path,
-        *,
-        adapter: Path | None = None,
-        dtype: Literal["auto", "float32", "bfloat16"] = "auto",
-        batch_tokens: int = 16384,
-        batch_rows: int = 64,
-        threads: int = 0,
-        on_event: Callable[[dict[str, Any]], None] = _quiet,
-    ) -> None:
-        model = {"path": str(path), "adapter": str(adapter) if adapter else None, "dtype": dtype}
-        self._spec = {
-            "job": "generate",
-            "model": model,
-            "batch_tokens": batch_tokens,
-            "batch_rows": batch_rows,
-            "threads": threads,
-        }
-        self.device = ""
-        self.dtype = ""
-        self.context = 0
-        self._log_path = log_path
-        self._on_event = on_event
-        self._worker: Worker | None = None
-        self._calls = itertools.count(1)
-
-    def __enter__(self) -> WorkerEngine:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def generate(self, requests: Sequence[Request]) -> Iterator[Batch]:
-        """See `Engine`. Raises InputError or WorkerError; leaving early loses what is
-        unfinished."""
-        if not requests:
-            return
-        try:
-            yield from self._call(requests)
-        except Exception:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """End the worker, if there is one."""
-        worker, self._worker = self._worker, None
-        if worker is not None:
-            worker.close()
-
-    def _call(self, requests: Sequence[Request]) -> Iterator[Batch]:
-        worker = self._ready_worker()
-        call = next(self._calls)
-        worker.send({"call": call, "requests": [asdict(request) for request in requests]})
-        for event in worker.events():
-            if event.get("call", call) != call:
-                continue  # left over from a call whose reader went away
-            if event["event"] == "completions":
-                items = [Completion(**item) for item in event["items"]]
-                yield Batch(items, event["duration_s"], event["batch_rows"])
-            elif event["event"] == "done":
-                return
-            else:
-                self._on_event(event)
-        raise WorkerError("worker generate ended before the call was done")
-
-    def _ready_worker(self) -> Worker:
-        """The running worker, started and waited for if need be."""
-        if self._worker is not None:
-            return self._worker
-        self._worker = Worker(self._spec, self._log_path).start()
-        for event in self._worker.events():
-            self._on_event(event)
-            if event["event"] == "ready":
-                self.device, self.dtype, self.context = (
-                    event["device"],
-                    event["dtype"],
-                    event["context"],
-                )
-                return self._worker
-        raise WorkerError("worker generate ended before its model was loaded")

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import random
 import time
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-from tasks.engines.engine import Batch, Completion, Request
+from tasks.engines.engine import Batch, Completion, Continuation, Request, Score
 
 VOCABULARY = (
     "the answer is that you should ask someone kind and careful about this because it may harm "
@@ -29,6 +30,7 @@ class ScriptedEngine:
     name = "scripted"
     device = "none"
     dtype = "none"
+    adapters: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -43,14 +45,25 @@ class ScriptedEngine:
         self.batch_rows = batch_rows
         self.latency_s = latency_s
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Batch]:
+    def generate(self, requests: Sequence[Request]) -> Iterator[Batch[Completion]]:
         """See `Engine`."""
         indexed = enumerate(requests)
         while group := list(itertools.islice(indexed, self.batch_rows)):
             started = time.perf_counter()
             time.sleep(self.latency_s)
             items = [self._complete(index, request) for index, request in group]
-            yield Batch(items, time.perf_counter() - started, len(items))
+            yield Batch(items, time.perf_counter() - started)
+
+    def score(self, continuations: Sequence[Continuation]) -> Iterator[Batch[Score]]:
+        """See `Engine`: as if every word of the text, and its end, had one chance in two."""
+        for index, asked in enumerate(continuations):
+            logprobs = [math.log(0.5)] * (len(asked.text.split()) + asked.is_ended)
+            yield Batch([Score(index, sum(logprobs), logprobs)], 0.0)
+
+    def reward(self, continuations: Sequence[Continuation]) -> Iterator[Batch[Score]]:
+        """See `Engine`: the shorter a text, the better."""
+        for index, asked in enumerate(continuations):
+            yield Batch([Score(index, -float(len(asked.text.split())), [])], 0.0)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -1,4 +1,4 @@
-"""Token ids in padded batches, and the ids that end an answer: said once for all who ask a model.
+"""Token ids of conversations, in padded batches, and the ids that end an answer: said once for all.
 
 Masks come from lengths and never from ids, as the padding may equal a token that occurs.
 Shapes: B rows, T tokens of the longest.
@@ -11,6 +11,33 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from tasks.report import JobInputError
+
+
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Any]) -> list[int]:
+    """Ids of a conversation up to where the assistant's next message starts."""
+    return _rendered(tokenizer, list(messages), True)
+
+
+def conversation_ids(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Any], response: str
+) -> list[int]:
+    """Ids of the whole conversation with its response, ending as the template ends a message."""
+    return _rendered(tokenizer, [*messages, {"role": "assistant", "content": response}], False)
+
+
+def _rendered(
+    tokenizer: PreTrainedTokenizerBase, messages: list[Any], has_opening: bool
+) -> list[int]:
+    if not tokenizer.chat_template:
+        rule = "the model has no chat template"
+        raise JobInputError("messages", rule, "use an instruction-tuned model, or send text")
+    ids = tokenizer.apply_chat_template(
+        messages, add_generation_prompt=has_opening, tokenize=True, return_dict=False
+    )
+    return list(ids)
 
 
 def pad(
@@ -29,7 +56,7 @@ def pad(
     lengths = torch.tensor([len(row) for row in rows], device=device)[:, None]
     columns = torch.arange(width, device=device)
     mask = columns >= width - lengths if left else columns < lengths
-    return torch.tensor(ids, device=device), mask
+    return torch.tensor(ids, dtype=torch.long, device=device), mask
 
 
 def positions(mask: Tensor) -> Tensor:

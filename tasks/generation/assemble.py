@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from storage.ids import content_id
@@ -208,6 +208,4 @@ def pairs(
 
 
 def _stripped(answer: Answer) -> Answer:
-    return Answer(
-        answer.completion_id, answer.text.strip(), answer.finish_reason, answer.completion_tokens
-    )
+    return replace(answer, text=answer.text.strip())

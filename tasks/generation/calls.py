@@ -30,24 +30,33 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A call's answer, from the ledger or fresh from the model."""
+    """A call's answer, from the ledger or fresh from the model; `cut_at` as in `completions`."""
 
     completion_id: str
     text: str
     finish_reason: str
     completion_tokens: int
+    cut_at: int = 0
 
 
 class CallForm:
     """What all calls of a step share: model, worked examples before the request, sampling.
 
     The examples are hashed once and not for every call; the ids are those of the whole request.
+    `same_draws`: models that are asked the same draw with the same random numbers, so that their
+    answers differ by the models alone.
     """
 
     def __init__(
-        self, step: str, model_id: str, sampling: Sampling, examples: Sequence[Message] = ()
+        self,
+        step: str,
+        model_id: str,
+        sampling: Sampling,
+        examples: Sequence[Message] = (),
+        same_draws: bool = False,
     ) -> None:
         self.step, self.model_id, self.sampling = step, model_id, sampling
+        self.of_any_model = CallForm(step, "", sampling, examples) if same_draws else None
         self.examples = tuple(examples)
         self.few_shot_id = content_id("few_shot", list(examples)) if examples else None
         before = b"".join(canonical_json(message) + b"," for message in examples)
@@ -93,6 +102,14 @@ class Call:
     completion_id: str
     round: int | None
     principle_id: str | None
+
+    @property
+    def draw_id(self) -> str:
+        """The id from which the answer is drawn: its own, or that of the request to any model."""
+        form = self.form.of_any_model
+        return (
+            form.call(self.prompt_id, self.messages).completion_id if form else self.completion_id
+        )
 
     @property
     def step(self) -> str:

@@ -19,7 +19,7 @@ COMMIT_EVERY_S = 1.0
 
 # An answer serves a limit it ended within, the limit it was cut at, and any narrower prompt limit.
 SERVED = """
-    SELECT c.completion_id, c.text, c.finish_reason, c.completion_tokens
+    SELECT c.completion_id, c.text, c.finish_reason, c.completion_tokens, c.cut_at
     FROM wanted w JOIN completions c USING (completion_id)
     WHERE (c.cut_at = 0 AND c.completion_tokens <= w.max_new_tokens)
        OR c.cut_at = w.max_new_tokens
@@ -62,12 +62,10 @@ def complete(
     waiting: list[_Made] = []
     last_commit, tokens = time.monotonic(), 0
     try:
-        for batch in engine.generate([_request(call) for call in unique]):
+        for batch in engine.generate([_request(call, engine) for call in unique]):
             for item in batch.items:
                 call = unique[item.index]
-                answers[call.completion_id] = Answer(
-                    call.completion_id, item.text, item.finish_reason, item.completion_tokens
-                )
+                answers[call.completion_id] = _answer(call, item)
                 waiting.append((call, item, batch))
                 tokens += item.completion_tokens
             if time.monotonic() - last_commit >= COMMIT_EVERY_S:
@@ -79,7 +77,8 @@ def complete(
     return answers
 
 
-def _request(call: Call) -> Request:
+def _request(call: Call, engine: Engine) -> Request:
+    """What the engine is asked: with the adapter, where the call's model is one of its adapters."""
     sampling = call.sampling
     return Request(
         messages=(*call.form.examples, *call.messages),
@@ -89,11 +88,18 @@ def _request(call: Call) -> Request:
         stop=sampling.stop,
         max_new_tokens=sampling.max_new_tokens,
         max_prompt_tokens=sampling.max_prompt_tokens,
-        seed=seed_of(call.completion_id),
+        seed=seed_of(call.draw_id),
+        adapter=call.model_id if call.model_id in engine.adapters else None,
     )
 
 
-_Made = tuple[Call, Completion, Batch]
+def _answer(call: Call, item: Completion) -> Answer:
+    ends = {"length": call.sampling.max_new_tokens, "too_long": -1}
+    cut_at = ends.get(item.finish_reason, 0)
+    return Answer(call.completion_id, item.text, item.finish_reason, item.completion_tokens, cut_at)
+
+
+_Made = tuple[Call, Completion, Batch[Completion]]
 
 
 def _commit(
@@ -129,10 +135,9 @@ def _call_columns(calls: Sequence[Call], run_id: str) -> Columns:
 
 
 def _completion_columns(made: Sequence[_Made], engine: Engine) -> Columns:
-    count, limit = len(made), made[0][0].sampling.max_new_tokens
-    cut_at = {"length": limit, "too_long": -1}
+    count = len(made)
     return {
-        "cut_at": [cut_at.get(item.finish_reason, 0) for _, item, _ in made],
+        "cut_at": [_answer(call, item).cut_at for call, item, _ in made],
         "text": [item.text for _, item, _ in made],
         "finish_reason": [item.finish_reason for _, item, _ in made],
         "prompt_tokens": [item.prompt_tokens for _, item, _ in made],
@@ -140,8 +145,8 @@ def _completion_columns(made: Sequence[_Made], engine: Engine) -> Columns:
         "engine": [engine.name] * count,
         "device": [engine.device] * count,
         "dtype": [engine.dtype] * count,
-        "batch_rows": [batch.rows for _, _, batch in made],
-        "duration_s": [batch.duration_s / max(1, batch.rows) for _, _, batch in made],
+        "batch_rows": [len(batch.items) for _, _, batch in made],
+        "duration_s": [batch.duration_s / len(batch.items) for _, _, batch in made],
         "created_at": [now()] * count,
     }
 

@@ -17,7 +17,7 @@ MODULES = {
     "reward": "tasks.training.reward",
     "dpo": "tasks.training.dpo",
     "ppo": "tasks.training.ppo.job",
-    "evaluate": "tasks.evaluation.answer",
+    "evaluate": "tasks.evaluation.answers",
 }
 # Settings that change how often state is saved or how work is cut up, never what comes out.
 WITHOUT_EFFECT = frozenset({"save_steps", "save_every", "rollout_batch_size"})

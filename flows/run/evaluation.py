@@ -3,55 +3,102 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from flows.plan.answers import BASE, POLICIES, REWARD, answer_calls, answer_count, policies_of
 from flows.plan.inputs import count_exclusions
-from flows.plan.keys import evaluation_components, evaluation_snapshot
+from flows.plan.needs import Need, evaluation_need
 from flows.plan.steps import STAGES
+from flows.run.ask import Asker
 from flows.run.session import Session
-from flows.run.stage_rows import given_rows
-from flows.run.training import Job, ensure, has_changed, learned
+from flows.run.stages import ensure, has_changed, learned
 from storage.artifacts import artifact_path
 from storage.ledger import insert
+from tasks.evaluation.answers import REFERENCE, Answered, Policy, rows, wanted_scores
 from tasks.evaluation.checks import compliance
 from tasks.evaluation.metrics import summarise
 from tasks.evaluation.report import ReportData, StageResult, write_report
-from tasks.generation.record import record_snapshot
+from tasks.generation.record import record_model, record_snapshot
 from tasks.generation.snapshots import Rows
-from tasks.training.keys import checkpoint_id
+from tasks.model_files import Digests
 
-POLICIES = ("sft", "dpo", "ppo")
+ANSWERS = "answers.jsonl"
 
 
 def evaluate_checkpoints(session: Session, checkpoints: dict[str, str]) -> str:
     """Base, SFT, DPO and PPO answer the held-out prompts; returns the evaluation's id."""
-    inputs = session.inputs
-    prompts = [
-        {"id": p.prompt_id, "messages": list(p.messages), "category": p.category}
-        for p in inputs.evaluation_prompts
+    need = evaluation_need(session.inputs, checkpoints)
+    record_snapshot(session.ledger, session.run_id, need.snapshot)
+    if ensure(session, need, partial(_evaluate, session, need)):
+        session.results.of("evaluate").reused += answer_count(session.inputs)
+    _record_metrics(session, need.id)
+    return need.id
+
+
+def _evaluate(session: Session, need: Need, out: Path) -> dict[str, Any]:
+    """Have every policy's answers made and scored, as far as the ledger has not got them."""
+    digests = Digests(session.workspace)
+    policies = policies_of(session.inputs, session.workspace, need.parents, digests)
+    digests.save()
+    _record_policies(session, policies)
+    asker = Asker(session, "evaluate", lambda: session.workers.evaluator(list(policies.values())))
+    answered = [
+        found for name in (BASE, *POLICIES) for found in _answered(session, asker, policies[name])
     ]
-    record_snapshot(session.ledger, session.run_id, evaluation_snapshot(inputs))
-    parts = evaluation_components(inputs, checkpoints)
-    adapters = {name: _adapter(session, checkpoints[name]) for name in POLICIES}
-    extra = {
-        "policies": [{"name": "base", "adapter": None}]
-        + [{"name": name, "adapter": adapter} for name, adapter in adapters.items()],
-        "reward": {"adapter": _adapter(session, checkpoints["reward"])},
-    }
-    job = Job(session, parts, checkpoints, given_rows("prompts", prompts), extra)
-    evaluation_id = ensure(session, "evaluate", checkpoint_id(parts), job)
-    _record_metrics(session, evaluation_id)
-    return evaluation_id
+    judges = policies[REFERENCE], policies[REWARD]
+    scores = asker.score("scores of the answers", list(wanted_scores(answered, *judges)))
+    found = rows(answered, *judges, lambda wanted: scores[wanted.key])
+    with (out / ANSWERS).open("w", encoding="utf-8") as stream:
+        for row in found:
+            stream.write(json.dumps(row) + "\n")  # ASCII: no odd line end in a text ends a row
+    _record_answers(session, need.id, answered)
+    engine = asker.engine()
+    return {"answers": len(found), "device": engine.device or None, "dtype": engine.dtype or None}
 
 
-def _adapter(session: Session, found: str) -> str:
-    return str(artifact_path(session.workspace, found) / "adapter")
+def _answered(session: Session, asker: Asker, policy: Policy) -> list[Answered]:
+    """A policy's answers to the held-out prompts, in their order."""
+    calls = answer_calls(session.inputs, policy)
+    answers = asker.ask(f"answers of {policy.name}", calls)
+    return [
+        Answered(policy, prompt, call, answers[call.completion_id])
+        for prompt, call in zip(session.inputs.evaluation_prompts, calls, strict=True)
+    ]
+
+
+def _record_policies(session: Session, policies: dict[str, Policy]) -> None:
+    """Keep the models that answer and score: the quantized base, and each adapter on it."""
+    inputs, base = session.inputs, policies[BASE].model_id
+    reference = inputs.recipe.model
+    if base != inputs.base_model_id:
+        name = f"{reference} ({inputs.recipe.quantization})"
+        record_model(session.ledger, base, "quantized", name, inputs.base_model_id)
+    for policy in policies.values():
+        if policy.checkpoint_id:
+            name = f"checkpoint:{policy.checkpoint_id}"
+            checkpoint = policy.checkpoint_id
+            record_model(session.ledger, policy.model_id, "checkpoint", name, base, checkpoint)
+
+
+def _record_answers(session: Session, evaluation_id: str, answered: list[Answered]) -> None:
+    values = [
+        {
+            "evaluation_id": evaluation_id,
+            "policy": found.policy.name,
+            "completion_id": found.answer.completion_id,
+            "cut_at": found.answer.cut_at,
+        }
+        for found in answered
+    ]
+    with session.ledger.transaction() as con:
+        insert(con, "answers", values)
 
 
 def answers_of(session: Session, evaluation_id: str) -> list[dict[str, Any]]:
     """What every policy answered: rows of answers.jsonl."""
-    path = artifact_path(session.workspace, evaluation_id) / "answers.jsonl"
+    path = artifact_path(session.workspace, evaluation_id) / ANSWERS
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
@@ -82,7 +129,7 @@ def report(
     session: Session, rows: Rows, checkpoints: dict[str, str], evaluation_id: str | None
 ) -> Path:
     """Write the report into the folder of the evaluation, else of the run; returns report.md."""
-    inputs = session.inputs
+    inputs, revisions = session.inputs, session.results.of("revisions")
     answers = answers_of(session, evaluation_id) if evaluation_id else []
     data = ReportData(
         run_id=session.run_id,
@@ -93,7 +140,7 @@ def report(
         model_id=inputs.base_model_id,
         counts={
             "prompts": len(inputs.prompts),
-            "revisions": session.result("revisions").reused + session.result("revisions").generated,
+            "revisions": revisions.reused + revisions.generated,
             "SFT examples": rows.sft.row_count,
             "pairs": rows.preferences.row_count,
             "held-out pairs": len(rows.preferences.held_out),
@@ -127,7 +174,7 @@ def _stage(session: Session, stage: str, found: str) -> StageResult:
     return StageResult(
         stage=stage,
         checkpoint_id=found,
-        is_reused=bool(session.result(stage).reused),
+        is_reused=bool(session.results.of(stage).reused),
         rows=rows[0]["row_count"] if rows else 0,
         steps=int(metrics.get("steps", 0)),
         loss_first=metrics.get("loss_first"),

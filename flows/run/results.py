@@ -1,0 +1,81 @@
+"""What a run did, step by step, and where it says so: decisions in the ledger, and refs."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from storage.ledger import Ledger, insert, now, point
+
+Change = tuple[object, object, object]  # a component of a key, its value before, its value now
+
+
+@dataclasses.dataclass
+class StepResult:
+    """What a run did in one step: the row of `solon run --json`."""
+
+    step: str
+    reused: int = 0
+    generated: int = 0
+    excluded: int = 0
+    trained: int = 0
+    id: str | None = None
+    duration_s: float = 0.0
+
+
+class Results:
+    """The results of one run by step."""
+
+    def __init__(self, ledger: Ledger, run_id: str) -> None:
+        self.ledger, self.run_id = ledger, run_id
+        self.steps: dict[str, StepResult] = {}
+        self.refs: str | None = "latest"  # how the refs this run moves begin; None: it moves none
+        self._decisions = itertools.count()
+
+    def of(self, step: str) -> StepResult:
+        return self.steps.setdefault(step, StepResult(step))
+
+    def point(self, name: str, target_id: str) -> None:
+        """Move the run's ref of that name."""
+        if self.refs:
+            point(self.ledger, f"{self.refs}/{name}", target_id)
+
+    def decide(
+        self,
+        step: str,
+        subject_id: str,
+        verdict: str,
+        rows: int = 1,
+        why: Sequence[Change] | None = None,
+    ) -> None:
+        """Record a decision, once for every component that changed."""
+        values = [
+            {
+                "run_id": self.run_id,
+                "number": next(self._decisions),
+                "step": step,
+                "subject_id": subject_id,
+                "verdict": verdict,
+                "row_count": rows,
+                "component": component,
+                "was": None if was is None else str(was),
+                "is_now": None if is_now is None else str(is_now),
+                "created_at": now(),
+            }
+            for component, was, is_now in (why or [(None, None, None)])
+        ]
+        with self.ledger.transaction() as con:
+            insert(con, "decisions", values)
+
+
+@contextmanager
+def timed(result: StepResult) -> Iterator[None]:
+    """Add the block's seconds to a step's duration."""
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        result.duration_s = round(result.duration_s + time.monotonic() - started, 3)

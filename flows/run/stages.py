@@ -1,0 +1,266 @@
+"""Checkpoints and evaluations as cached Prefect tasks: the key is ours, and no artifact is
+believed unchecked."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import CachePolicy
+from prefect.context import TaskRunContext
+
+from flows.plan.answers import adapter_of
+from flows.plan.history import History
+from flows.plan.needs import Need, Needs, ids
+from flows.plan.steps import STAGES, Step
+from flows.run import progress
+from flows.run.results import timed
+from flows.run.session import Session
+from flows.run.stage_rows import write_rows
+from flows.run.workers import hearer
+from storage.artifacts import artifact_path, check, is_whole, writing
+from storage.errors import SolonError
+from storage.ledger import insert, now
+from tasks.process import run_job
+from tasks.training.keys import WITHOUT_EFFECT, changes
+from tasks.training.settings import WEIGHT_CHANGE
+
+
+@dataclass
+class StageKey(CachePolicy):
+    """The stage and the artifact's id: Prefect's own key knows neither code nor files."""
+
+    def compute_key(
+        self,
+        task_ctx: TaskRunContext,
+        inputs: dict[str, Any],
+        flow_parameters: dict[str, Any],
+        **kwargs: Any,
+    ) -> str:
+        return f"{inputs['stage']}-{inputs['artifact_id']}"
+
+
+RESULT = "result.json"
+
+
+class Job:
+    """How an artifact is made: `produce` fills a folder and returns what to keep as RESULT.
+
+    A plain object: Prefect does not look inside.
+    """
+
+    def __init__(
+        self, session: Session, need: Need, produce: Callable[[Path], dict[str, Any]]
+    ) -> None:
+        self.session, self.need, self.produce = session, need, produce
+
+    @property
+    def path(self) -> Path:
+        return artifact_path(self.session.workspace, self.need.id)
+
+
+@task(
+    name="stage",
+    task_run_name="{stage} {artifact_id}",
+    cache_policy=StageKey(),
+    persist_result=True,
+    result_serializer="json",
+    cache_result_in_memory=False,
+)
+def make(stage: str, artifact_id: str, job: Job) -> dict[str, Any]:
+    """Make an artifact, where it is not whole; tell the ledger, where it does not know it.
+
+    A run that was killed between the two left a whole artifact, which is taken over as it is.
+    """
+    session = job.session
+    is_made = not is_whole(job.path)
+    if is_made:
+        _produce(job)
+    if is_made or not is_known(session, artifact_id):
+        _record(job)
+    shutil.rmtree(session.workspace.state / artifact_id, ignore_errors=True)
+    return {"id": artifact_id, "stage": stage}
+
+
+def _produce(job: Job) -> None:
+    """Fill the artifact, the device held."""
+    workers, started = job.session.workers, time.monotonic()
+    workers.end_engine()
+    workers.hold_device()
+    try:
+        if is_whole(job.path):  # another run's, meanwhile
+            return
+        for parent in job.need.parents.values():
+            check(artifact_path(job.session.workspace, parent))
+        with writing(job.session.workspace, job.need.id, components=job.need.parts) as out:
+            result = job.produce(out) | {"duration_s": round(time.monotonic() - started, 3)}
+            (out / RESULT).write_text(json.dumps(result, indent=1), encoding="utf-8")
+    finally:
+        workers.release()
+
+
+def ensure(session: Session, need: Need, produce: Callable[[Path], dict[str, Any]]) -> bool:
+    """Have the artifact made where it is missing or broken; whether it was whole."""
+    stage, job, results = need.step, Job(session, need, produce), session.results
+    result = results.of(stage)
+    with timed(result):
+        known, whole = is_known(session, need.id), is_whole(job.path)
+        if known and whole:
+            results.decide(stage, need.id, "HIT")
+            make(stage, need.id, job)
+        else:
+            verdict = "REPAIRED" if known or whole else "MISS"
+            results.decide(stage, need.id, verdict, why=_changes(session, need))
+            make.with_options(refresh_cache=True)(stage, need.id, job)
+        result.trained = int(not whole and has_changed(_result_of(job).get("metrics", {})))
+        result.id = need.id
+        results.point(stage, need.id)
+    return whole
+
+
+def train(session: Session, needs: Needs) -> dict[str, str]:
+    """The checkpoints that are needed, made where they are missing; returns their ids by stage."""
+    after = [*list(needs)[1:], None]
+    for need, following in zip(needs.values(), after, strict=True):
+        if not need.snapshot.training:
+            raise SolonError(
+                f"{need.step}: no rows to train on (all were excluded): raise prompts.limit or"
+                " generation.max_new_tokens, or see why with `solon plan`"
+            )
+        is_there = ensure(session, need, partial(_train, session, need, following))
+        session.results.of(need.step).reused = int(is_there)
+    return ids(needs)
+
+
+def reuse(session: Session, needs: Needs) -> dict[str, str]:
+    """The checkpoints that are needed, by stage. Raises SolonError where one is not there."""
+    for stage, need in needs.items():
+        path = artifact_path(session.workspace, need.id)
+        if not (is_known(session, need.id) and is_whole(path)):
+            raise SolonError(
+                f"{stage}: this recipe's checkpoint is not trained: run `solon train` first"
+            )
+        result = session.results.of(stage)
+        result.reused, result.id = 1, need.id
+    return ids(needs)
+
+
+def _train(session: Session, need: Need, following: Step | None, out: Path) -> dict[str, Any]:
+    """Run the stage's job in a worker, while the libraries of the following stage load."""
+    workers, stage = session.workers, need.step
+    warm = workers.warm_worker(stage)
+    spec = _spec(session, need, out)
+    if following:
+        workers.warm_up(following)
+    return run_job(spec, workers.log(stage), hearer(stage), warm)
+
+
+def is_known(session: Session, artifact_id: str) -> bool:
+    sql = "SELECT 1 FROM checkpoints WHERE checkpoint_id = ?"
+    return bool(session.ledger.query(sql, [artifact_id]))
+
+
+def _changes(session: Session, need: Need) -> list[tuple[str, Any, Any]]:
+    """What differs from the checkpoint of this stage in use."""
+    before = History(session.ledger).latest_components(need.step)
+    return changes(before, need.parts) if before else []
+
+
+def _spec(session: Session, need: Need, out: Path) -> dict[str, Any]:
+    """The worker's job description; its rows are written beside the run's logs."""
+    state, recipe = session.workspace.state / need.id, session.recipe
+    state.mkdir(parents=True, exist_ok=True)
+    data = write_rows(session.ledger, need, session.workers.log(need.step).parent)
+    free = {k: v for k, v in getattr(recipe, need.step).items() if k in WITHOUT_EFFECT}
+    return {
+        "job": need.step,
+        "out": str(out),
+        "state": str(state),
+        "model": {
+            "path": str(session.workers.model.path),
+            "name": recipe.model,
+            "quantization": recipe.quantization,
+            "compute": recipe.compute,
+        },
+        "adapters": {
+            role: str(adapter_of(session.workspace, parent))
+            for role, parent in need.parents.items()
+        },
+        "data": data,
+        "settings": need.parts["settings"] | free,
+        "seed": recipe.seed,
+        "threads": recipe.threads,
+    }
+
+
+def _result_of(job: Job) -> dict[str, Any]:
+    """What an artifact's `produce` returned."""
+    found: dict[str, Any] = json.loads((job.path / RESULT).read_text(encoding="utf-8"))
+    return found
+
+
+def _record(job: Job) -> None:
+    """Tell the ledger of an artifact: the checkpoint and its metrics."""
+    session, need, result = job.session, job.need, _result_of(job)
+    counts = {k: v for k, v in result.items() if k in ("steps", "trainable_parameters")}
+    metrics = result.get("metrics", {}) | counts
+    row = {
+        "checkpoint_id": need.id,
+        "base_model_id": need.parts["base_model"],
+        "dataset_id": need.parts["dataset"],
+        "constitution_id": session.inputs.constitution_id,
+        "run_id": session.run_id,
+        "parent_ids": list(need.parents.values()),
+        "parent_roles": list(need.parents),
+        "stage": need.step,
+        "components": json.dumps(need.parts, sort_keys=True),
+        "path": str(job.path.relative_to(session.workspace.root)),
+        "duration_s": result["duration_s"],
+        "device": result.get("device"),
+        "dtype": result.get("dtype"),
+        "created_at": now(),
+    }
+    with session.ledger.transaction() as con:
+        insert(con, "checkpoints", [row], replace=True)
+        insert(con, "metrics", _metric_rows(need.id, metrics), replace=True)
+    if need.step in STAGES:
+        progress.current().finish(_summary(metrics))
+
+
+def _metric_rows(subject_id: str, metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"subject_id": subject_id, "name": name, "step": -1, "value": float(value)}
+        for name, value in metrics.items()
+        if isinstance(value, int | float)
+    ]
+
+
+def learned(metrics: dict[str, Any]) -> tuple[str, float, float] | None:
+    """What shows whether a stage learned: (name, first, last) of held-out loss or reward."""
+    for name, first, last in (
+        ("held-out loss", "eval_loss_first", "eval_loss"),
+        ("reward", "reward_first", "reward_last"),
+        ("loss", "loss_first", "loss_last"),
+    ):
+        if first in metrics and last in metrics:
+            return name, metrics[first], metrics[last]
+    return None
+
+
+def has_changed(metrics: Mapping[str, Any]) -> bool:
+    """Whether a training changed a weight; of one that does not say, and of an evaluation, yes."""
+    return bool(metrics.get(WEIGHT_CHANGE) != 0)
+
+
+def _summary(metrics: dict[str, Any]) -> str:
+    if not has_changed(metrics):
+        return "no weight changed"
+    found = learned(metrics)
+    return "done" if found is None else f"{found[0]} {found[1]:.3f} -> {found[2]:.3f}"

@@ -1,0 +1,173 @@
+"""The processes and the device of one run: an engine, a warm worker, and who holds the device."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from flows.plan.inputs import Inputs, find_checkpoint
+from flows.plan.recipe import Recipe
+from flows.run import progress
+from flows.run.slot import device_slot
+from storage.errors import InputError
+from storage.ledger import Ledger
+from storage.workspace import Workspace
+from tasks import models
+from tasks.engines.child import WorkerEngine
+from tasks.engines.engine import Engine
+from tasks.engines.scripted import ScriptedEngine
+from tasks.evaluation.answers import Policy
+from tasks.process import Worker, warm_up
+
+
+class Workers:
+    """At most one engine at a time, kept until `release`, and one worker that warms up."""
+
+    def __init__(self, inputs: Inputs, workspace: Workspace, ledger: Ledger, run_id: str) -> None:
+        self.inputs, self.workspace, self.ledger, self.run_id = inputs, workspace, ledger, run_id
+        self._engine: Engine | None = None
+        self._device = ExitStack()
+        self._has_device = False
+        self._warm: Worker | None = None
+        self._model: models.PreparedModel | None = None
+
+    @property
+    def model(self) -> models.PreparedModel:
+        """The model on disk; converted or downloaded at first use."""
+        if self._model is None:
+            find = partial(find_checkpoint, self.ledger, self.workspace)
+            self._model = prepare_model(self.inputs.recipe.model, self.workspace, find)
+        return self._model
+
+    def generator(self) -> Engine:
+        """The engine for drafts, critiques and revisions, made at first use and kept."""
+        generation = self.inputs.recipe.generation
+        if self._engine is None and generation.engine == "scripted":
+            self._engine = ScriptedEngine(batch_rows=generation.batch_rows)
+        if self._engine is None:
+            adapter = {self.model.model_id: self.model.adapter} if self.model.adapter else {}
+            self._engine = self._worker_engine(adapter, "none", generation.batch_rows)
+        return self._engine
+
+    def evaluator(self, policies: Sequence[Policy]) -> Engine:
+        """The engine for what is evaluated: the base as it is trained on, with the adapters."""
+        if self._engine is None:
+            adapters = {p.model_id: p.adapter for p in policies if p.adapter}
+            recipe = self.inputs.recipe
+            rows = recipe.evaluation.batch_size
+            self._engine = self._worker_engine(adapters, recipe.quantization, rows)
+        return self._engine
+
+    def _worker_engine(self, adapters: dict[str, Path], quantization: Any, rows: int) -> Engine:
+        recipe = self.inputs.recipe
+        check_context(Path(self.model.path), recipe)
+        return WorkerEngine(
+            Path(self.model.path),
+            self.log("generate"),
+            adapters=adapters,
+            quantization=quantization,
+            dtype=recipe.compute,
+            batch_tokens=recipe.generation.batch_tokens,
+            batch_rows=rows,
+            threads=recipe.threads,
+            on_event=hearer("generate"),
+        )
+
+    def hold_device(self) -> bool:
+        """Take the device until `release`; whether it was not held already.
+
+        It is kept between chunks, as the model stays in its memory.
+        """
+        if self._has_device:
+            return False
+        self._device.enter_context(device_slot(self.workspace, self.run_id))
+        self._has_device = True
+        return True
+
+    def end_engine(self) -> None:
+        """End the engine, so that its memory is free."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
+
+    def release(self) -> None:
+        """End the engine and give the device back."""
+        self.end_engine()
+        self._device.close()
+        self._has_device = False
+
+    def warm_up(self, job: str) -> None:
+        """Load the libraries of the next job while this one runs."""
+        if self._warm is None:
+            self._warm = warm_up(job, self.log(job), self.inputs.recipe.threads)
+
+    def warm_worker(self, job: str) -> Worker | None:
+        """The worker that was warmed up for this job, if there is one; another's is ended."""
+        found, self._warm = self._warm, None
+        if found is not None and not (found.job == job and found.is_alive):
+            found.close()
+            return None
+        return found
+
+    def close(self) -> None:
+        """End every process of this run."""
+        self.release()
+        self.warm_worker("")
+
+    def log(self, name: str) -> Path:
+        return self.workspace.logs / self.run_id / f"{name}.log"
+
+
+def hearer(step: str) -> Callable[[dict[str, Any]], None]:
+    """Shows a worker's events as they come: what it says, and how far it is in `step`."""
+    bar, is_started = progress.current(), False
+
+    def hear(event: dict[str, Any]) -> None:
+        nonlocal is_started
+        if event["event"] == "log":
+            bar.say(event["message"])
+        elif event["event"] == "progress":
+            if not is_started:
+                bar.start(step, event["total"], event.get("unit", "steps"))
+                is_started = True
+            numbers = {name: value for name, value in event.items() if isinstance(value, float)}
+            note = " ".join(f"{name} {value:.3g}" for name, value in numbers.items())
+            bar.update(event["done"], event["total"], note)
+
+    return hear
+
+
+def prepare_model(
+    reference: str, workspace: Workspace, find: models.FindCheckpoint
+) -> models.PreparedModel:
+    """Convert or download a model where that was not done yet, and show it."""
+    heard, hear = False, hearer("preparing the model")
+
+    def listen(event: dict[str, Any]) -> None:
+        nonlocal heard
+        heard = True
+        hear(event)
+
+    prepared = models.prepare(reference, workspace, on_event=listen, find_checkpoint=find)
+    if heard:
+        progress.current().finish("done, and kept in the workspace")
+    return prepared
+
+
+def check_context(model: Path, recipe: Recipe) -> None:
+    """Raise InputError where the longest request and answer do not fit the model's context."""
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    context, generation = config.get("max_position_embeddings"), recipe.generation
+    answers = (*generation.max_new_tokens.model_dump().values(), recipe.evaluation.max_new_tokens)
+    worst = generation.max_prompt_tokens + max(answers)
+    if context and worst > context:
+        raise InputError(
+            worst,
+            f"max_prompt_tokens plus the longest answer must fit the context of {context} tokens",
+            "lower generation.max_prompt_tokens",
+            "generation",
+        )

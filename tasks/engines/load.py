@@ -1,0 +1,127 @@
+"""A base model in memory and the adapters on it: loaded when first asked for, switched by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from tasks.compute import compute_type
+from tasks.report import JobInputError
+
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+
+
+def device() -> torch.device:
+    """The accelerator if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def precision(quantization: str, dtype: torch.dtype) -> dict[str, Any]:
+    """What `from_pretrained` takes to load weights as they are ("none") or as 4-bit NF4 ("nf4").
+
+    Computed in `dtype`; NF4 with double quantisation (Dettmers et al. 2023, arXiv 2305.14314).
+    """
+    if quantization == "none":
+        return {"dtype": dtype}
+    if quantization != "nf4":
+        raise JobInputError(quantization, "is no quantization", "use 'nf4' or 'none'")
+    config = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+    return {"quantization_config": config, "dtype": dtype}
+
+
+def load(model: dict[str, Any]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The base in evaluation mode and its tokenizer.
+
+    model: {"path", "quantization": "nf4" | "none" (if missing), "dtype": "auto" (if missing) |
+    "float32" | "bfloat16"}.
+    """
+    dtype = getattr(torch, compute_type(model.get("dtype", "auto")).dtype)
+    base: Any = AutoModelForCausalLM.from_pretrained(
+        model["path"],
+        use_safetensors=True,
+        device_map={"": device()},
+        **precision(model.get("quantization", "none"), dtype),
+    )
+    return base.eval(), AutoTokenizer.from_pretrained(model["path"])
+
+
+class AdaptedModel:
+    """The base, its tokenizer, and its adapters. Nothing here has a gradient."""
+
+    def __init__(self, model: dict[str, Any]) -> None:
+        """model: as `load` takes it, with {"adapters": folder of each, by name}."""
+        self.base, self.tokenizer = load(model)
+        self._folders: dict[str, str] = model.get("adapters") or {}
+        self._adapted: Any = None  # peft's wrapper around the base, once there is an adapter
+
+    @contextmanager
+    def use(self, adapter: str | None) -> Iterator[PreTrainedModel]:
+        """The base with this adapter alone on it, or with none."""
+        if adapter is not None:
+            self._load(adapter)
+            self._adapted.set_adapter(adapter, inference_mode=True)
+            yield self.base
+        elif self._adapted is None:
+            yield self.base
+        else:
+            with self._adapted.disable_adapter():
+                yield self.base
+
+    def head(self, adapter: str) -> Tensor:
+        """The scalar head saved beside a reward adapter, float32 [1, hidden size].
+
+        peft would load such an adapter without its head and without a word, and score at random.
+        """
+        weights = load_file(self._folder(adapter) / ADAPTER_WEIGHTS)
+        heads = [value for key, value in weights.items() if key.endswith("score.weight")]
+        if len(heads) != 1 or heads[0].shape[0] != 1:
+            rule = "holds no reward head (score.weight [1, hidden])"
+            raise JobInputError(self._folders[adapter], rule, "train reward again")
+        return heads[0].float().to(self.base.device)
+
+    def _folder(self, adapter: str) -> Path:
+        if adapter not in self._folders:
+            rule = f"is none of the adapters {', '.join(self._folders) or '(there are none)'}"
+            raise JobInputError(adapter, rule, "name one of them, or none for the base")
+        folder = Path(self._folders[adapter])
+        if not (folder / ADAPTER_WEIGHTS).is_file():
+            raise JobInputError(folder, f"holds no {ADAPTER_WEIGHTS}", "train that stage again")
+        return folder
+
+    def _load(self, adapter: str) -> None:
+        """Put the adapter on the base, where it is not yet, in the base's number type: in float32
+        it took a third longer."""
+        from peft import LoraConfig, PeftModel  # seconds to import; most calls need no adapter
+
+        folder = self._folder(adapter)
+        if self._adapted is None:
+            config = LoraConfig.from_pretrained(str(folder))
+            config.task_type, config.modules_to_save = "CAUSAL_LM", None  # a head is read by `head`
+            self._adapted = PeftModel.from_pretrained(
+                self.base, str(folder), adapter, config=config, local_files_only=True
+            )
+        elif adapter not in self._adapted.peft_config:
+            self._adapted.load_adapter(str(folder), adapter, local_files_only=True)
+        else:
+            return
+        for name, parameter in self.base.named_parameters():
+            if f".{adapter}." in name:
+                parameter.data = parameter.data.to(self.base.dtype)

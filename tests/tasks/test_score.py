@@ -1,0 +1,273 @@
+"""Scores on a tiny random model: against plain forwards, the exact KL, and what was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from peft import LoraConfig, PeftModel, get_peft_model  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers  # noqa: E402
+from transformers import (  # noqa: E402
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
+
+from tasks.engines.engine import Continuation, Request  # noqa: E402
+from tasks.engines.generate import Generator  # noqa: E402
+from tasks.engines.load import AdaptedModel  # noqa: E402
+from tasks.engines.score import Scorer  # noqa: E402
+from tasks.engines.tokens import prompt_ids  # noqa: E402
+from tasks.report import JobInputError  # noqa: E402
+from tasks.training.base import save_adapter  # noqa: E402
+
+CONTEXT, END = 96, "<|im_end|>"
+TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+ASKS = ["hi", "tell me more", "a somewhat longer question, is it?", "why?", "ok"]
+SAID = ["yes", "", "no, ünder no circumstances", "it is so", "<|im_end|> is text here"]
+
+
+def make_model(folder: Path) -> Path:
+    """A random Llama with a byte-level tokenizer; pad is eos, as in SmolLM2."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: number for number, token in enumerate([*alphabet, "<|im_start|>", END])}
+    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        eos_token=END,
+        pad_token=END,
+        additional_special_tokens=["<|im_start|>"],
+    )
+    tokenizer.chat_template = TEMPLATE
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=CONTEXT,
+        initializer_range=0.2,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def make_adapter(model: Path, folder: Path, seed: int, *, head: bool = False) -> str:
+    """A LoRA adapter with random A and B, as a training stage writes it."""
+    kind = AutoModelForSequenceClassification if head else AutoModelForCausalLM
+    base = kind.from_pretrained(model, **({"num_labels": 1} if head else {}))
+    config = LoraConfig(
+        r=4,
+        target_modules="all-linear",
+        task_type="SEQ_CLS" if head else "CAUSAL_LM",
+        modules_to_save=["score"] if head else None,
+    )
+    torch.manual_seed(seed)
+    tuned = get_peft_model(base, config)
+    for name, parameter in tuned.named_parameters():
+        if "lora_B" in name or ("score" in name and parameter.requires_grad):
+            torch.nn.init.normal_(parameter, std=0.1)
+    save_adapter(tuned, folder, "tiny", head=head)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the model and the adapters sft, ppo and reward."""
+    folder = tmp_path_factory.mktemp("evaluation")
+    make_model(folder / "model")
+    for seed, name in enumerate(["sft", "ppo", "reward"], 1):
+        make_adapter(folder / "model", folder / name, seed, head=name == "reward")
+    return folder
+
+
+def load(home: Path, **changes: Any) -> AdaptedModel:
+    adapters = {name: str(home / name) for name in ("sft", "ppo", "reward")}
+    model = {"path": str(home / "model"), "dtype": "float32", "adapters": adapters}
+    return AdaptedModel(model | changes)
+
+
+@pytest.fixture(scope="module")
+def model(home: Path) -> AdaptedModel:
+    return load(home)
+
+
+def said(adapter: str | None = None, **changes: Any) -> list[dict[str, Any]]:
+    """What was said to each of ASKS, for an adapter to score."""
+    return [
+        asdict(Continuation([{"role": "user", "content": ask}], text, n % 2 == 0, 0.7, adapter))
+        | changes
+        for n, (ask, text) in enumerate(zip(ASKS, SAID, strict=True))
+    ]
+
+
+def values(batches: Iterator[tuple[list[dict[str, Any]], float]]) -> list[dict[str, Any]]:
+    items = [item for items, _ in batches for item in items]
+    return sorted(items, key=lambda item: item["index"])
+
+
+def tokens_of(model: AdaptedModel, asked: dict[str, Any]) -> tuple[list[int], list[int]]:
+    text = model.tokenizer(asked["text"], add_special_tokens=False)["input_ids"]
+    end = [model.tokenizer.eos_token_id] if asked["is_ended"] else []
+    return prompt_ids(model.tokenizer, asked["messages"]), [*text, *end]
+
+
+@pytest.mark.parametrize("adapter", [None, "ppo"])
+def test_log_probabilities_in_padded_batches_equal_plain_forwards(home, model, adapter):
+    plain = AutoModelForCausalLM.from_pretrained(home / "model").eval()
+    if adapter:
+        plain = PeftModel.from_pretrained(plain, home / adapter).eval()
+    found = values(Scorer(model).score(said(adapter)))
+    for asked, item in zip(said(adapter), found, strict=True):
+        prompt, tokens = tokens_of(model, asked)
+        with torch.no_grad():
+            logits = plain(input_ids=torch.tensor([prompt + tokens])).logits[0] / 0.7
+        steps = logits.log_softmax(-1)[len(prompt) - 1 : -1]
+        expected = [steps[place, token].item() for place, token in enumerate(tokens)]
+        assert item["logprobs"] == pytest.approx(expected, abs=1e-3)
+        assert item["value"] == pytest.approx(sum(expected), abs=1e-3)
+
+
+def test_scores_do_not_depend_on_the_batch_and_each_adapter_has_its_own(model):
+    mixed = [*said("sft"), *said(None), *said("ppo"), *said("sft")]
+    together = [item["value"] for item in values(Scorer(model).score(mixed))]
+    alone = [values(Scorer(model).score([asked]))[0]["value"] for asked in mixed]
+    assert together == pytest.approx(alone, abs=1e-3)
+    assert together[:5] == together[15:]
+    assert len({round(value, 3) for value in together[:15:5]}) == 3
+
+
+def test_a_temperature_of_0_counts_as_1(model):
+    greedy, plain = (
+        [item["value"] for item in values(Scorer(model).score(said(temperature=t)))]
+        for t in (0.0, 1.0)
+    )
+    assert greedy == plain
+
+
+def test_few_logits_are_held_at_once(model, monkeypatch):
+    wanted = values(Scorer(model).score(said()))
+    seen: list[int] = []
+    hook = model.base.register_forward_hook(lambda *args: seen.append(args[2].logits.numel()))
+    monkeypatch.setattr("tasks.engines.score.LOGITS_AT_ONCE", 2 * 30 * 258)
+    try:
+        few = values(Scorer(model).score(said()))
+    finally:
+        hook.remove()
+    assert max(seen) <= 2 * 30 * 258
+    assert [i["value"] for i in few] == pytest.approx([i["value"] for i in wanted], abs=1e-3)
+
+
+def test_rewards_equal_the_sequence_classifier_that_was_trained(home, model):
+    base = AutoModelForSequenceClassification.from_pretrained(home / "model", num_labels=1)
+    reference = PeftModel.from_pretrained(base, home / "reward").eval()
+    found = values(Scorer(model).reward(said("reward")))
+    for asked, item in zip(said(), found, strict=True):
+        messages = [*asked["messages"], {"role": "assistant", "content": asked["text"]}]
+        ids = model.tokenizer.apply_chat_template(messages, return_tensors="pt", return_dict=False)
+        with torch.no_grad():
+            expected = reference(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.item()
+        assert item["value"] == pytest.approx(expected, abs=1e-4)
+        assert item["logprobs"] == []
+    assert len({round(item["value"], 4) for item in found}) == len(ASKS)
+
+
+def test_the_reward_adapter_may_come_first(home, model):
+    first = load(home)
+    rewards = values(Scorer(first).reward(said("reward")))
+    scores = values(Scorer(first).score(said("ppo")))
+    assert rewards == values(Scorer(model).reward(said("reward")))
+    assert scores == values(Scorer(model).score(said("ppo")))
+
+
+def test_switching_leaves_the_base_as_it_was(home, model):
+    plain = AutoModelForCausalLM.from_pretrained(home / "model").eval()
+    ids = torch.tensor([[1, 2, 3]])
+    for name in ("sft", "ppo"):
+        with model.use(name) as adapted, torch.no_grad():
+            assert not torch.equal(adapted(input_ids=ids).logits, plain(input_ids=ids).logits)
+    with model.use(None) as base, torch.no_grad():
+        assert torch.equal(base(input_ids=ids).logits, plain(input_ids=ids).logits)
+
+
+def test_sampled_kl_agrees_with_the_exact_kl_of_one_token(model):
+    """k1 over many one-token answers against the sum over the whole vocabulary.
+
+    Only tokens that are a character: of a byte that is none no text tells which it was.
+    """
+    messages = [{"role": "user", "content": "hi"}]
+    request = Request(messages, None, 1.0, 1.0, (), 1, 90, 0, "ppo")
+    requests = [asdict(request) | {"seed": seed} for seed in range(3000)]
+    made = values(Generator(model).answer(requests))
+    ascii_ = [item["text"] for item in made if item["text"].isascii() and item["text"]]
+    totals = []
+    for name in ("ppo", "sft"):
+        asked = [asdict(Continuation(messages, text, False, 1.0, name)) for text in ascii_]
+        totals.append(torch.tensor([i["value"] for i in values(Scorer(model).score(asked))]))
+    kls = totals[0] - totals[1]
+    ids = torch.tensor([prompt_ids(model.tokenizer, messages)])
+    rows = []
+    for name in ("ppo", "sft"):
+        with model.use(name) as adapted, torch.no_grad():
+            rows.append(adapted(input_ids=ids).logits[0, -1].log_softmax(-1))
+    one = [model.tokenizer(chr(code), add_special_tokens=False)["input_ids"] for code in range(128)]
+    known = torch.tensor([tokens[0] for tokens in one])
+    own = rows[0][known].exp() / rows[0][known].exp().sum()
+    exact = (own * (rows[0] - rows[1])[known]).sum().item()
+    error = kls.std().item() / len(ascii_) ** 0.5
+    assert abs(kls.mean().item() - exact) < 4 * error
+    assert abs(exact) > 10 * error
+    assert len(set(ascii_)) > 50  # more than the library's default top 50
+
+
+def test_four_bit_base_with_adapters_answers_and_scores(home):
+    pytest.importorskip("bitsandbytes")
+    model = load(home, quantization="nf4")
+    plain = values(Scorer(load(home)).score(said("ppo")))
+    scores, rewards = (
+        values(Scorer(model).score(said("ppo"))),
+        values(Scorer(model).reward(said("reward"))),
+    )
+    for item, exact in zip(scores, plain, strict=True):
+        assert item["value"] != exact["value"] or not item["logprobs"]
+    assert all(torch.tensor(item["value"]).isfinite() for item in [*scores, *rewards])
+    with pytest.raises(JobInputError, match="is no quantization"):
+        load(home, quantization="int3")
+
+
+def test_bad_adapters_are_refused_by_name(home, tmp_path):
+    headless = tmp_path / "headless"
+    headless.mkdir()
+    tensors = load_file(home / "reward" / "adapter_model.safetensors")
+    kept = {key: value for key, value in tensors.items() if "score" not in key}
+    save_file(kept, headless / "adapter_model.safetensors")
+    (headless / "adapter_config.json").write_text(
+        (home / "reward" / "adapter_config.json").read_text()
+    )
+    model = load(home, adapters={"headless": str(headless), "gone": str(tmp_path)})
+    for adapter, rule in {
+        "headless": "holds no reward head",
+        "gone": "holds no adapter_model",
+        "another": "none of the adapters headless, gone",
+    }.items():
+        with pytest.raises(JobInputError, match=rule) as caught:
+            values(Scorer(model).reward(said(adapter)))
+        assert caught.value.exit_code == 2
