@@ -87,8 +87,7 @@ def traced(
     is_cut = fan_out is not None and any(counts.get(kind, 0) > fan_out for kind in MANY)
     if is_cut:
         shown = _part(walk, starts, fan_out)
-    edges = _edges(shown)
-    unique = {(edge["child"], edge["parent"], edge["role"]): edge for edge in edges}
+    unique = {(edge["child"], edge["parent"], edge["role"]): edge for edge in _edges(shown)}
     ids = dict.fromkeys([*starts, *_few(walk)])
     ids |= dict.fromkeys(end for child, parent, _ in unique for end in (child, parent))
     found = {"edges": list(unique.values()), "nodes": _nodes(con, list(ids)), "counts": counts}
@@ -105,7 +104,7 @@ def boxes(con: Connection, starts: list[str], direction: Direction) -> dict[str,
     counts = _counts(walk, starts)
     many = {kind for kind, count in counts.items() if count >= BOX_FROM}
     alone = {table_kind(row_id) for row_id in starts}
-    found = [edge for kind in EDGES for edge in _box_edges(walk, kind, many & MANY, alone)]
+    found = _edges(walk, many & MANY, alone)
     edges = {
         (_box(edge["child"], many, starts), _box(edge["parent"], many, starts), str(edge["role"]))
         for edge in found
@@ -153,47 +152,24 @@ def _part(walk: Walk, starts: list[str], fan_out: int | None) -> Walk:
     return part
 
 
-def _edges(walk: Walk) -> list[Row]:
-    """The edges within a walk: the rows beside each column of children are looked up once."""
-    found: list[Row] = []
-    groups: dict[tuple[str, str, str], list[Edge]] = {}
-    for edge in EDGES:
-        groups.setdefault((edge.table, edge.only, edge.child_column), []).append(edge)
-    for (table, only, column), group in groups.items():
-        where = f"{only} AND {walk.has(group[0].child, column)}"
-        if len(group) > 1:
-            names = ", ".join(edge.parent_column for edge in group)
-            sql = f"SELECT DISTINCT {column}, {names} FROM {table} WHERE {where}"
-            walk.con.execute(f"CREATE OR REPLACE TEMP TABLE near AS {sql}")
-            table, where = "near", "true"
-        for edge in group:
-            sql = (
-                f"SELECT DISTINCT {column} AS child, {edge.parent_column} AS parent, {edge.role}"
-                f" AS role FROM {table} WHERE {where} AND "
-            )
-            found += rows(walk.con, sql + walk.has(edge.parent, edge.parent_column))
-    return found
-
-
-def _box_edges(walk: Walk, edge: Edge, boxed: Set[str], alone: Set[str]) -> list[Row]:
-    """The edges of one kind within a walk; a kind of `boxed` stands for all of its rows.
+def _edges(walk: Walk, boxed: Set[str] = frozenset(), alone: Set[str] = frozenset()) -> list[Row]:
+    """The edges within a walk; a kind of `boxed` stands for all of its rows.
 
     alone: the kinds of the walk's starts, which no kind stands for.
     """
-    if not (walk.count(edge.child) and walk.count(edge.parent)):
-        return []
-    child, parent = (
-        _boxed(walk, kind, column, kind in alone) if kind in boxed else column
-        for kind, column in ((edge.child, edge.child_column), (edge.parent, edge.parent_column))
-    )
-    select = "SELECT" if {edge.child, edge.parent} <= boxed - alone else "SELECT DISTINCT"
-    return rows(
-        walk.con,
-        f"{select} {child} AS child, {parent} AS parent, {edge.role} AS role"
-        f" FROM {edge.table} WHERE {edge.only} AND {walk.has(edge.child, edge.child_column)}"
-        f" AND {walk.has(edge.parent, edge.parent_column)}"
-        f"{' LIMIT 1' if select == 'SELECT' else ''}",
-    )
+    found: list[Row] = []
+    for edge in EDGES:
+        child, parent = (
+            _boxed(walk, kind, column, kind in alone) if kind in boxed else column
+            for kind, column in ((edge.child, edge.child_column), (edge.parent, edge.parent_column))
+        )
+        found += rows(
+            walk.con,
+            f"SELECT DISTINCT {child} AS child, {parent} AS parent, {edge.role} AS role"
+            f" FROM {edge.table} WHERE {edge.only} AND {walk.has(edge.child, edge.child_column)}"
+            f" AND {walk.has(edge.parent, edge.parent_column)}",
+        )
+    return found
 
 
 def _boxed(walk: Walk, kind: str, column: str, has_starts: bool) -> str:

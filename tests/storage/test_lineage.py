@@ -271,7 +271,6 @@ def test_the_walk_finds_what_a_search_over_the_view_finds(seed: int, whole_from:
     chance = random.Random(seed)
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(lineage_walk, "WHOLE_FROM", whole_from)
-        patch.setattr(lineage_walk, "FEW_ROWS", chance.choice([0, 2, 500]))
         ledger = Ledger(Path(folder) / "ledger.duckdb")
         fill_at_random(ledger, chance, 3)
         edges = {
