@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from storage.durable import sync
 from storage.errors import ArtifactBroken
 from storage.ids import is_id, kind_of
 from storage.workspace import Workspace
@@ -60,25 +60,20 @@ def _seal(folder: Path, artifact_id: str, facts: dict[str, Any]) -> None:
         {"file": str(p.relative_to(folder)), "size": p.stat().st_size, "sha256": _sha256(p)}
         for p in files
     ]
-    for path in files:
-        _fsync(path)
-    manifest = folder / MANIFEST
-    manifest.write_text(
-        json.dumps({"id": artifact_id, **facts, "files": listing}, indent=1, sort_keys=True)
-    )
-    _fsync(manifest)
+    found = {"id": artifact_id, **facts, "files": listing}
+    (folder / MANIFEST).write_text(json.dumps(found, indent=1, sort_keys=True))
+    for path in (*files, folder / MANIFEST):
+        sync(path)
 
 
 def _move_into_place(folder: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
+    old = folder.with_name(folder.name + "-old")
     if target.exists():
-        folder_of_old = folder.with_name(folder.name + "-old")
-        os.rename(target, folder_of_old)
-        os.rename(folder, target)
-        shutil.rmtree(folder_of_old, ignore_errors=True)
-    else:
-        os.rename(folder, target)
-    _fsync(target.parent)
+        target.rename(old)
+    folder.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+    sync(target.parent)
 
 
 def manifest(path: Path) -> dict[str, Any]:
@@ -117,13 +112,12 @@ def check(path: Path) -> dict[str, Any]:
 
 
 def _check_file(folder: Path, name: str, size: int, digest: str) -> None:
-    file, parts = folder / name, Path(name).parts
-    steps = [folder.joinpath(*parts[: n + 1]) for n in range(len(parts))]
-    if Path(name).is_absolute() or not parts or ".." in parts:
+    file, inside = folder / name, Path(name)
+    if inside.is_absolute() or not inside.parts or ".." in inside.parts:
         raise ArtifactBroken(f"{file}: no file of the artifact's folder")
     if not file.is_file():
         raise ArtifactBroken(f"{file}: missing")
-    if any(step.is_symlink() for step in steps):
+    if any((folder / step).is_symlink() for step in (inside, *inside.parents[:-1])):
         raise ArtifactBroken(f"{file}: a link")
     status = file.stat()
     if status.st_size != size:
@@ -150,11 +144,3 @@ def _sha256_of(path: Path, _stamp: tuple[int, ...]) -> str:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

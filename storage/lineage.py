@@ -10,7 +10,7 @@ from typing import Any
 from storage.find import find, find_in
 from storage.ids import kind_of
 from storage.ledger import Connection, Ledger, Row, rows
-from storage.lineage_edges import EDGES, HOMES, KINDS, MANY, Direction, Edge, table_kind
+from storage.lineage_edges import EDGES, HOMES, KINDS, MANY, Direction, table_kind
 from storage.lineage_walk import Walk
 
 MADE = """
