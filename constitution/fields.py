@@ -70,7 +70,8 @@ def boolean(node: yaml.Node) -> bool:
 
 def note(node: yaml.Node) -> str:
     """Read a free note: a text, or a number or date as it is written."""
-    return text(node) if not is_plain(node) else node.value
+    is_text = is_empty(node) or node.tag == "tag:yaml.org,2002:str"
+    return text(node) if is_text or not isinstance(node, yaml.ScalarNode) else node.value
 
 
 def names(node: yaml.Node) -> tuple[str, ...]:
@@ -138,12 +139,6 @@ def is_empty(node: yaml.Node) -> bool:
 def is_nothing(node: yaml.Node) -> bool:
     """True for an empty value and for an empty list."""
     return is_empty(node) or (isinstance(node, yaml.SequenceNode) and not node.value)
-
-
-def is_plain(node: yaml.Node) -> bool:
-    """True for a scalar without quotes that YAML reads as something else than text or nothing."""
-    scalar = isinstance(node, yaml.ScalarNode) and not is_empty(node)
-    return scalar and node.tag != "tag:yaml.org,2002:str"
 
 
 def shape(node: yaml.Node) -> Any:

@@ -64,9 +64,10 @@ def _frozen(value: Any) -> Any:
     return tuple(_frozen(part) for part in value) if isinstance(value, list) else value
 
 
-def load(path: str | Path) -> Constitution:
-    """Read the file; raise ConstitutionError with the first fault (`lint` shows all of them)."""
-    parsed = parse(Path(path))
+def load(path: str | Path, data: bytes | None = None) -> Constitution:
+    """Read the file, or `data` as if it were the file's; raise ConstitutionError with the first
+    fault (`lint` shows all of them)."""
+    parsed = parse(Path(path), data)
     if parsed.constitution is None:
         raise parsed.errors[0]
     return parsed.constitution
