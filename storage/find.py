@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from storage.errors import InputError
-from storage.ledger import Connection, Ledger, rows
+from storage.ledger import Connection, Ledger
 from storage.lineage_edges import HOMES, table_kind
 
 HELP = "give an id from a run's output, a ref as latest/ppo, or a slug"
@@ -26,40 +26,36 @@ def find(ledger: Ledger, name: str) -> list[str]:
 
 def find_in(con: Connection, name: str) -> list[str]:
     """`find` within a transaction."""
-    by_ref = _by_ref(con, name)
-    if by_ref:
-        return by_ref
-    by_slug = rows(con, "SELECT principle_id AS id FROM principles WHERE slug = ?", [name])
-    if by_slug:
-        return [row["id"] for row in by_slug]
-    matches = _starting_with(con, name)
-    if len(matches) > 1:
+    found = _ids(con, "SELECT target_id FROM refs WHERE name = ?", name) or _moved(con, name)
+    found = found or _ids(con, "SELECT principle_id FROM principles WHERE slug = ?", name)
+    if found:
+        return found
+    if table_kind(name) in HOMES:
+        table, column = HOMES[table_kind(name)]
+        sql = f"SELECT DISTINCT {column} FROM {table} WHERE starts_with({column}, ?) LIMIT 2"
+        found = _ids(con, sql, name)
+    if len(found) > 1:
         raise InputError(name, "several ids begin so", HELP)
-    if not matches:
+    if not found:
         raise _nothing(name)
-    return matches
+    return found
 
 
-def _by_ref(con: Connection, name: str) -> list[str]:
-    found = rows(con, "SELECT target_id AS id FROM refs WHERE name = ?", [name])
+def _moved(con: Connection, name: str) -> list[str]:
+    """Of `REF~n`, where the ref pointed before its last n moves."""
     back = BACK.fullmatch(name)
-    if back and not found:
-        sql = "SELECT target_id AS id FROM ref_moves WHERE name = ? ORDER BY number DESC"
-        targets, moves = rows(con, sql, [back["ref"]]), int(back["moves"])
-        if targets and moves >= len(targets):
-            rule = f"before this the ref has pointed to {len(targets) - 1} others"
-            raise InputError(name, rule, f"see solon ref list {back['ref']}")
-        found = targets[moves : moves + 1]
-    return [row["id"] for row in found]
-
-
-def _starting_with(con: Connection, start: str) -> list[str]:
-    """At most three ids."""
-    if table_kind(start) not in HOMES:
+    if back is None:
         return []
-    table, column = HOMES[table_kind(start)]
-    sql = f"SELECT DISTINCT {column} AS id FROM {table} WHERE starts_with({column}, ?) LIMIT 3"
-    return [row["id"] for row in rows(con, sql, [start])]
+    sql = "SELECT target_id FROM ref_moves WHERE name = ? ORDER BY number DESC"
+    targets, moves = _ids(con, sql, back["ref"]), int(back["moves"])
+    if targets and moves >= len(targets):
+        rule = f"before this the ref has pointed to {len(targets) - 1} others"
+        raise InputError(name, rule, f"see solon ref list {back['ref']}")
+    return targets[moves : moves + 1]
+
+
+def _ids(con: Connection, sql: str, parameter: str) -> list[str]:
+    return [row_id for (row_id,) in con.execute(sql, [parameter]).fetchall()]
 
 
 def _nothing(name: str) -> InputError:

@@ -11,7 +11,7 @@ import re
 from storage.errors import InputError
 from storage.find import find
 from storage.ids import kind_of
-from storage.ledger import Connection, Ledger, Row, move, rows
+from storage.ledger import Ledger, Row, move, rows
 
 NAME = re.compile(r"[a-z0-9-]+(/[a-z0-9-]+)*")
 POLICY_STAGES = ("sft", "dpo", "ppo")
@@ -36,14 +36,6 @@ def history(ledger: Ledger, name: str) -> list[Row]:
     return found
 
 
-def target(ledger: Ledger, name: str) -> str:
-    """The id that a ref points to. InputError for no ref."""
-    found = ledger.query("SELECT target_id FROM refs WHERE name = ?", [name])
-    if not found:
-        raise _no_ref(name)
-    return str(found[0]["target_id"])
-
-
 def set_ref(
     ledger: Ledger, name: str, to: str, author: str, note: str = ""
 ) -> tuple[str | None, str]:
@@ -53,12 +45,12 @@ def set_ref(
     Raises InputError where name or target is not of that kind, or the name is not a person's.
     """
     _check_name(ledger, name)
-    target_id = _one(ledger, to)
+    target_id, *others = find(ledger, to)
+    if others:
+        raise InputError(to, "this names several ids", "give one of them", "TARGET")
     _check_target(ledger, name, target_id, to)
     with ledger.transaction() as con:
-        was = _pointed(con, name)
-        move(con, name, target_id, author, note)
-    return was, target_id
+        return move(con, name, target_id, author, note), target_id
 
 
 def rollback(ledger: Ledger, name: str, author: str) -> tuple[str, str]:
@@ -80,24 +72,11 @@ def rollback(ledger: Ledger, name: str, author: str) -> tuple[str, str]:
             else:
                 standing.append(made["target_id"])
         if len(standing) < 2:
-            raise InputError(
-                name, "it has pointed nowhere before this", f"use solon ref set {name} ID"
-            )
-        was, is_now = standing[-1], standing[-2]
+            rule = "it has pointed nowhere before this"
+            raise InputError(name, rule, f"use solon ref set {name} ID")
+        is_now, was = standing[-2:]
         move(con, name, is_now, author, "rollback", is_rollback=True)
     return was, is_now
-
-
-def _pointed(con: Connection, name: str) -> str | None:
-    found = rows(con, "SELECT target_id FROM refs WHERE name = ?", [name])
-    return found[0]["target_id"] if found else None
-
-
-def _one(ledger: Ledger, to: str) -> str:
-    found = find(ledger, to)
-    if len(found) > 1:
-        raise InputError(to, "this names several ids", "give one of them", "TARGET")
-    return found[0]
 
 
 def _check_name(ledger: Ledger, name: str) -> None:

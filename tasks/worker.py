@@ -63,9 +63,8 @@ def die_with_parent(parent: int) -> None:
 
 def set_environment(spec: dict[str, Any]) -> None:
     """Threads, no telemetry, and no network unless SPEC["online"]; before torch is imported."""
-    os.environ.update(
-        HF_HUB_DISABLE_TELEMETRY="1", DO_NOT_TRACK="1", TOKENIZERS_PARALLELISM="false"
-    )
+    os.environ.update(HF_HUB_DISABLE_TELEMETRY="1", DO_NOT_TRACK="1")
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
     # Spinning on a busy machine: 20 times slower. Nothing here is compiled: without the compiler
     # the libraries load in three quarters of the time.
     for name, value in (("OMP_WAIT_POLICY", "PASSIVE"), ("TORCHDYNAMO_DISABLE", "1")):
@@ -92,11 +91,10 @@ def read_spec(path: str) -> dict[str, Any]:
     try:
         spec = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise JobInputError(
-            path, f"not a readable JSON file ({error})", "give a job file"
-        ) from error
-    if not isinstance(spec, dict) or spec.get("job") not in JOBS:
-        job = spec.get("job") if isinstance(spec, dict) else spec
+        rule = f"not a readable JSON file ({error})"
+        raise JobInputError(path, rule, "give a job file") from error
+    job = spec.get("job") if isinstance(spec, dict) else spec
+    if not isinstance(spec, dict) or job not in JOBS:
         raise JobInputError(str(job), "unknown job", f"use one of {', '.join(JOBS)}", where=path)
     return spec
 
@@ -125,16 +123,14 @@ def open_report() -> Report:
 
 def main(arguments: list[str]) -> int:
     die_with_parent(int(os.environ.pop("SOLON_PARENT_PID", "0")))
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches the whole group: the parent decides
+    # Ctrl-C reaches the whole group: the parent decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
     report = open_report()
     try:
         if len(arguments) != 1:
-            raise JobInputError(
-                " ".join(arguments), "one job file is needed", "python -m tasks.worker SPEC.json"
-            )
+            rule, fix = "one job file is needed", "python -m tasks.worker SPEC.json"
+            raise JobInputError(" ".join(arguments), rule, fix)
         spec = read_spec(arguments[0])
         set_environment(spec)
         job = load_job(spec["job"])

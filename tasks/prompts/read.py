@@ -7,10 +7,8 @@ is written anywhere.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from storage.errors import InputError
 from tasks.prompts.files import iter_rows
@@ -44,7 +42,8 @@ def read_prompts(
         if value is not None and value < 1:
             raise InputError(value, f"{name} must be at least 1", f"give a larger {name}")
     batch, seen = PromptBatch(), set()
-    for label, line, row in _rows(source):
+    rows = ((label, *row) for label, path in _files(source) for row in iter_rows(path))
+    for label, line, row in rows:
         try:
             if isinstance(row, RowError):
                 raise row
@@ -62,13 +61,6 @@ def read_prompts(
     return batch
 
 
-def _rows(source: str) -> Iterator[tuple[str, int, Any]]:
-    """(where the row is from, its number there, the row or a RowError)."""
-    for label, path in _files(source):
-        for number, row in iter_rows(path):
-            yield label, number, row
-
-
 def _files(source: str) -> list[tuple[str, Path]]:
     """The files behind `source`, each with the label that its rows carry."""
     if source == "default":
@@ -80,11 +72,8 @@ def _files(source: str) -> list[tuple[str, Path]]:
     elif source and Path(source).exists():
         return [(source, Path(source))]
     else:
-        raise InputError(
-            source,
-            "is no file or folder that exists",
-            'give a path, "default" or "hub:<dataset>[:split]"',
-        )
+        fix = 'give a path, "default" or "hub:<dataset>[:split]"'
+        raise InputError(source, "is no file or folder that exists", fix)
     return [(f"{source}#{path.name}", path) for path in files]
 
 
@@ -92,11 +81,9 @@ def _nothing_usable(source: str, exclusions: list[Exclusion]) -> InputError:
     counts = Counter(exclusion.reason for exclusion in exclusions)
     shown = ", ".join(f"{reason} {count}" for reason, count in counts.most_common())
     first = f"; row {exclusions[0].line}: {exclusions[0].detail}" if exclusions else ""
-    return InputError(
-        source,
-        f"holds no usable prompt in {len(exclusions)} rows ({shown or 'no rows'}{first})",
-        "give rows with a prompt, messages, chosen, instruction, question, input, turns or text",
-    )
+    rule = f"holds no usable prompt in {len(exclusions)} rows ({shown or 'no rows'}{first})"
+    fix = "give rows with a prompt, messages, chosen, instruction, question, input, turns or text"
+    return InputError(source, rule, fix)
 
 
 def _plain(detail: str) -> str:

@@ -29,16 +29,13 @@ def saved_files(folder: Path) -> list[Path]:
         splits = _read_json(folder / "dataset_dict.json").get("splits", [])
         chosen = splits[0] if len(splits) == 1 else "train"
         if chosen not in splits:
-            raise InputError(
-                str(folder), f"has the splits {', '.join(splits)}", "name one split's folder"
-            )
+            rule = f"has the splits {', '.join(splits)}"
+            raise InputError(folder, rule, "name one split's folder")
         state = folder / chosen / "state.json"
     if not state.is_file():
-        raise InputError(
-            str(folder),
-            "is a folder, but none that datasets.save_to_disk wrote",
-            f"give a file ({', '.join(SUFFIXES)}) or a saved data set",
-        )
+        rule = "is a folder, but none that datasets.save_to_disk wrote"
+        fix = f"give a file ({', '.join(SUFFIXES)}) or a saved data set"
+        raise InputError(folder, rule, fix)
     listed = _read_json(state).get("_data_files", [])
     return [state.parent / Path(str(item["filename"])).name for item in listed]
 
@@ -70,16 +67,13 @@ def _download(source: str, name: str, split: str, revision: str | None) -> Path:
 
     patterns = [f"*{split}*{suffix}{gz}" for suffix in SUFFIXES for gz in ("", ".gz")]
     try:
-        return Path(
-            snapshot_download(name, repo_type="dataset", revision=revision, allow_patterns=patterns)
-        )
+        wanted: dict[str, Any] = {"revision": revision, "allow_patterns": patterns}
+        return Path(snapshot_download(name, repo_type="dataset", **wanted))
     except (OSError, HFValidationError) as error:  # the hub's own errors are OSErrors
         reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            source,
-            f"cannot be had from the hub ({reason})",
-            "check the name and the network, or give a local file",
-        ) from error
+        rule = f"cannot be had from the hub ({reason})"
+        fix = "check the name and the network, or give a local file"
+        raise InputError(source, rule, fix) from error
 
 
 def _has(path: Path, folder: Path, split: str) -> bool:
@@ -91,5 +85,5 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(str(path), "is not readable JSON", "save the data set again") from error
+        raise InputError(path, "is not readable JSON", "save the data set again") from error
     return value if isinstance(value, dict) else {}

@@ -8,9 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.prompts.rows import REASONS, Prompt, RowError, to_prompt
-from tasks.prompts.split import is_held_out
-from tasks.prompts.transcripts import is_transcript, split_transcript
+from tasks.prompts.rows import (
+    REASONS,
+    Prompt,
+    RowError,
+    is_held_out,
+    is_transcript,
+    split_transcript,
+    to_prompt,
+)
 
 
 def turns(row: dict) -> list[tuple[str, str]]:
