@@ -27,11 +27,6 @@ class Origin:
     author: str | None = None  # "Name <mail>", one printable line
     committed_at: datetime | None = None  # UTC; None also where the commit's date is unreadable
 
-    @property
-    def is_dirty(self) -> bool:
-        """True where the file differs from what is committed."""
-        return self.commit is None
-
 
 def origin(path: str | Path) -> Origin | None:
     """Return where the file comes from; None outside a checkout, for a file that was never
@@ -45,7 +40,7 @@ def origin(path: str | Path) -> Origin | None:
     committed = _git(path.parent, "cat-file", "blob", f"HEAD:./{path.name}")
     if committed is None:
         return None
-    if _lines(here) != _lines(committed):
+    if here.replace(b"\r\n", b"\n") != committed.replace(b"\r\n", b"\n"):  # as git compares
         return Origin()
     show = ("-1", "--encoding=UTF-8", f"--format={FORMAT}")
     found = _git(path.parent, "log", *show, "--", path.name)
@@ -55,20 +50,10 @@ def origin(path: str | Path) -> Origin | None:
 def _read(line: bytes) -> Origin:
     commit, author, committed_at = line.decode("utf-8", "replace").strip("\n").split("\0")
     shown = "".join(c if c.isprintable() else "\ufffd" for c in author)
-    return Origin(commit, shown, _time(committed_at))
-
-
-def _time(iso: str) -> datetime | None:
-    """None for a date that git cannot read or a calendar does not hold."""
     try:
-        return datetime.fromisoformat(iso).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-
-
-def _lines(content: bytes) -> bytes:
-    """The content with the line ends of every system made equal, as git's own conversion does."""
-    return content.replace(b"\r\n", b"\n")
+        return Origin(commit, shown, datetime.fromisoformat(committed_at).astimezone(UTC))
+    except (ValueError, OverflowError):  # a date that git cannot read or a calendar does not hold
+        return Origin(commit, shown)
 
 
 def _git(folder: Path, *arguments: str) -> bytes | None:
@@ -94,9 +79,6 @@ def _environment() -> dict[str, str]:
 
     GIT_ALLOW_PROTOCOL names no protocol there is, so that a partial clone fetches nothing.
     """
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("GIT_") or name.startswith("GIT_CONFIG")
-    }
+    ours = {n for n in os.environ if n.startswith("GIT_") and not n.startswith("GIT_CONFIG")}
+    kept = {name: value for name, value in os.environ.items() if name not in ours}
     return kept | {"GIT_ALLOW_PROTOCOL": "none", "GIT_TERMINAL_PROMPT": "0"}

@@ -59,15 +59,8 @@ PRINCIPLE: dict[str, Reader] = {
     "check": fields.check,
 }
 PRINCIPLE_REQUIRED = ("slug", "critique", "revision", "comparison")
-EXAMPLE: dict[str, Reader] = {
-    "principle": fields.slug,
-    "prompt": fields.text,
-    "response": fields.text,
-    "critique_request": fields.text,
-    "critique": fields.text,
-    "revision_request": fields.text,
-    "revision": fields.text,
-}
+EXAMPLE_TEXTS = "prompt response critique_request critique revision_request revision".split()
+EXAMPLE: dict[str, Reader] = {"principle": fields.slug, **dict.fromkeys(EXAMPLE_TEXTS, fields.text)}
 
 
 class _Parser:

@@ -119,28 +119,25 @@ def _check_file(folder: Path, name: str, size: int, digest: str) -> None:
         raise ArtifactBroken(f"{file}: missing")
     if any((folder / step).is_symlink() for step in (inside, *inside.parents[:-1])):
         raise ArtifactBroken(f"{file}: a link")
-    status = file.stat()
-    if status.st_size != size:
-        raise ArtifactBroken(f"{file}: {status.st_size} bytes, not {size}")
-    stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-    if _sha256_of(file, stamp) != digest:
+    if (found := file.stat().st_size) != size:
+        raise ArtifactBroken(f"{file}: {found} bytes, not {size}")
+    if _sha256(file) != digest:
         raise ArtifactBroken(f"{file}: its content is not what was written")
 
 
 def is_whole(path: Path) -> bool:
     try:
-        check(path)
+        return bool(check(path))
     except ArtifactBroken:
         return False
-    return True
-
-
-@lru_cache(maxsize=4096)
-def _sha256_of(path: Path, _stamp: tuple[int, ...]) -> str:
-    """`_sha256` of a file that has not changed since as far as its stamp tells."""
-    return _sha256(path)
 
 
 def _sha256(path: Path) -> str:
+    s = path.stat()
+    return _read_sha256(path, (s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino))
+
+
+@lru_cache(maxsize=4096)
+def _read_sha256(path: Path, _stamp: tuple[int, ...]) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -45,10 +45,8 @@ def _file_of(name: str, root: Path) -> Path | None:
     if name.split(".", 1)[0] not in PACKAGES:
         return None
     base = root.joinpath(*name.split("."))
-    for path in (base.with_suffix(".py"), base / "__init__.py"):
-        if path.is_file():
-            return path
-    return None
+    files = (base.with_suffix(".py"), base / "__init__.py")
+    return next((path for path in files if path.is_file()), None)
 
 
 def _imports(tree: ast.AST, name: str, is_package: bool) -> list[str]:
@@ -59,7 +57,7 @@ def _imports(tree: ast.AST, name: str, is_package: bool) -> list[str]:
         elif isinstance(node, ast.ImportFrom):
             parts = name.split(".") if is_package else name.split(".")[:-1]
             above = parts[: len(parts) - node.level + 1] if node.level else []
-            source = ".".join([*above, *([node.module] if node.module else [])])
+            source = ".".join(filter(None, [*above, node.module]))
             names += [source, *(f"{source}.{alias.name}" for alias in node.names)]
     return names
 
@@ -74,11 +72,10 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
 
 
 def _is_docstring(node: ast.AST) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
+    match node:
+        case ast.Expr(ast.Constant(str())):
+            return True
+    return False
 
 
 def library_versions() -> dict[str, str]:

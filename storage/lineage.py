@@ -104,21 +104,18 @@ def boxes(con: Connection, starts: list[str], direction: Direction) -> dict[str,
     counts = _counts(walk, starts)
     many = {kind for kind, count in counts.items() if count >= BOX_FROM}
     alone = {table_kind(row_id) for row_id in starts}
+
+    def box(row_id: str) -> str:
+        kind = kind_of(row_id)
+        return kind if kind in many and row_id not in starts else row_id
+
     found = _edges(walk, many & MANY, alone)
-    edges = {
-        (_box(edge["child"], many, starts), _box(edge["parent"], many, starts), str(edge["role"]))
-        for edge in found
-    }
+    edges = {(box(edge["child"]), box(edge["parent"]), str(edge["role"])) for edge in found}
     ids = {end for child, parent, _ in edges for end in (child, parent)} | set(starts)
     nodes = _nodes(con, sorted(ids - many))
     nodes |= {kind: {"kind": kind, "label": kind, "count": counts[kind]} for kind in ids & many}
     drawn = [{"child": c, "parent": p, "role": role} for c, p, role in sorted(edges)]
     return _head(starts) | {"edges": drawn, "nodes": nodes, "counts": counts}
-
-
-def _box(row_id: str, many: set[str], starts: list[str]) -> str:
-    kind = kind_of(row_id)
-    return kind if kind in many and row_id not in starts else row_id
 
 
 def _head(starts: list[str]) -> dict[str, Any]:
@@ -157,26 +154,23 @@ def _edges(walk: Walk, boxed: Set[str] = frozenset(), alone: Set[str] = frozense
 
     alone: the kinds of the walk's starts, which no kind stands for.
     """
+
+    def end(kind: str, column: str) -> str:
+        if kind not in boxed:
+            return column
+        if kind not in alone:
+            return f"'{kind}'"
+        return f"CASE WHEN {walk.is_start(kind, column)} THEN {column} ELSE '{kind}' END"
+
     found: list[Row] = []
     for edge in EDGES:
-        child, parent = (
-            _boxed(walk, kind, column, kind in alone) if kind in boxed else column
-            for kind, column in ((edge.child, edge.child_column), (edge.parent, edge.parent_column))
-        )
+        child, parent = edge.ends("up")
         found += rows(
             walk.con,
-            f"SELECT DISTINCT {child} AS child, {parent} AS parent, {edge.role} AS role"
-            f" FROM {edge.table} WHERE {edge.only} AND {walk.has(edge.child, edge.child_column)}"
-            f" AND {walk.has(edge.parent, edge.parent_column)}",
+            f"SELECT DISTINCT {end(*child)} AS child, {end(*parent)} AS parent, {edge.role} AS role"
+            f" FROM {edge.table} WHERE {edge.only} AND {walk.has(*child)} AND {walk.has(*parent)}",
         )
     return found
-
-
-def _boxed(walk: Walk, kind: str, column: str, has_starts: bool) -> str:
-    """The SQL expression of the node a column's id is drawn in."""
-    if not has_starts:
-        return f"'{kind}'"
-    return f"CASE WHEN {walk.is_start(kind, column)} THEN {column} ELSE '{kind}' END"
 
 
 def _nodes(con: Connection, ids: list[str]) -> dict[str, Row]:

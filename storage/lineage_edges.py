@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,82 +31,56 @@ PARENTS = (
     "(SELECT checkpoint_id, unnest(parent_ids) AS parent_id, unnest(parent_roles) AS parent_role"
     " FROM checkpoints)"
 )
+ASKED = "step = 'critique'"
+PAIRS, EXAMPLES, PROMPTS = (f"starts_with(row_id, '{p}_')" for p in ("par", "exm", "prm"))
 
 
 @dataclass(frozen=True)
 class Edge:
-    """One kind of edge: `child_column` of a table was made from `parent_column` beside it."""
+    """One kind of edge: the child of a table's row was made from the parent beside it."""
 
     child: str
     parent: str
     role: str  # an SQL expression
     table: str
-    child_column: str
-    parent_column: str
+    child_name: str
+    parent_name: str
     only: str = "true"  # an SQL condition on the table's rows
 
     def ends(self, direction: Direction) -> tuple[tuple[str, str], tuple[str, str]]:
         """(kind, column) where a step of the walk starts, and where it arrives."""
-        child, parent = (self.child, self.child_column), (self.parent, self.parent_column)
+        child = self.child, f"{self.child_name}_id"
+        parent = self.parent, f"{self.parent_name}_id"
         return (child, parent) if direction == "up" else (parent, child)
 
 
-def _members(kind: str, prefix: str) -> Edge:
-    only = f"starts_with(row_id, '{prefix}_')"
-    return Edge("dataset", kind, "'row'", "dataset_rows", "dataset_id", "row_id", only)
-
-
-EDGES = (
-    Edge("completion", "model", "'model'", "completions", "completion_id", "model_id"),
-    Edge("completion", "prompt", "'prompt'", "completions", "completion_id", "prompt_id"),
-    Edge("completion", "few_shot", "'examples'", "completions", "completion_id", "few_shot_id"),
-    # Of the principle that asked first: one whose revision request alone is new asks nothing here.
-    Edge(
-        "completion",
-        "principle",
-        "'principle'",
-        "completions",
-        "completion_id",
-        "principle_id",
-        "step = 'critique'",
-    ),
-    *(
-        Edge("completion", parent, f"'{role}'", "revisions", child_column, parent_column)
-        for child_column, parent, role, parent_column in (
-            ("revision_completion_id", "principle", "principle", "principle_id"),
-            ("revision_completion_id", "completion", "critique", "critique_completion_id"),
-            ("revision_completion_id", "completion", "response", "response_completion_id"),
-            ("critique_completion_id", "completion", "response", "response_completion_id"),
-        )
-    ),
-    Edge(
-        "revision",
-        "completion",
-        "'completion'",
-        "revisions",
-        "revision_id",
-        "revision_completion_id",
-    ),
-    Edge("example", "revision", "'revision'", "revisions", "example_id", "revision_id"),
-    Edge("pair", "revision", "'revision'", "revisions", "pair_id", "revision_id"),
-    Edge("pair", "completion", "'rejected'", "pairs", "pair_id", "rejected_completion_id"),
-    _members("pair", "par"),
-    _members("example", "exm"),
-    _members("prompt", "prm"),
-    Edge("model", "model", "'base'", "models", "model_id", "base_model_id"),
-    Edge("model", "checkpoint", "'checkpoint'", "models", "model_id", "checkpoint_id"),
-    Edge("checkpoint", "dataset", "'dataset'", "checkpoints", "checkpoint_id", "dataset_id"),
-    Edge("checkpoint", "model", "'base'", "checkpoints", "checkpoint_id", "base_model_id"),
-    Edge(
-        "checkpoint",
-        "constitution",
-        "'constitution'",
-        "checkpoints",
-        "checkpoint_id",
-        "constitution_id",
-    ),
-    Edge("checkpoint", "checkpoint", "parent_role", PARENTS, "checkpoint_id", "parent_id"),
-)
+# Child, parent, role, table, the columns of both without their `_id`, and which rows.
+# A critique belongs to the principle that asked first: one whose revision request alone is new
+# asks nothing there.
+_TABLE = f"""
+completion  model         'model'         completions   completion           model
+completion  prompt        'prompt'        completions   completion           prompt
+completion  few_shot      'examples'      completions   completion           few_shot
+completion  principle     'principle'     completions   completion           principle  {ASKED}
+completion  principle     'principle'     revisions     revision_completion  principle
+completion  completion    'critique'      revisions     revision_completion  critique_completion
+completion  completion    'response'      revisions     revision_completion  response_completion
+completion  completion    'response'      revisions     critique_completion  response_completion
+revision    completion    'completion'    revisions     revision             revision_completion
+example     revision      'revision'      revisions     example              revision
+pair        revision      'revision'      revisions     pair                 revision
+pair        completion    'rejected'      pairs         pair                 rejected_completion
+dataset     pair          'row'           dataset_rows  dataset              row  {PAIRS}
+dataset     example       'row'           dataset_rows  dataset              row  {EXAMPLES}
+dataset     prompt        'row'           dataset_rows  dataset              row  {PROMPTS}
+model       model         'base'          models        model                base_model
+model       checkpoint    'checkpoint'    models        model                checkpoint
+checkpoint  dataset       'dataset'       checkpoints   checkpoint           dataset
+checkpoint  model         'base'          checkpoints   checkpoint           base_model
+checkpoint  constitution  'constitution'  checkpoints   checkpoint           constitution
+checkpoint  checkpoint    parent_role     {PARENTS}     checkpoint           parent
+"""
+EDGES = tuple(Edge(*re.split("  +", line)) for line in _TABLE.strip().splitlines())
 
 
 def table_kind(row_id: str) -> str:

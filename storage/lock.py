@@ -45,10 +45,8 @@ def _acquire(descriptor: int, path: Path, wait_s: float) -> None:
             return
         except BlockingIOError:
             if time.monotonic() >= deadline:
-                raise LedgerBusy(
-                    f"{path}: locked for {wait_s:g} s by {_holder(descriptor)};"
-                    " wait for it or end it"
-                ) from None
+                what = f"locked for {wait_s:g} s by {_holder(descriptor)}"
+                raise LedgerBusy(f"{path}: {what}; wait for it or end it") from None
             time.sleep(POLL_S)
 
 

@@ -56,16 +56,16 @@ def cpu_compute_type(wanted: str = "auto") -> Compute:
         limit = os.environ.get(name, "").strip().upper()
         if limit in WITHOUT_BFLOAT16:
             return _choice(False, f"under {name}={limit} the processor")
-    found = sorted(_flags() & set(BFLOAT16_FLAGS))
+    # `flags` on x86, `Features` on Arm
+    flags = next((value for key, value in cpuinfo() if key in ("flags", "features")), "")
+    found = sorted(set(flags.split()) & set(BFLOAT16_FLAGS))
     return _choice(bool(found), "the processor", found)
 
 
 def _choice(has_it: bool, device: str, flags: list[str] | None = None) -> Compute:
     named = f" ({', '.join(flags)})" if flags else ""
-    has = "has" if has_it else "has no"
-    return Compute(
-        "bfloat16" if has_it else "float32", f"{device} {has} bfloat16 instructions{named}"
-    )
+    dtype, has = ("bfloat16", "has") if has_it else ("float32", "has no")
+    return Compute(dtype, f"{device} {has} bfloat16 instructions{named}")
 
 
 def cpuinfo() -> list[tuple[str, str]]:
@@ -76,9 +76,3 @@ def cpuinfo() -> list[tuple[str, str]]:
         return []
     pairs = (line.partition(":") for line in lines)
     return [(key.strip().lower(), value.strip()) for key, _, value in pairs]
-
-
-def _flags() -> set[str]:
-    """What the processor says it can do (`flags` on x86, `Features` on Arm)."""
-    found = (value for key, value in cpuinfo() if key in ("flags", "features"))
-    return set(next(found, "").split())

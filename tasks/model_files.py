@@ -95,10 +95,9 @@ def folder_id(folder: Path, digests: Digests) -> str:
         raise InputError(folder, "there is no such folder", "check the path")
     if not any(folder.glob(WEIGHTS)):
         pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt"))
-        rule = (
-            "only pickled weights, which are never loaded" if pickled else "no safetensors weights"
-        )
-        raise InputError(folder, rule, "save the model with save_pretrained (model.safetensors)")
+        rule = "only pickled weights, which are never loaded"
+        fix = "save the model with save_pretrained (model.safetensors)"
+        raise InputError(folder, rule if pickled else "no safetensors weights", fix)
     if not (folder / "config.json").is_file():
         raise InputError(folder, "no config.json", "give a folder written by save_pretrained")
     if (folder / "adapter_config.json").is_file():
