@@ -118,29 +118,21 @@ def _drafts(text: str, slug: str, name: str, value: str) -> Iterator[str]:
     """The text with the new value, in the old one's style first; not yet known to be right."""
     principle = _principle(text, slug)
     found = {key.value: (key, node) for key, node in principle.value}
-    if name not in found:  # only a title may be missing
-        yield from _inserted(text, principle, found["slug"][1], name, value)
-        return
-    key, node = found[name]
-    start, end = node.start_mark.index, node.end_mark.index
-    end -= len(text[start:end]) - len(text[start:end].rstrip())  # a block's span has blank lines
-    column = key.start_mark.column + INDENT
-    for scalar in _scalars(value, node.style, column, "\r\n" if "\r\n" in text else "\n"):
-        yield text[:start] + scalar + text[end:]
-
-
-def _inserted(
-    text: str, principle: yaml.MappingNode, slug: yaml.Node, name: str, value: str
-) -> Iterator[str]:
-    end, first = slug.end_mark.index, principle.value[0][0].start_mark.column
     line_end = "\r\n" if "\r\n" in text else "\n"
-    for scalar in _scalars(value, None, first + INDENT, line_end):
-        if principle.flow_style:
-            yield f"{text[:end]}, {name}: {scalar}{text[end:]}"
-        else:
-            rest = text.find("\n", end)  # after a comment that follows the slug
-            rest = rest - (line_end == "\r\n") if rest >= 0 else len(text)
-            yield f"{text[:rest]}{line_end}{' ' * first}{name}: {scalar}{text[rest:]}"
+    key, node = found.get(name, found["slug"])  # only a title may be missing: put after the slug
+    start, end, column = node.start_mark.index, node.end_mark.index, key.start_mark.column
+    before, style = "", node.style
+    if name in found:  # a block's span has blank lines
+        end -= len(text[start:end]) - len(text[start:end].rstrip())
+    else:
+        start, style, column = end, None, principle.value[0][0].start_mark.column
+        before = f", {name}: "
+    if name not in found and not principle.flow_style:
+        before = f"{line_end}{' ' * column}{name}: "
+        rest = text.find("\n", end)  # after a comment that follows the slug
+        start = end = rest - (line_end == "\r\n") if rest >= 0 else len(text)
+    for scalar in _scalars(value, style, column + INDENT, line_end):
+        yield text[:start] + before + scalar + text[end:]
 
 
 def _scalars(value: str, style: str | None, column: int, line_end: str) -> Iterator[str]:

@@ -2,8 +2,8 @@
 
 Files go to `tmp/<id>-<random>/` and are flushed to disk; `MANIFEST.json` (file, size, sha256) comes
 last; then one rename puts the folder at `artifacts/<kind>/<id>/`. A folder without a manifest is
-garbage, as is one whose manifest is not that of the id in its name, or names files outside it. The
-ledger learns of an artifact only after that: a crash leaves orphans, never dangling rows.
+garbage, as is one whose manifest is of another id, or names files outside it. The ledger learns of
+an artifact only after that: a crash leaves orphans, never dangling rows.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The fingerprint of code: what a module would do, not how its file looks.
 
 It is the hash of the syntax trees, without comments and docstrings, of a module and of every module
-of this project that it imports, directly or not. Editing a comment changes nothing; editing a
-helper changes whatever uses it.
+of ours that it imports, directly or not.
 """
 
 from __future__ import annotations

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from typing import Any
 
-from storage.find import find, find_in
 from storage.ids import kind_of
 from storage.ledger import Connection, Ledger, Row, rows
-from storage.lineage_edges import EDGES, HOMES, KINDS, MANY, Direction, table_kind
-from storage.lineage_walk import Walk
+from storage.lineage_walk import EDGES, HOMES, KINDS, MANY, Direction, Walk, table_kind
+from storage.refs import find, find_in
 
 MADE = """
     SELECT checkpoint_id AS id, stage AS label, components, c.path, run_id, runs.git_commit,

@@ -30,12 +30,9 @@ from tasks.model_files import Digests, adapter_id, folder_id, publish, read_mani
 from tasks.process import Event, run_job
 
 Kind = Literal["hub", "folder", "package", "checkpoint", "random"]
+# id or ref -> (checkpoint id, adapter folder, base reference); InputError if unknown
 FindCheckpoint = Callable[[str], tuple[str, Path, str]]
-"""id or ref -> (checkpoint id, adapter folder, base reference); InputError if unknown."""
-
-CONVERSION = 1
-"""Counts up when `tasks.convert` would write other weights from the same source."""
-
+CONVERSION = 1  # counts up when `tasks.convert` would write other weights from the same source
 FOUR_KINDS = "use owner/name[@revision], ./folder, package:module/file.gguf or checkpoint:ID"
 
 
@@ -161,12 +158,11 @@ def _built(found: Reference, workspace: Workspace, on_event: Callable[[Event], N
     digests = Digests(workspace)
     known = _identify(found, workspace, _no_checkpoints, digests)
     digests.save()
-    folder = _hub_folder(found, workspace)
-    source = {"kind": "hub", "repo": found.value, "revision": found.detail}
-    if found.kind != "hub":
-        folder = workspace.models / str(known.model_id)
-        source = {"kind": "random"}
-    if found.kind == "package":
+    folder, source = workspace.models / str(known.model_id), {"kind": "random"}
+    if found.kind == "hub":
+        folder = _hub_folder(found, workspace)
+        source = {"kind": "hub", "repo": found.value, "revision": found.detail}
+    elif found.kind == "package":
         source = {"kind": "gguf", "path": str(_package_file(found))}
     if read_manifest(folder) is not None:
         return folder

@@ -1,10 +1,9 @@
 """The parent's side of a worker process: start it, hear it, end it. Never imports torch.
 
-The child is forked, listened to and waited for by one thread of its own. Linux ties "die with your
-parent" to the *thread* that forked, so a child forked by a short-lived thread (a Prefect task's,
-say) would die with that task; the supervising thread lives exactly as long as its child. When the
-parent process ends for any reason, `kill -9` included, the thread ends and the kernel kills the
-child.
+The child is forked, listened to and waited for by one thread of its own, which lives as long as
+it. Linux ties "die with your parent" to the *thread* that forked: a child of a short-lived one (a
+Prefect task's, say) would die with that task. When the parent process ends, `kill -9` included, the
+kernel kills the child.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ class Worker:
         self.log_path = log_path
         self.result: dict[str, Any] | None = None
         self._spec = spec
-        self._spec_path = log_path.with_name(log_path.name + ".spec.json")
+        self.spec_path = log_path.with_name(log_path.name + ".spec.json")
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._process: subprocess.Popen[str] | None = None
         self._forked: Future[None] = Future()
@@ -64,7 +63,7 @@ class Worker:
     def start(self) -> Worker:
         """Start the child. WorkerError where the system starts none."""
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
-        self._spec_path.write_text(json.dumps(self._spec), encoding="utf-8")
+        self.spec_path.write_text(json.dumps(self._spec), encoding="utf-8")
         self._log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
         try:
             self._thread.start()
@@ -75,11 +74,6 @@ class Worker:
             self.close()
             raise
         return self
-
-    def give(self, spec: dict[str, Any]) -> None:
-        """The real SPEC of a worker that was warmed up."""
-        self._spec_path.write_text(json.dumps(spec), encoding="utf-8")
-        self.send(spec)
 
     @property
     def is_alive(self) -> bool:
@@ -162,7 +156,7 @@ class Worker:
         }
         with self.log_path.open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-P", "-m", "tasks.worker", str(self._spec_path)],
+                [sys.executable, "-P", "-m", "tasks.worker", str(self.spec_path)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -218,7 +212,8 @@ def run_job(
     """
     with warm or Worker(spec, log_path) as worker:
         if warm is not None:
-            worker.give(spec)
+            worker.spec_path.write_text(json.dumps(spec), encoding="utf-8")
+            worker.send(spec)
         for event in worker.events():
             on_event(event)
         return worker.result or {}

@@ -10,10 +10,9 @@ SOLON_EVENT_FD (standard output when run by hand). Events, one JSON object a lin
 A SPEC of {"job", "threads", "is_warm_up": true} loads the job's libraries and then waits for the
 real one, a line on standard input.
 
-Exit code 0 after a result, 2 after bad input, 1 after any other error; the traceback is on standard
-error, which the parent keeps in a log file. The process dies with its parent, even one that is
-killed. Leaves out several processes per job: a multi-GPU launcher would stand between it and its
-parent.
+Exit code 0 after a result, 2 after bad input, 1 after any other error, with its traceback on
+standard error. The process dies with its parent, even one that is killed. Leaves out several
+processes per job: a multi-GPU launcher would stand between it and its parent.
 """
 
 from __future__ import annotations
@@ -106,12 +105,6 @@ def error_fields(error: BaseException) -> dict[str, Any]:
     return {"kind": type(error).__name__, "message": str(error), "input": is_input, **parts}
 
 
-def device_name() -> str:
-    """The accelerator's name, or cpu; torch is asked only where the job has loaded it."""
-    torch = sys.modules.get("torch")
-    return torch.cuda.get_device_name() if torch and torch.cuda.is_available() else "cpu"
-
-
 def open_report() -> Report:
     """The event pipe; its number is taken out of the environment so that no grandchild uses it."""
     number = os.environ.pop("SOLON_EVENT_FD", "")
@@ -138,8 +131,10 @@ def main(arguments: list[str]) -> int:
             spec = json.loads(sys.stdin.readline() or "null")
             if spec is None:  # the parent had no need of it
                 return 0
-        result = {"device": device_name(), **job.run(spec, report)}
-        report.event("result", result=result)
+        device, torch = "cpu", sys.modules.get("torch")  # asked only where the job has loaded it
+        if torch is not None and torch.cuda.is_available():
+            device = torch.cuda.get_device_name()
+        report.event("result", result={"device": device, **job.run(spec, report)})
     except Exception as error:
         traceback.print_exc()
         fields = error_fields(error)

@@ -52,7 +52,11 @@ def hub_files(source: str) -> list[Path]:
     split = match["split"] or "train"
     for revision in (None, _PARQUET_BRANCH):
         folder = _download(source, match["name"], split, revision)
-        files = [path for path in folder.rglob("*") if path.is_file() and _has(path, folder, split)]
+        files = []
+        for path in folder.rglob("*"):
+            words = re.split(r"[/._-]", path.relative_to(folder).as_posix())
+            if path.is_file() and split in words:
+                files.append(path)
         for suffix in (".parquet", ".jsonl", ".json", ".csv"):
             kind = sorted(p for p in files if p.name.removesuffix(".gz").endswith(suffix))
             if kind:
@@ -74,11 +78,6 @@ def _download(source: str, name: str, split: str, revision: str | None) -> Path:
         rule = f"cannot be had from the hub ({reason})"
         fix = "check the name and the network, or give a local file"
         raise InputError(source, rule, fix) from error
-
-
-def _has(path: Path, folder: Path, split: str) -> bool:
-    """Whether `split` is one of the words in the file's path within the data set."""
-    return split in re.split(r"[/._-]", path.relative_to(folder).as_posix())
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from storage.errors import InputError
 from storage.ids import content_id, kind_of
 from storage.ledger import Ledger, insert, now, point
 from storage.lineage import boxes, opened, trace, traced
-from storage.lineage_edges import Direction
+from storage.lineage_walk import Direction
 
 
 def the(kind: str, name: str) -> str:
