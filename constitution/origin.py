@@ -57,28 +57,19 @@ def _read(line: bytes) -> Origin:
 
 
 def _git(folder: Path, *arguments: str) -> bytes | None:
-    """Return the standard output of a git command in `folder`; None if it failed."""
+    """Return the standard output of a git command in `folder`; None if it failed.
+
+    Variables that point git at another repository are left out. GIT_ALLOW_PROTOCOL names no
+    protocol there is, so that a partial clone fetches nothing.
+    """
     options = [part for setting in SAFE for part in ("-c", setting)]
     command = ["git", "--no-pager", "--literal-pathspecs", *options, "-C", str(folder), *arguments]
+    env = {"GIT_ALLOW_PROTOCOL": "none", "GIT_TERMINAL_PROMPT": "0"}
+    for name, value in os.environ.items():
+        if name.startswith("GIT_CONFIG") or not name.startswith("GIT_"):
+            env[name] = value
+    end = {"capture_output": True, "timeout": TIMEOUT_S, "check": True}
     try:
-        done = subprocess.run(
-            command,
-            env=_environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=TIMEOUT_S,
-            check=True,
-        )
+        return subprocess.run(command, env=env, stdin=subprocess.DEVNULL, **end).stdout
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
-    return done.stdout
-
-
-def _environment() -> dict[str, str]:
-    """This process's environment without the variables that point git at another repository.
-
-    GIT_ALLOW_PROTOCOL names no protocol there is, so that a partial clone fetches nothing.
-    """
-    ours = {n for n in os.environ if n.startswith("GIT_") and not n.startswith("GIT_CONFIG")}
-    kept = {name: value for name, value in os.environ.items() if name not in ours}
-    return kept | {"GIT_ALLOW_PROTOCOL": "none", "GIT_TERMINAL_PROMPT": "0"}

@@ -119,7 +119,10 @@ class _Parser:
         if rows and all(found.get("enabled") is False for _, found in rows):
             self.fault(node, "enabled", "every principle is disabled", "enable at least one")
         return tuple(
-            Principle(**{"title": _as_words(found["slug"]), **found}, line=_line(child))
+            Principle(
+                **{"title": found["slug"].replace("-", " ").capitalize(), **found},
+                line=_line(child),
+            )
             for child, found in rows
             if all(key in found for key in PRINCIPLE_REQUIRED)
         )
@@ -181,8 +184,3 @@ class _Parser:
 
 def _line(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
-
-
-def _as_words(slug: str) -> str:
-    """The title of a principle that has none."""
-    return slug.replace("-", " ").capitalize()

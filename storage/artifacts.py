@@ -76,17 +76,6 @@ def _move_into_place(folder: Path, target: Path) -> None:
     sync(target.parent)
 
 
-def manifest(path: Path) -> dict[str, Any]:
-    """The manifest of the artifact at `path`. Raises ArtifactBroken where there is none."""
-    try:
-        found = json.loads((path / MANIFEST).read_text())
-    except (OSError, ValueError, RecursionError):
-        raise ArtifactBroken(f"{path}: there is no manifest") from None
-    if not isinstance(found, dict):
-        raise ArtifactBroken(f"{path}: the manifest is no object")
-    return found
-
-
 def check(path: Path) -> dict[str, Any]:
     """The manifest, once every file is seen to be there with the content that was written.
 
@@ -94,7 +83,12 @@ def check(path: Path) -> dict[str, Any]:
     process, for as long as size, times and place on the disk stay as they are (about 1.5 GB/s).
     Raises ArtifactBroken naming the first thing that is not as the manifest says.
     """
-    found = manifest(path)
+    try:
+        found = json.loads((path / MANIFEST).read_text())
+    except (OSError, ValueError, RecursionError):
+        raise ArtifactBroken(f"{path}: there is no manifest") from None
+    if not isinstance(found, dict):
+        raise ArtifactBroken(f"{path}: the manifest is no object")
     if not is_id(str(found.get("id"))) or found["id"] != path.name.partition("-")[0]:
         raise ArtifactBroken(f"{path}: the manifest is that of another artifact")
     try:

@@ -31,21 +31,15 @@ def modules(module: str, root: Path = ROOT) -> dict[str, str]:
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        path = _file_of(name, root)
-        if name in found or path is None:
+        base = root.joinpath(*name.split("."))
+        files = (base.with_suffix(".py"), base / "__init__.py")
+        path = next((path for path in files if path.is_file()), None)
+        if name in found or path is None or name.split(".", 1)[0] not in PACKAGES:
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
         found[name] = digest(ast.unparse(_without_docstrings(tree)).encode())
         waiting += _imports(tree, name, path.name == "__init__.py")
     return found
-
-
-def _file_of(name: str, root: Path) -> Path | None:
-    if name.split(".", 1)[0] not in PACKAGES:
-        return None
-    base = root.joinpath(*name.split("."))
-    files = (base.with_suffix(".py"), base / "__init__.py")
-    return next((path for path in files if path.is_file()), None)
 
 
 def _imports(tree: ast.AST, name: str, is_package: bool) -> list[str]:

@@ -84,8 +84,11 @@ def traced(
     shown = walk = Walk(con, starts, direction)
     counts = _counts(walk, starts)
     is_cut = fan_out is not None and any(counts.get(kind, 0) > fan_out for kind in MANY)
-    if is_cut:
-        shown = _part(walk, starts, fan_out)
+    if is_cut:  # the same walk to few rows of the kinds with many, and to all of the others
+        shown = Walk(con, starts, direction, fan_out, "shown")
+        for kind in set(KINDS) - MANY:
+            table = f"CREATE OR REPLACE TEMP TABLE {shown.table(kind)}"
+            con.execute(f"{table} AS FROM {walk.table(kind)}")
     unique = {(edge["child"], edge["parent"], edge["role"]): edge for edge in _edges(shown)}
     ids = dict.fromkeys([*starts, *_few(walk)])
     ids |= dict.fromkeys(end for child, parent, _ in unique for end in (child, parent))
@@ -135,17 +138,6 @@ def _counts(walk: Walk, starts: list[str]) -> dict[str, int]:
     for row_id in starts:
         counts[kind_of(row_id) or "other"] -= 1
     return {kind: count for kind, count in sorted(counts.items()) if count}
-
-
-def _part(walk: Walk, starts: list[str], fan_out: int | None) -> Walk:
-    """The same walk to few rows of the kinds with many, and to all of the others."""
-    part = Walk(walk.con, starts, walk.direction, fan_out, "shown")
-    for kind in KINDS:
-        if kind not in MANY:
-            walk.con.execute(
-                f"CREATE OR REPLACE TEMP TABLE {part.table(kind)} AS FROM {walk.table(kind)}"
-            )
-    return part
 
 
 def _edges(walk: Walk, boxed: Set[str] = frozenset(), alone: Set[str] = frozenset()) -> list[Row]:

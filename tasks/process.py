@@ -165,14 +165,6 @@ class Worker:
                 encoding="utf-8",
             )
 
-    def _tail(self) -> str:
-        """The last lines this child wrote to its log, on one line, at most 600 characters."""
-        with self.log_path.open("rb") as log:
-            log.seek(max(self._log_start, self.log_path.stat().st_size - 4096))
-            lines = log.read().decode("utf-8", "replace").splitlines()
-        joined = " | ".join(line.strip() for line in lines if line.strip())
-        return joined[-600:] if lines else "(empty)"
-
     def _error(self, event: Event) -> SolonError:
         if event["input"]:
             if event["rule"]:
@@ -188,7 +180,12 @@ class Worker:
         if code < 0:
             how = f"was killed by {signal.Signals(-code).name}"
             how += " (often: out of memory)" if -code == signal.SIGKILL else ""
-        return WorkerError(f"worker {self.job} {how}; log {self.log_path} ends: {self._tail()}")
+        with self.log_path.open("rb") as log:
+            log.seek(max(self._log_start, self.log_path.stat().st_size - 4096))
+            lines = log.read().decode("utf-8", "replace").splitlines()
+        joined = " | ".join(line.strip() for line in lines if line.strip())
+        tail = joined[-600:] if lines else "(empty)"
+        return WorkerError(f"worker {self.job} {how}; log {self.log_path} ends: {tail}")
 
 
 def warm_up(job: str, log_path: Path, threads: int = 0) -> Worker:

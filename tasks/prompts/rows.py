@@ -133,8 +133,8 @@ def _text_or_turns(value: Any, row: dict[str, Any], column: str) -> list[Turn]:
     if isinstance(value, dict) and column == "prompt":
         value = value.get("text")
     text = _text(value, column)
-    if is_transcript(text):
-        return [{"role": role, "content": turn} for role, turn in split_transcript(text)]
+    if turns := transcript(text):
+        return turns
     if column == "prompt":
         return [_user(_with_input(text, row, column))]
     if not text.strip():
@@ -142,22 +142,14 @@ def _text_or_turns(value: Any, row: dict[str, Any], column: str) -> list[Turn]:
     raise RowError("malformed", f"`{column}` holds no Human:/Assistant: transcript")
 
 
-def is_transcript(text: str) -> bool:
-    """Whether text opens with a Human (or Assistant) turn and holds a paragraph marker."""
+def transcript(text: str) -> list[Turn]:
+    """The turns of a text that opens with a Human (or Assistant) turn; of any other text none."""
     text = text.replace("\r\n", "\n")
-    return bool(MARKER.search(text) and MARKER.match(_opened(text)))
-
-
-def split_transcript(text: str) -> list[tuple[str, str]]:
-    """(role, content) of each turn, in order, roles "user" and "assistant"; contents unstripped."""
-    pieces = MARKER.split(_opened(text.replace("\r\n", "\n")))
-    roles = (ROLES[name.lower()] for name in pieces[1::2])
-    return list(zip(roles, pieces[2::2], strict=True))
-
-
-def _opened(text: str) -> str:
-    """`text` with exactly the blank line in front that its first marker needs."""
-    return "\n\n" + text.lstrip()
+    before, *pieces = MARKER.split("\n\n" + text.lstrip())
+    if before or not MARKER.search(text):
+        return []
+    turns = zip(pieces[::2], pieces[1::2], strict=True)
+    return [{"role": ROLES[name.lower()], "content": turn} for name, turn in turns]
 
 
 def _turn_list(value: Any, column: str) -> list[Turn]:
