@@ -6,6 +6,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import yaml
@@ -50,11 +51,10 @@ def slug(node: yaml.Node) -> str:
 
 def weight(node: yaml.Node) -> float:
     """Read a weight: an unquoted finite number within `WEIGHTS`."""
-    try:
-        plain = isinstance(node, yaml.ScalarNode) and node.style is None
-        number = float(node.value) if plain else math.nan
-    except ValueError:
-        number = math.nan
+    number = math.nan
+    if isinstance(node, yaml.ScalarNode) and node.style is None:
+        with suppress(ValueError):
+            number = float(node.value)
     if not WEIGHTS[0] <= number <= WEIGHTS[1]:  # also refuses nan
         rule = f"a weight is a number above 0, from {WEIGHTS[0]:f} to {WEIGHTS[1]:.0f}"
         raise ConstitutionError(shape(node), rule, "write a plain number such as 1.5")
@@ -62,7 +62,6 @@ def weight(node: yaml.Node) -> float:
 
 
 def boolean(node: yaml.Node) -> bool:
-    """Read true or false."""
     if node.tag != "tag:yaml.org,2002:bool":
         raise ConstitutionError(shape(node), "is neither true nor false", "write true or false")
     return node.value.lower() in ("true", "yes", "on")

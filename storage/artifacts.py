@@ -49,7 +49,14 @@ def writing(workspace: Workspace, artifact_id: str, **facts: Any) -> Iterator[Pa
     try:
         yield folder
         _seal(folder, artifact_id, facts)
-        _move_into_place(folder, artifact_path(workspace, artifact_id))
+        target = artifact_path(workspace, artifact_id)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        old = folder.with_name(folder.name + "-old")
+        if target.exists():
+            target.rename(old)
+        folder.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
+        sync(target.parent)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -64,16 +71,6 @@ def _seal(folder: Path, artifact_id: str, facts: dict[str, Any]) -> None:
     (folder / MANIFEST).write_text(json.dumps(found, indent=1, sort_keys=True))
     for path in (*files, folder / MANIFEST):
         sync(path)
-
-
-def _move_into_place(folder: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    old = folder.with_name(folder.name + "-old")
-    if target.exists():
-        target.rename(old)
-    folder.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
-    sync(target.parent)
 
 
 def check(path: Path) -> dict[str, Any]:
