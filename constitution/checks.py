@@ -54,7 +54,9 @@ _STOP = re.compile(rf"[{_STOPS}]+")
 _AFTER = re.compile(r"[^\w\s]{0,8}(\s*)(\w?)")
 _ABBREVIATION = re.compile(r"(?:^|\W)(?:mr|mrs|ms|dr|prof|st|vs|(?:[a-z]\.)+[a-z]|[a-hj-z])$", re.I)
 _CLOSING = frozenset("\"'*_~")
-_LOOKED_THROUGH = frozenset("Zs Cc Cf Mn Me So Sk Pf Pe Pi Ps".split())  # Unicode categories
+# Unicode categories
+_LOOKED_THROUGH = frozenset("Zs Cc Cf Mn Me So Sk Pf Pe Pi Ps".split())
+INVISIBLE = frozenset("Zs Zl Zp Cc Cf".split())
 
 
 def complies(principle: Principle, prompt_text: str, response: str) -> bool | None:
@@ -68,7 +70,7 @@ def complies(principle: Principle, prompt_text: str, response: str) -> bool | No
     wants_json = asks_for_json(prompt_text)
     if (name == "json_when_asked" and not wants_json) or (name in NOT_OF_JSON and wants_json):
         return None
-    if not any(_is_visible(c) for c in response):
+    if all(unicodedata.category(c) in INVISIBLE for c in response):
         return False
     text = response if name in OF_ALL else _SPAN.sub(CODE, _FENCED.sub(CODE, response))
     return _KEPT[name](text, parameter)
@@ -139,10 +141,6 @@ _KEPT: dict[str, Callable[[str, Any], bool]] = {
     "no_lists": lambda text, _: not _LISTED.search(text),
     "json_when_asked": lambda response, _: _is_json_object(response),
 }
-
-
-def _is_visible(character: str) -> bool:
-    return unicodedata.category(character) not in ("Zs", "Zl", "Zp", "Cc", "Cf")
 
 
 def _is_looked_through(character: str) -> bool:

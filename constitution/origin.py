@@ -44,11 +44,9 @@ def origin(path: str | Path) -> Origin | None:
         return Origin()
     show = ("-1", "--encoding=UTF-8", f"--format={FORMAT}")
     found = _git(path.parent, "log", *show, "--", path.name)
-    return _read(found) if found else None
-
-
-def _read(line: bytes) -> Origin:
-    commit, author, committed_at = line.decode("utf-8", "replace").strip("\n").split("\0")
+    if not found:
+        return None
+    commit, author, committed_at = found.decode("utf-8", "replace").strip("\n").split("\0")
     shown = "".join(c if c.isprintable() else "\ufffd" for c in author)
     try:
         return Origin(commit, shown, datetime.fromisoformat(committed_at).astimezone(UTC))
@@ -68,8 +66,15 @@ def _git(folder: Path, *arguments: str) -> bytes | None:
     for name, value in os.environ.items():
         if name.startswith("GIT_CONFIG") or not name.startswith("GIT_"):
             env[name] = value
-    end = {"capture_output": True, "timeout": TIMEOUT_S, "check": True}
     try:
-        return subprocess.run(command, env=env, stdin=subprocess.DEVNULL, **end).stdout
+        done = subprocess.run(
+            command,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=TIMEOUT_S,
+            check=True,
+        )
+        return done.stdout
     except (OSError, ValueError, subprocess.SubprocessError):
         return None

@@ -18,25 +18,19 @@ MADE = """
     FROM checkpoints c LEFT JOIN runs USING (run_id)
     LEFT JOIN constitutions k ON k.constitution_id = c.constitution_id"""
 
-# What a reader wants to see of a row, by kind of id.
+# What a reader wants to see of a row, by kind: columns of its table.
 DETAILS = {
-    "principle": "SELECT principle_id AS id, slug AS label, title, critique, revision"
-    " FROM principles",
-    "constitution": "SELECT constitution_id AS id, name AS label, version, path, git_commit,"
-    " git_author FROM constitutions",
-    "prompt": "SELECT prompt_id AS id, messages->-1->>'content' AS label, category, source"
-    " FROM prompts",
-    "few_shot": "SELECT few_shot_id AS id, 'worked examples' AS label, messages FROM few_shots",
-    "model": "SELECT model_id AS id, reference AS label, kind AS model_kind FROM models",
-    "completion": "SELECT completion_id AS id, text AS label, step, round, model_id, request,"
-    " finish_reason, temperature, top_p, run_id FROM completions",
-    "revision": "SELECT revision_id AS id, 'round ' || round AS label, round, principle_id,"
-    " prompt_id FROM revisions",
-    "example": "SELECT example_id AS id, response AS label, prompt_id FROM examples",
-    "pair": "SELECT pair_id AS id, chosen AS label, rejected, prompt_id, preference FROM pairs",
-    "dataset": "SELECT dataset_id AS id, kind AS label, row_count, held_out_count FROM datasets",
-    "checkpoint": MADE,
-    "evaluation": MADE,
+    "principle": "slug AS label, title, critique, revision",
+    "constitution": "name AS label, version, path, git_commit, git_author",
+    "prompt": "messages->-1->>'content' AS label, category, source",
+    "few_shot": "'worked examples' AS label, messages",
+    "model": "reference AS label, kind AS model_kind",
+    "completion": "text AS label, step, round, model_id, request, finish_reason, temperature,"
+    " top_p, run_id",
+    "revision": "'round ' || round AS label, round, principle_id, prompt_id",
+    "example": "response AS label, prompt_id",
+    "pair": "chosen AS label, rejected, prompt_id, preference",
+    "dataset": "kind AS label, row_count, held_out_count",
 }
 LABEL_CHARS = 80
 DETAILED_NODES = 2000
@@ -172,10 +166,12 @@ def _nodes(con: Connection, ids: list[str]) -> dict[str, Row]:
     for kind, members in by_kind.items():
         for row_id in members:
             nodes[row_id] = {"kind": kind, "label": row_id[:12]}
-        if kind in DETAILS:
-            _, column = HOMES[table_kind(members[0])]
-            wanted = "SELECT unnest(?::VARCHAR[])"
-            sql = f"{DETAILS[kind]} WHERE {column} IN ({wanted})"
+        if table_kind(members[0]) in HOMES:
+            table, column = HOMES[table_kind(members[0])]
+            sql = MADE
+            if kind in DETAILS:
+                sql = f"SELECT {column} AS id, {DETAILS[kind]} FROM {table}"
+            sql += f" WHERE {column} IN (SELECT unnest(?::VARCHAR[]))"
             for row in rows(con, sql, [members[:DETAILED_NODES]]):
                 nodes[row["id"]] = {"kind": kind, **_readable(row)}
     return nodes

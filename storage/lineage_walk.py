@@ -21,22 +21,12 @@ REPEATED = {"completion": "cut_at <> 0"}
 Direction = Literal["up", "down"]
 
 MANY = frozenset({"pair", "example", "revision", "completion", "prompt"})
-# Where the rows of a kind are: table and key. Every kind comes before those it is made from, but
-# that a model may be made from a checkpoint.
-HOMES = {
-    "checkpoint": ("checkpoints", "checkpoint_id"),
-    "dataset": ("datasets", "dataset_id"),
-    "pair": ("pairs", "pair_id"),
-    "example": ("examples", "example_id"),
-    "revision": ("revisions", "revision_id"),
-    "completion": ("completions", "completion_id"),
-    "model": ("models", "model_id"),
-    "constitution": ("constitutions", "constitution_id"),
-    "principle": ("principles", "principle_id"),
-    "few_shot": ("few_shots", "few_shot_id"),
-    "prompt": ("prompts", "prompt_id"),
-}
-KINDS = tuple(HOMES)
+# Every kind comes before those it is made from, but that a model may be made from a checkpoint.
+KINDS = (
+    "checkpoint dataset pair example revision completion model constitution principle few_shot"
+    " prompt"
+).split()
+HOMES = {kind: (f"{kind}s", f"{kind}_id") for kind in KINDS}  # table and key of a kind's rows
 PARENTS = (
     "(SELECT checkpoint_id, unnest(parent_ids) AS parent_id, unnest(parent_roles) AS parent_role"
     " FROM checkpoints)"

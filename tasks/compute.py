@@ -2,11 +2,9 @@
 
 bfloat16 takes half the memory of float32 and is 1.3 to 2 times as fast where the processor has
 instructions for its products (AVX-512 BF16, AMX, Arm's BF16). Where it has none they are emulated,
-6 to 40 times slower, so float32 is chosen there. The choice is like that of the device: it is
-recorded beside a result and is no part of its key.
-
-Imports torch only to ask about a GPU, so that the doctor can ask too. Reads Linux's description of
-the processor; where there is none it assumes no such instructions.
+6 to 40 times slower, so float32 is chosen there, and where Linux does not describe the processor.
+The choice is recorded beside a result and is no part of its key. Imports torch only to ask about a
+GPU, so that the doctor can ask too.
 """
 
 from __future__ import annotations

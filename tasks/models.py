@@ -97,21 +97,19 @@ def parse(reference: str) -> Reference:
 
 
 def identify(
-    reference: str, workspace: Workspace, find_checkpoint: FindCheckpoint = _no_checkpoints
+    reference: str,
+    workspace: Workspace,
+    find_checkpoint: FindCheckpoint = _no_checkpoints,
+    digests: Digests | None = None,
 ) -> ModelInfo:
     """What a reference stands for, without converting, downloading or writing anything.
 
     InputError if it names nothing. Hashes weights that `prepare` has not hashed yet (about 1 GB/s).
     """
-    return _identify(parse(reference), workspace, find_checkpoint, Digests(workspace))
-
-
-def _identify(
-    found: Reference, workspace: Workspace, find_checkpoint: FindCheckpoint, digests: Digests
-) -> ModelInfo:
+    found, digests = parse(reference), digests or Digests(workspace)
     if found.kind == "checkpoint":
         checkpoint_id, adapter, base_reference = find_checkpoint(found.value)
-        base = _identify(parse(base_reference), workspace, find_checkpoint, digests)
+        base = identify(base_reference, workspace, find_checkpoint, digests)
         model_id = adapter_id(adapter, base.model_id, digests) if base.model_id else None
         name = f"{base.name} + {checkpoint_id}"
         return ModelInfo(model_id, found.kind, name, base.model_id, checkpoint_id)
@@ -148,7 +146,7 @@ def prepare(
     else:
         folder = _built(found, workspace, on_event)
     digests = Digests(workspace)
-    info = _identify(found, workspace, find_checkpoint, digests)
+    info = identify(reference, workspace, find_checkpoint, digests)
     digests.save()
     return PreparedModel(str(info.model_id), folder, adapter, info.name)
 
@@ -156,7 +154,7 @@ def prepare(
 def _built(found: Reference, workspace: Workspace, on_event: Callable[[Event], None]) -> Path:
     """The folder of a model, made by a worker unless it is there: written aside, then renamed."""
     digests = Digests(workspace)
-    known = _identify(found, workspace, _no_checkpoints, digests)
+    known = identify(found.text, workspace, digests=digests)
     digests.save()
     folder, source = workspace.models / str(known.model_id), {"kind": "random"}
     if found.kind == "hub":

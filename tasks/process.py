@@ -50,9 +50,8 @@ class Worker:
         self._process: subprocess.Popen[str] | None = None
         self._forked: Future[None] = Future()
         self._log_start = 0
-        self._thread = threading.Thread(
-            target=self._supervise, name=f"worker-{self.job}", daemon=True
-        )
+        name = f"worker-{self.job}"
+        self._thread = threading.Thread(target=self._supervise, name=name, daemon=True)
 
     def __enter__(self) -> Worker:
         return self if self._process else self.start()
@@ -170,9 +169,8 @@ class Worker:
             if event["rule"]:
                 return InputError(event["value"], event["rule"], event["fix"], event["where"])
             return InputError(self.job, event["message"], "correct it and run again")
-        return WorkerError(
-            f"worker {self.job} failed: {event['kind']}: {event['message']} (log: {self.log_path})"
-        )
+        what = f"{event['kind']}: {event['message']}"
+        return WorkerError(f"worker {self.job} failed: {what} (log: {self.log_path})")
 
     def _death(self) -> WorkerError:
         code = self._process.wait() if self._process else 1
@@ -189,10 +187,7 @@ class Worker:
 
 
 def warm_up(job: str, log_path: Path, threads: int = 0) -> Worker:
-    """A worker that loads a job's libraries (five seconds of imports) while other work goes on.
-
-    Give it to `run_job`, or close it.
-    """
+    """A worker that loads a job's libraries (five seconds); give it to `run_job`, or close it."""
     return Worker({"job": job, "threads": threads, "is_warm_up": True}, log_path).start()
 
 

@@ -1,8 +1,4 @@
-"""How a worker process tells its parent what happens: one JSON object a line.
-
-Leaves out transport (see `tasks.process` for the pipe) and meaning (see `tasks.worker` for the list
-of events).
-"""
+"""How a worker process tells its parent what happens: one JSON object a line."""
 
 from __future__ import annotations
 
@@ -14,10 +10,7 @@ from storage.errors import InputError
 
 
 class JobInputError(InputError, ValueError):
-    """Bad input found inside a job: the parent raises it again, with its parts.
-
-    A ValueError too, since pydantic makes a fault of a form's field of such.
-    """
+    """Bad input found inside a job. A ValueError too: pydantic makes a fault of its field of it."""
 
 
 class Report:

@@ -63,12 +63,7 @@ def iter_rows(path: Path) -> Rows:
 def _json_rows(stream: IO[bytes], path: Path) -> Rows:
     """A JSON list, or else one object a line."""
     head = _text_head(stream, path).removeprefix(codecs.BOM_UTF8)
-    return _list_rows(stream, path) if head.lstrip()[:1] == b"[" else _lines(stream)
-
-
-def _jsonl_rows(stream: IO[bytes], path: Path) -> Rows:
-    _text_head(stream, path)
-    return _lines(stream)
+    return _list_rows(stream, path) if head.lstrip()[:1] == b"[" else _lines(stream, path)
 
 
 def _csv_rows(stream: IO[bytes], path: Path) -> Rows:
@@ -89,8 +84,9 @@ def _csv_rows(stream: IO[bytes], path: Path) -> Rows:
         yield reader.line_num, row
 
 
-def _lines(stream: IO[bytes]) -> Rows:
+def _lines(stream: IO[bytes], path: Path) -> Rows:
     """JSON Lines. Blank lines are no rows; a line longer than MAX_ROW is skipped, not held."""
+    _text_head(stream, path)
     number = 0
     while raw := stream.readline(MAX_ROW):
         number += 1
@@ -183,7 +179,7 @@ def _text_head(stream: IO[bytes], path: Path) -> bytes:
 
 _READERS: dict[str, Callable[[IO[bytes], Path], Rows]] = {
     ".json": _json_rows,
-    ".jsonl": _jsonl_rows,
+    ".jsonl": _lines,
     ".csv": _csv_rows,
     ".parquet": _parquet_rows,
     ".arrow": _arrow_rows,

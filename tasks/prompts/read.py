@@ -20,7 +20,6 @@ from tasks.prompts.files import SUFFIXES, iter_rows
 from tasks.prompts.rows import Exclusion, Prompt, RowError, to_prompt
 
 DEFAULT_SOURCE = Path(__file__).resolve().parents[2] / "constitution" / "prompts.jsonl"
-DEFAULT_MAX_CHARS = 20_000
 _PARQUET_BRANCH = "refs/convert/parquet"
 _HUB_NAME = re.compile(r"hub:(?P<name>[\w.-]+(?:/[\w.-]+)?)(?::(?P<split>[\w.-]+))?")
 
@@ -33,9 +32,7 @@ class PromptBatch:
     exclusions: list[Exclusion] = field(default_factory=list)
 
 
-def read_prompts(
-    source: str, limit: int | None = None, max_chars: int = DEFAULT_MAX_CHARS
-) -> PromptBatch:
+def read_prompts(source: str, limit: int | None = None, max_chars: int = 20_000) -> PromptBatch:
     """The first `limit` usable prompts of `source` in file order (None: all), each only once.
 
     source: "default" (the project's own prompts); a .jsonl, .json, .csv, .parquet or .arrow file,
