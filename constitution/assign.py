@@ -102,12 +102,6 @@ def applicable(
     )
 
 
-def draw(prompt_id: str, round: int, slug: str, weight: float) -> float:
-    """Return the principle's draw for (prompt, round), 0 or more; the smallest wins."""
-    message = f"[{_json(prompt_id)},{round}".encode() + _ending(slug)
-    return _draw(blake2b(message, digest_size=8).digest(), weight)
-
-
 def _winner(candidates: tuple[_Candidate, ...], start: bytes) -> Principle:
     """Return the first principle with the smallest draw; `start` is the message up to the round."""
     hashed = blake2b(start, digest_size=8)

@@ -54,8 +54,7 @@ _STOP = re.compile(rf"[{_STOPS}]+")
 _AFTER = re.compile(r"[^\w\s]{0,8}(\s*)(\w?)")
 _ABBREVIATION = re.compile(r"(?:^|\W)(?:mr|mrs|ms|dr|prof|st|vs|(?:[a-z]\.)+[a-z]|[a-hj-z])$", re.I)
 _CLOSING = frozenset("\"'*_~")
-# Unicode categories
-_LOOKED_THROUGH = frozenset("Zs Cc Cf Mn Me So Sk Pf Pe Pi Ps".split())
+_LOOKED_THROUGH = frozenset("Zs Cc Cf Mn Me So Sk Pf Pe Pi Ps".split())  # Unicode categories
 INVISIBLE = frozenset("Zs Zl Zp Cc Cf".split())
 
 

@@ -65,8 +65,7 @@ def _frozen(value: Any) -> Any:
 
 
 def load(path: str | Path, data: bytes | None = None) -> Constitution:
-    """Read the file, or `data` as if it were the file's; raise ConstitutionError with the first
-    fault (`lint` shows all of them)."""
+    """Read the file, or `data` as its content; raise ConstitutionError with the first fault."""
     parsed = parse(Path(path), data)
     if parsed.constitution is None:
         raise parsed.errors[0]

@@ -114,7 +114,6 @@ def random_tiny(out: Path, seed: int = 0) -> None:
 
 
 def run(spec: dict[str, Any], report: Report) -> dict[str, Any]:
-    """See the module."""
     source, out = spec["source"], Path(spec["out"])
     report.progress(0, 1, "models")
     if source["kind"] == "gguf":

@@ -21,8 +21,7 @@ SETTINGS = ("*.json", "*.jinja", "tokenizer.model", "*.txt")
 
 
 def publish(aside: Path, folder: Path) -> None:
-    """Rename `aside` to `folder`; a torn folder there is replaced, another process's whole one
-    stays."""
+    """Rename `aside` to `folder`, over a torn one there; another process's whole one stays."""
     if folder.exists() and read_manifest(folder) is None:
         torn = aside.with_name(aside.name + "-torn")
         folder.rename(torn)
