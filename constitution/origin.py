@@ -67,14 +67,13 @@ def _git(folder: Path, *arguments: str) -> bytes | None:
         if name.startswith("GIT_CONFIG") or not name.startswith("GIT_"):
             env[name] = value
     try:
-        done = subprocess.run(
+        return subprocess.run(
             command,
             env=env,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=TIMEOUT_S,
             check=True,
-        )
-        return done.stdout
+        ).stdout
     except (OSError, ValueError, subprocess.SubprocessError):
         return None

@@ -97,7 +97,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def compose(path: Path, data: bytes) -> yaml.Node:
-    """Return the root node of a file's bytes; raise ConstitutionError on the first fault of form."""
+    """Return the root node of a file's bytes. Raises ConstitutionError on a fault of form."""
     text = _decoded(path, data)
     loader = _Loader(text)
     loader.path = path
