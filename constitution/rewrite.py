@@ -119,18 +119,19 @@ def _drafts(text: str, slug: str, name: str, value: str) -> Iterator[str]:
     principle = _principle(text, slug)
     found = {key.value: (key, node) for key, node in principle.value}
     line_end = "\r\n" if "\r\n" in text else "\n"
-    key, node = found.get(name, found["slug"])  # only a title may be missing: put after the slug
-    start, end, column = node.start_mark.index, node.end_mark.index, key.start_mark.column
-    before, style = "", node.style
-    if name in found:  # a block's span has blank lines
-        end -= len(text[start:end]) - len(text[start:end].rstrip())
-    else:
-        start, style, column = end, None, principle.value[0][0].start_mark.column
+    if name in found:
+        key, node = found[name]
+        start, end, before = node.start_mark.index, node.end_mark.index, ""
+        end -= len(text[start:end]) - len(text[start:end].rstrip())  # a block's has blank lines
+        column, style = key.start_mark.column, node.style
+    else:  # only a title may be missing: put after the slug
+        start = end = found["slug"][1].end_mark.index
         before = f", {name}: "
-    if name not in found and not principle.flow_style:
-        before = f"{line_end}{' ' * column}{name}: "
-        rest = text.find("\n", end)  # after a comment that follows the slug
-        start = end = rest - (line_end == "\r\n") if rest >= 0 else len(text)
+        column, style = principle.value[0][0].start_mark.column, None
+        if not principle.flow_style:
+            before = f"{line_end}{' ' * column}{name}: "
+            rest = text.find("\n", end)  # after a comment that follows the slug
+            start = end = rest - (line_end == "\r\n") if rest >= 0 else len(text)
     for scalar in _scalars(value, style, column + INDENT, line_end):
         yield text[:start] + before + scalar + text[end:]
 

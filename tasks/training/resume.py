@@ -52,7 +52,7 @@ def _sizes(checkpoint: Path) -> dict[str, int]:
     return {
         str(path.relative_to(checkpoint)): path.stat().st_size
         for path in files
-        if not path.name.startswith(MARKER)
+        if MARKER not in path.name
     }
 
 
