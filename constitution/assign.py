@@ -16,10 +16,9 @@ The hash, exactly:
 The smallest draw is the largest score -weight / ln(u) of the paper, without its division by zero.
 Equal draws go to the slug that sorts first.
 
-In round r the candidates are the enabled principles that apply to the prompt's category and that
-the rounds' policy allows in r. Of these, the ones that the prompt met least often in rounds < r
-take part; the best draw wins. So a round depends on no later round, and without a policy a prompt
-meets every principle once before any twice.
+Candidates of round r are the enabled principles that apply to the prompt's category and that the
+rounds' policy allows in r; of these, those that the prompt met least often in rounds < r take part.
+So a round depends on no later one, and without a policy a prompt meets each once before any twice.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from dataclasses import dataclass
 from hashlib import blake2b
 
 from constitution.errors import ConstitutionError
@@ -36,12 +34,7 @@ from constitution.schema import Constitution, Principle
 _json = json.JSONEncoder(ensure_ascii=False).encode
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    principle: Principle
-    slug: str
-    weight: float
-    ending: bytes  # what follows prompt id and round in the hashed message
+_Candidate = tuple[Principle, bytes]  # and what follows prompt id and round in its message
 
 
 class Assigner:
@@ -65,11 +58,11 @@ class Assigner:
         for round in range(rounds):
             candidates = self._candidates(round, category)
             if met:
-                least = min(met[c.slug] for c in candidates)
-                candidates = tuple(c for c in candidates if met[c.slug] == least)
+                least = min(met[p.slug] for p, _ in candidates)
+                candidates = tuple(c for c in candidates if met[c[0].slug] == least)
             winner = _winner(candidates, f"{start}{round}".encode())
             met[winner.slug] += 1
-            chosen.append(winner.principle)
+            chosen.append(winner)
         return tuple(chosen)
 
     def _candidates(self, round: int, category: str | None) -> tuple[_Candidate, ...]:
@@ -80,7 +73,7 @@ class Assigner:
             found = sorted(applicable(self.constitution, category, tags), key=lambda p: p.slug)
             if not found:
                 raise _nobody(self.constitution, round, category)
-            known = tuple(_Candidate(p, p.slug, p.weight, _ending(p.slug)) for p in found)
+            known = tuple((p, _ending(p.slug)) for p in found)
             self._known[category, tags] = known
         return known
 
@@ -109,22 +102,16 @@ def applicable(
     )
 
 
-def draw(prompt_id: str, round: int, slug: str, weight: float) -> float:
-    """Return the principle's draw for (prompt, round), 0 or more; the smallest wins."""
-    message = f"[{_json(prompt_id)},{round}".encode() + _ending(slug)
-    return _draw(blake2b(message, digest_size=8).digest(), weight)
-
-
-def _winner(candidates: tuple[_Candidate, ...], start: bytes) -> _Candidate:
-    """Return the first candidate with the smallest draw; `start` is the message up to the round."""
+def _winner(candidates: tuple[_Candidate, ...], start: bytes) -> Principle:
+    """Return the first principle with the smallest draw; `start` is the message up to the round."""
     hashed = blake2b(start, digest_size=8)
-    best, smallest = candidates[0], math.inf
-    for candidate in candidates:
+    best, smallest = candidates[0][0], math.inf
+    for principle, ending in candidates:
         own = hashed.copy()
-        own.update(candidate.ending)
-        drawn = _draw(own.digest(), candidate.weight)
+        own.update(ending)
+        drawn = _draw(own.digest(), principle.weight)
         if drawn < smallest:
-            best, smallest = candidate, drawn
+            best, smallest = principle, drawn
     return best
 
 
@@ -139,8 +126,7 @@ def _draw(digest: bytes, weight: float) -> float:
 
 def _nobody(constitution: Constitution, round: int, category: str | None) -> ConstitutionError:
     tags = constitution.tags_of(round)
-    if not tags:
-        rule = f"no enabled principle of {constitution.name!r} applies to this category"
-        return ConstitutionError(category, rule, "add one without applies_to")
-    rule = f"no enabled principle with the tags of round {round} applies to this category"
-    return ConstitutionError(category, rule, f"add one tagged {' or '.join(tags)}, or a tag")
+    which = f"with the tags of round {round}" if tags else f"of {constitution.name!r}"
+    fix = f"add one tagged {' or '.join(tags)}, or a tag" if tags else "add one without applies_to"
+    rule = f"no enabled principle {which} applies to this category"
+    return ConstitutionError(category, rule, fix)

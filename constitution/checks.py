@@ -40,6 +40,7 @@ CHECKS: dict[str, Parameter] = {
     "json_when_asked": "true",
 }
 NOT_OF_JSON = ("min_sentences", "begins_with", "ends_with_question")
+OF_ALL = ("max_words", "json_when_asked")  # the others look past code
 
 CODE = "\ufffc"  # stands for a piece of code that was left out
 _FENCED = re.compile(r"^ {0,3}(`{3,}|~{3,})[^\n]*\n?.*?(?:^ {0,3}\1[`~]*[ \t]*$|\Z)", re.M | re.S)
@@ -54,6 +55,7 @@ _AFTER = re.compile(r"[^\w\s]{0,8}(\s*)(\w?)")
 _ABBREVIATION = re.compile(r"(?:^|\W)(?:mr|mrs|ms|dr|prof|st|vs|(?:[a-z]\.)+[a-z]|[a-hj-z])$", re.I)
 _CLOSING = frozenset("\"'*_~")
 _LOOKED_THROUGH = frozenset("Zs Cc Cf Mn Me So Sk Pf Pe Pi Ps".split())  # Unicode categories
+INVISIBLE = frozenset("Zs Zl Zp Cc Cf".split())
 
 
 def complies(principle: Principle, prompt_text: str, response: str) -> bool | None:
@@ -67,9 +69,10 @@ def complies(principle: Principle, prompt_text: str, response: str) -> bool | No
     wants_json = asks_for_json(prompt_text)
     if (name == "json_when_asked" and not wants_json) or (name in NOT_OF_JSON and wants_json):
         return None
-    if not any(_is_visible(c) for c in response):
+    if all(unicodedata.category(c) in INVISIBLE for c in response):
         return False
-    return _KEPT[name](response, parameter)
+    text = response if name in OF_ALL else _SPAN.sub(CODE, _FENCED.sub(CODE, response))
+    return _KEPT[name](text, parameter)
 
 
 def sentences(text: str) -> int:
@@ -95,8 +98,8 @@ def _is_end(text: str, stop: re.Match[str]) -> bool:
     return stop[0] != "." or not _ABBREVIATION.search(before)
 
 
-def _max_words(response: str, most: int) -> bool:
-    return sum(any(c.isalnum() for c in piece) for piece in response.split()) <= most
+def _words(response: str) -> int:
+    return sum(any(c.isalnum() for c in piece) for piece in response.split())
 
 
 def _begins_with(response: str, text: str) -> bool:
@@ -105,20 +108,14 @@ def _begins_with(response: str, text: str) -> bool:
     return response.startswith(text, start) and not after.isalnum()
 
 
-def _ends_with_question(response: str) -> bool:
-    text = _prose(response)
+def _ends_with_question(text: str) -> bool:
     seen = (i for i in range(len(text), 0, -1) if not _is_looked_through(text[i - 1]))
     text = text[: next(seen, 0)]
     return not _QUESTIONS.isdisjoint(text[len(text.rstrip(_STOPS)) :])
 
 
-def _no_character(response: str, character: str) -> bool:
-    plain = unicodedata.normalize("NFKC", _prose(response))
-    return unicodedata.normalize("NFKC", character) not in plain
-
-
-def _no_word(response: str, word: str) -> bool:
-    return not re.search(rf"(?<!\w)(?<!\w\.){re.escape(word)}(?!\w)", _prose(response))
+def _holds_character(text: str, character: str) -> bool:
+    return unicodedata.normalize("NFKC", character) in unicodedata.normalize("NFKC", text)
 
 
 def _is_json_object(response: str) -> bool:
@@ -134,24 +131,15 @@ def _is_json_object(response: str) -> bool:
 
 
 _KEPT: dict[str, Callable[[str, Any], bool]] = {
-    "max_words": _max_words,
-    "min_sentences": lambda response, least: sentences(_prose(response)) >= least,
-    "begins_with": lambda response, text: _begins_with(_prose(response), text),
-    "ends_with_question": lambda response, _: _ends_with_question(response),
-    "no_character": _no_character,
-    "no_word": _no_word,
-    "no_lists": lambda response, _: not _LISTED.search(_prose(response)),
+    "max_words": lambda response, most: _words(response) <= most,
+    "min_sentences": lambda text, least: sentences(text) >= least,
+    "begins_with": _begins_with,
+    "ends_with_question": lambda text, _: _ends_with_question(text),
+    "no_character": lambda text, character: not _holds_character(text, character),
+    "no_word": lambda text, w: not re.search(rf"(?<!\w)(?<!\w\.){re.escape(w)}(?!\w)", text),
+    "no_lists": lambda text, _: not _LISTED.search(text),
     "json_when_asked": lambda response, _: _is_json_object(response),
 }
-
-
-def _prose(text: str) -> str:
-    """The text with `CODE` in the place of every piece of code."""
-    return _SPAN.sub(CODE, _FENCED.sub(CODE, text))
-
-
-def _is_visible(character: str) -> bool:
-    return unicodedata.category(character) not in ("Zs", "Zl", "Zp", "Cc", "Cf")
 
 
 def _is_looked_through(character: str) -> bool:

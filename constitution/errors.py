@@ -8,17 +8,13 @@ SHOWN = 60  # characters of a bad value that an error shows
 
 
 def shown(value: Any) -> str:
-    """Return the `repr` of `value`, cut to `SHOWN` characters: one printable line."""
+    """The `repr` of `value`, cut to `SHOWN` characters: one printable line."""
     text = repr(value)
     return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
 
 
 class ConstitutionError(ValueError):
-    """A constitution, or a question put to one, is wrong: value, rule, fix, and where.
-
-    `where` is "file:line" ("" when no file is involved). `str()` is one line,
-    "where: value: rule; fix". `exit_code` is what the command line ends with.
-    """
+    """A constitution, or a question put to one, is wrong. `where` is "file:line", or empty."""
 
     exit_code = 2
 

@@ -6,6 +6,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import yaml
@@ -50,11 +51,10 @@ def slug(node: yaml.Node) -> str:
 
 def weight(node: yaml.Node) -> float:
     """Read a weight: an unquoted finite number within `WEIGHTS`."""
-    try:
-        plain = isinstance(node, yaml.ScalarNode) and node.style is None
-        number = float(node.value) if plain else math.nan
-    except ValueError:
-        number = math.nan
+    number = math.nan
+    if isinstance(node, yaml.ScalarNode) and node.style is None:
+        with suppress(ValueError):
+            number = float(node.value)
     if not WEIGHTS[0] <= number <= WEIGHTS[1]:  # also refuses nan
         rule = f"a weight is a number above 0, from {WEIGHTS[0]:f} to {WEIGHTS[1]:.0f}"
         raise ConstitutionError(shape(node), rule, "write a plain number such as 1.5")
@@ -62,7 +62,6 @@ def weight(node: yaml.Node) -> float:
 
 
 def boolean(node: yaml.Node) -> bool:
-    """Read true or false."""
     if node.tag != "tag:yaml.org,2002:bool":
         raise ConstitutionError(shape(node), "is neither true nor false", "write true or false")
     return node.value.lower() in ("true", "yes", "on")
@@ -70,7 +69,8 @@ def boolean(node: yaml.Node) -> bool:
 
 def note(node: yaml.Node) -> str:
     """Read a free note: a text, or a number or date as it is written."""
-    return text(node) if not is_plain(node) else node.value
+    is_text = is_empty(node) or node.tag == "tag:yaml.org,2002:str"
+    return text(node) if is_text or not isinstance(node, yaml.ScalarNode) else node.value
 
 
 def names(node: yaml.Node) -> tuple[str, ...]:
@@ -138,12 +138,6 @@ def is_empty(node: yaml.Node) -> bool:
 def is_nothing(node: yaml.Node) -> bool:
     """True for an empty value and for an empty list."""
     return is_empty(node) or (isinstance(node, yaml.SequenceNode) and not node.value)
-
-
-def is_plain(node: yaml.Node) -> bool:
-    """True for a scalar without quotes that YAML reads as something else than text or nothing."""
-    scalar = isinstance(node, yaml.ScalarNode) and not is_empty(node)
-    return scalar and node.tag != "tag:yaml.org,2002:str"
 
 
 def shape(node: yaml.Node) -> Any:

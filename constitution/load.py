@@ -64,9 +64,9 @@ def _frozen(value: Any) -> Any:
     return tuple(_frozen(part) for part in value) if isinstance(value, list) else value
 
 
-def load(path: str | Path) -> Constitution:
-    """Read the file; raise ConstitutionError with the first fault (`lint` shows all of them)."""
-    parsed = parse(Path(path))
+def load(path: str | Path, data: bytes | None = None) -> Constitution:
+    """Read the file, or `data` as its content; raise ConstitutionError with the first fault."""
+    parsed = parse(Path(path), data)
     if parsed.constitution is None:
         raise parsed.errors[0]
     return parsed.constitution

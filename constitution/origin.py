@@ -27,11 +27,6 @@ class Origin:
     author: str | None = None  # "Name <mail>", one printable line
     committed_at: datetime | None = None  # UTC; None also where the commit's date is unreadable
 
-    @property
-    def is_dirty(self) -> bool:
-        """True where the file differs from what is committed."""
-        return self.commit is None
-
 
 def origin(path: str | Path) -> Origin | None:
     """Return where the file comes from; None outside a checkout, for a file that was never
@@ -45,58 +40,40 @@ def origin(path: str | Path) -> Origin | None:
     committed = _git(path.parent, "cat-file", "blob", f"HEAD:./{path.name}")
     if committed is None:
         return None
-    if _lines(here) != _lines(committed):
+    if here.replace(b"\r\n", b"\n") != committed.replace(b"\r\n", b"\n"):  # as git compares
         return Origin()
     show = ("-1", "--encoding=UTF-8", f"--format={FORMAT}")
     found = _git(path.parent, "log", *show, "--", path.name)
-    return _read(found) if found else None
-
-
-def _read(line: bytes) -> Origin:
-    commit, author, committed_at = line.decode("utf-8", "replace").strip("\n").split("\0")
-    shown = "".join(c if c.isprintable() else "\ufffd" for c in author)
-    return Origin(commit, shown, _time(committed_at))
-
-
-def _time(iso: str) -> datetime | None:
-    """None for a date that git cannot read or a calendar does not hold."""
-    try:
-        return datetime.fromisoformat(iso).astimezone(UTC)
-    except (ValueError, OverflowError):
+    if not found:
         return None
-
-
-def _lines(content: bytes) -> bytes:
-    """The content with the line ends of every system made equal, as git's own conversion does."""
-    return content.replace(b"\r\n", b"\n")
+    commit, author, committed_at = found.decode("utf-8", "replace").strip("\n").split("\0")
+    shown = "".join(c if c.isprintable() else "\ufffd" for c in author)
+    try:
+        return Origin(commit, shown, datetime.fromisoformat(committed_at).astimezone(UTC))
+    except (ValueError, OverflowError):  # a date that git cannot read or a calendar does not hold
+        return Origin(commit, shown)
 
 
 def _git(folder: Path, *arguments: str) -> bytes | None:
-    """Return the standard output of a git command in `folder`; None if it failed."""
+    """Return the standard output of a git command in `folder`; None if it failed.
+
+    Variables that point git at another repository are left out. GIT_ALLOW_PROTOCOL names no
+    protocol there is, so that a partial clone fetches nothing.
+    """
     options = [part for setting in SAFE for part in ("-c", setting)]
     command = ["git", "--no-pager", "--literal-pathspecs", *options, "-C", str(folder), *arguments]
+    env = {"GIT_ALLOW_PROTOCOL": "none", "GIT_TERMINAL_PROMPT": "0"}
+    for name, value in os.environ.items():
+        if name.startswith("GIT_CONFIG") or not name.startswith("GIT_"):
+            env[name] = value
     try:
-        done = subprocess.run(
+        return subprocess.run(
             command,
-            env=_environment(),
+            env=env,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=TIMEOUT_S,
             check=True,
-        )
+        ).stdout
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
-    return done.stdout
-
-
-def _environment() -> dict[str, str]:
-    """This process's environment without the variables that point git at another repository.
-
-    GIT_ALLOW_PROTOCOL names no protocol there is, so that a partial clone fetches nothing.
-    """
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("GIT_") or name.startswith("GIT_CONFIG")
-    }
-    return kept | {"GIT_ALLOW_PROTOCOL": "none", "GIT_TERMINAL_PROMPT": "0"}

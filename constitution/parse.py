@@ -9,23 +9,10 @@ from typing import Any
 
 import yaml
 
+from constitution import fields
 from constitution.errors import ConstitutionError
-from constitution.fields import (
-    boolean,
-    check,
-    is_nothing,
-    line_of_text,
-    names,
-    note,
-    shape,
-    slug,
-    suggest,
-    tags_of_round,
-    text,
-    weight,
-)
 from constitution.schema import Constitution, Example, Principle
-from constitution.source import at, compose
+from constitution.source import at, compose, read_bytes
 
 Reader = Callable[[yaml.Node], Any]
 
@@ -39,15 +26,15 @@ class Parsed:
     round_lines: list[int] = field(default_factory=list)  # 1-based line of each item of `rounds`
 
 
-def parse(path: Path) -> Parsed:
-    """Read the file. A fault of form (YAML, UTF-8) ends the reading, so it is then the only one."""
+def parse(path: Path, data: bytes | None = None) -> Parsed:
+    """Read the file, or its bytes. A fault of form (YAML, UTF-8) is the only one that is found."""
     try:
-        root = compose(path)
+        root = compose(path, read_bytes(path) if data is None else data)
     except ConstitutionError as error:
         return Parsed(None, [_unquoted(error, path)])
     parser = _Parser(path)
     constitution = parser.constitution(root)
-    lines = [node.start_mark.line + 1 for node in parser.round_nodes]
+    lines = [_line(node) for node in parser.round_nodes]
     errors = [_unquoted(error, path) for error in parser.errors]
     return Parsed(None if errors else constitution, errors, lines)
 
@@ -60,27 +47,20 @@ def _unquoted(error: ConstitutionError, path: Path) -> ConstitutionError:
 
 
 PRINCIPLE: dict[str, Reader] = {
-    "slug": slug,
-    "title": line_of_text,
-    "critique": text,
-    "revision": text,
-    "comparison": text,
-    "tags": names,
-    "weight": weight,
-    "enabled": boolean,
-    "applies_to": names,
-    "check": check,
+    "slug": fields.slug,
+    "title": fields.line_of_text,
+    "critique": fields.text,
+    "revision": fields.text,
+    "comparison": fields.text,
+    "tags": fields.names,
+    "weight": fields.weight,
+    "enabled": fields.boolean,
+    "applies_to": fields.names,
+    "check": fields.check,
 }
 PRINCIPLE_REQUIRED = ("slug", "critique", "revision", "comparison")
-EXAMPLE: dict[str, Reader] = {
-    "principle": slug,
-    "prompt": text,
-    "response": text,
-    "critique_request": text,
-    "critique": text,
-    "revision_request": text,
-    "revision": text,
-}
+EXAMPLE_TEXTS = "prompt response critique_request critique revision_request revision".split()
+EXAMPLE: dict[str, Reader] = {"principle": fields.slug, **dict.fromkeys(EXAMPLE_TEXTS, fields.text)}
 
 
 class _Parser:
@@ -92,31 +72,30 @@ class _Parser:
         self.round_nodes: list[yaml.Node] = []
 
     def fault(self, node: yaml.Node, value: Any, rule: str, fix: str) -> None:
-        where = at(self.path, node.start_mark.line + 1)
+        where = at(self.path, _line(node))
         self.errors.append(ConstitutionError(value, rule, fix, where))
 
     def constitution(self, root: yaml.Node) -> Constitution:
         readers: dict[str, Reader] = {
-            "name": line_of_text,
-            "version": note,
+            "name": fields.line_of_text,
+            "version": fields.note,
             "rounds": self.rounds,
             "principles": self.principles,
             "examples": self.examples,
         }
-        fields = self.mapping(root, readers, ("principles",), "a constitution")
-        fields.setdefault("name", self.path.stem)
-        constitution = Constitution(**{"principles": (), **fields})
+        found = self.mapping(root, readers, ("principles",), "a constitution")
+        constitution = Constitution(**{"name": self.path.stem, "principles": (), **found})
         self.check_tags(constitution)
         return constitution
 
     def rounds(self, node: yaml.Node) -> tuple[tuple[str, ...], ...]:
-        if is_nothing(node):
+        if fields.is_nothing(node):
             return ()
         if not isinstance(node, yaml.SequenceNode):
             rule = "must be a list, each item the tags of one round"
-            raise ConstitutionError(shape(node), rule, "write it like [[harmless], any]")
+            raise ConstitutionError(fields.shape(node), rule, "write it like [[harmless], any]")
         self.round_nodes = node.value
-        return tuple(self.read_item("rounds", child, tags_of_round, ()) for child in node.value)
+        return tuple(self.read("rounds", item, fields.tags_of_round) or () for item in node.value)
 
     def check_tags(self, constitution: Constitution) -> None:
         """Every tag of a round must be that of a principle that may be assigned."""
@@ -125,46 +104,48 @@ class _Parser:
             for tag in tags if constitution.principles else ():
                 if tag not in known:
                     rule = "rounds: no enabled principle has this tag"
-                    self.fault(node, tag, rule, suggest(tag, sorted(known), "tags"))
+                    self.fault(node, tag, rule, fields.suggest(tag, sorted(known), "tags"))
 
     def principles(self, node: yaml.Node) -> tuple[Principle, ...]:
         rows = self.rows(node, PRINCIPLE, PRINCIPLE_REQUIRED, "a principle")
         lines: dict[str, int] = {}
-        for child, fields in rows:
-            name, line = fields.get("slug"), child.start_mark.line + 1
+        for child, found in rows:
+            name, line = found.get("slug"), _line(child)
             if name in lines:
                 rule = f"the slug is already used at line {lines[name]}"
                 self.fault(child, name, rule, "give each principle its own slug")
             elif name is not None:
                 lines[name] = line
-        if rows and all(fields.get("enabled") is False for _, fields in rows):
+        if rows and all(found.get("enabled") is False for _, found in rows):
             self.fault(node, "enabled", "every principle is disabled", "enable at least one")
         return tuple(
-            Principle(**{"title": _title(fields), **fields}, line=child.start_mark.line + 1)
-            for child, fields in rows
-            if all(key in fields for key in PRINCIPLE_REQUIRED)
+            Principle(
+                **{"title": found["slug"].replace("-", " ").capitalize(), **found},
+                line=_line(child),
+            )
+            for child, found in rows
+            if all(key in found for key in PRINCIPLE_REQUIRED)
         )
 
     def examples(self, node: yaml.Node) -> tuple[Example, ...]:
-        if is_nothing(node):
+        if fields.is_nothing(node):
             return ()
         return tuple(
-            Example(**fields, line=child.start_mark.line + 1)
-            for child, fields in self.rows(node, EXAMPLE, tuple(EXAMPLE), "an example")
-            if len(fields) == len(EXAMPLE)
+            Example(**found, line=_line(child))
+            for child, found in self.rows(node, EXAMPLE, tuple(EXAMPLE), "an example")
+            if len(found) == len(EXAMPLE)
         )
 
     def rows(
         self, node: yaml.Node, readers: dict[str, Reader], required: tuple[str, ...], what: str
     ) -> list[tuple[yaml.Node, dict[str, Any]]]:
         """Read a list of mappings; each row is its node and its valid fields."""
-        if is_nothing(node):
+        if fields.is_nothing(node):
             self.fault(node, "", "the list is empty", f"add {what}")
             return []
         if not isinstance(node, yaml.SequenceNode):
-            self.fault(
-                node, shape(node), f"must be a list, each item {what}", "start each with `- `"
-            )
+            rule = f"must be a list, each item {what}"
+            self.fault(node, fields.shape(node), rule, "start each with `- `")
             return []
         return [(child, self.mapping(child, readers, required, what)) for child in node.value]
 
@@ -173,37 +154,33 @@ class _Parser:
     ) -> dict[str, Any]:
         """Read a mapping; return its valid fields and note every fault."""
         if not isinstance(node, yaml.MappingNode):
-            found = "a text" if isinstance(node, yaml.ScalarNode) else shape(node)
-            self.fault(node, found, f"{what} must be `key: value` lines", f"add {required[0]}:")
+            value = "a text" if isinstance(node, yaml.ScalarNode) else fields.shape(node)
+            self.fault(node, value, f"{what} must be `key: value` lines", f"add {required[0]}:")
             return {}
-        fields: dict[str, Any] = {}
+        found: dict[str, Any] = {}
         seen: set[str] = set()
         for key_node, value_node in node.value:
-            key = shape(key_node)
+            key = fields.shape(key_node)
             if key in seen:
                 self.fault(key_node, key, "the key stands here twice", "keep one of them")
             elif key not in readers:
-                self.fault(key_node, key, f"{what} has no such key", suggest(key, readers))
-            else:
-                self.read(key, value_node, readers[key], fields)
+                self.fault(key_node, key, f"{what} has no such key", fields.suggest(key, readers))
+            elif (value := self.read(key, value_node, readers[key])) is not None:
+                found[key] = value
             seen.add(key)
         for key in required:
             if key not in seen:
                 self.fault(node, key, f"{what} needs this key", f"add `{key}: …`")
-        return fields
+        return found
 
-    def read(self, key: str, node: yaml.Node, reader: Reader, fields: dict[str, Any]) -> None:
+    def read(self, key: str, node: yaml.Node, reader: Reader) -> Any:
+        """The value, or None where it is a fault."""
         try:
-            fields[key] = reader(node)
+            return reader(node)
         except ConstitutionError as error:
             self.fault(node, error.value, f"{key}: {error.rule}", error.fix)
-
-    def read_item(self, key: str, node: yaml.Node, reader: Reader, instead: Any) -> Any:
-        fields: dict[str, Any] = {}
-        self.read(key, node, reader, fields)
-        return fields.get(key, instead)
+            return None
 
 
-def _title(fields: dict[str, Any]) -> str:
-    """The title of a principle that has none: its slug as words."""
-    return str(fields.get("slug", "")).replace("-", " ").capitalize()
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1

@@ -32,8 +32,8 @@ def few_shot_critique(constitution: Constitution) -> list[Message]:
     """Return the worked critiques, user and assistant in turn: 2 messages for each example."""
     messages = []
     for e in constitution.examples:
-        request = _critique_request([_message("user", e.prompt)], e.response, e.critique_request)
-        messages += [_message("user", request), _message("assistant", e.critique)]
+        request = _critique_request([_user(e.prompt)], e.response, e.critique_request)
+        messages += [request, {"role": "assistant", "content": e.critique}]
     return messages
 
 
@@ -41,62 +41,33 @@ def few_shot_revision(constitution: Constitution) -> list[Message]:
     """Return the worked revisions, user and assistant in turn: 2 messages for each example."""
     messages = []
     for e in constitution.examples:
-        request = _revision_request(
-            [_message("user", e.prompt)],
-            e.response,
-            e.critique_request,
-            e.critique,
-            e.revision_request,
-        )
-        messages += [_message("user", request), _message("assistant", e.revision)]
+        requests = (e.critique_request, e.critique, e.revision_request)
+        request = _revision_request([_user(e.prompt)], e.response, *requests)
+        messages += [request, {"role": "assistant", "content": e.revision}]
     return messages
-
-
-def critique_messages(
-    constitution: Constitution,
-    principle: Principle,
-    conversation: Sequence[Message],
-    response: str,
-) -> list[Message]:
-    """Return the request to criticise `response`: `few_shot_critique` and one user message.
-
-    `conversation` ends with the user's message that `response` answers. Raises ConstitutionError if
-    it does not.
-    """
-    return [*few_shot_critique(constitution), critique_message(principle, conversation, response)]
 
 
 def critique_message(
     principle: Principle, conversation: Sequence[Message], response: str
 ) -> Message:
-    """Return the last message of `critique_messages`: the one that its examples go before."""
-    return _message("user", _critique_request(conversation, response, principle.critique))
+    """Return the request to criticise `response`, which follows `few_shot_critique`.
 
-
-def revision_messages(
-    constitution: Constitution,
-    principle: Principle,
-    conversation: Sequence[Message],
-    response: str,
-    critique: str,
-) -> list[Message]:
-    """Return the request to revise `response`: `few_shot_revision` and one user message.
-
-    The message holds the critique request, `critique`, the revision request and the conversation.
-    Raises ConstitutionError if `conversation` does not end with a user's message.
+    `conversation` ends with the user's message that `response` answers. Raises ConstitutionError if
+    it does not.
     """
-    message = revision_message(principle, conversation, response, critique)
-    return [*few_shot_revision(constitution), message]
+    return _critique_request(conversation, response, principle.critique)
 
 
 def revision_message(
     principle: Principle, conversation: Sequence[Message], response: str, critique: str
 ) -> Message:
-    """Return the last message of `revision_messages`: the one that its examples go before."""
-    request = _revision_request(
-        conversation, response, principle.critique, critique, principle.revision
-    )
-    return _message("user", request)
+    """Return the request to revise `response`, which follows `few_shot_revision`.
+
+    It holds the critique request, `critique`, the revision request and the conversation. Raises
+    ConstitutionError if `conversation` does not end with a user's message.
+    """
+    requests = (principle.critique, critique, principle.revision)
+    return _revision_request(conversation, response, *requests)
 
 
 def comparison_messages(
@@ -107,14 +78,14 @@ def comparison_messages(
     The answer is one of `COMPARISON_ANSWERS`. A judge prefers a place as well as a response: ask in
     both orders and average.
     """
-    blocks = [
+    request = _user(
         f"Conversation:\n{transcript(conversation)}",
         f"Response A:\n{first.strip()}",
         f"Response B:\n{second.strip()}",
         f"Question: {principle.comparison}",
         "Answer with one letter only, A or B.",
-    ]
-    return [_message("user", "\n\n".join(blocks))]
+    )
+    return [request]
 
 
 def transcript(conversation: Sequence[Message]) -> str:
@@ -132,14 +103,13 @@ def transcript(conversation: Sequence[Message]) -> str:
     return "\n\n".join(f"{SPEAKERS[m['role']]}: {m['content'].strip()}" for m in conversation)
 
 
-def _critique_request(conversation: Sequence[Message], response: str, request: str) -> str:
-    blocks = [
+def _critique_request(conversation: Sequence[Message], response: str, request: str) -> Message:
+    return _user(
         f"Critique request: {request}",
         f"Conversation:\n{transcript(conversation)}",
         f"Response:\n{response.strip()}",
         "Write only the critique, in one to three sentences.",
-    ]
-    return "\n\n".join(blocks)
+    )
 
 
 def _revision_request(
@@ -148,16 +118,15 @@ def _revision_request(
     critique_request: str,
     critique: str,
     revision_request: str,
-) -> str:
-    blocks = [
+) -> Message:
+    return _user(
         f"Critique request: {critique_request}",
         f"Old response:\n{response.strip()}",
         f"Critique: {critique.strip()}",
         f"Revision request: {revision_request}\n{NEW_RESPONSE}",
         transcript(conversation),
-    ]
-    return "\n\n".join(blocks)
+    )
 
 
-def _message(role: str, content: str) -> Message:
-    return {"role": role, "content": content}
+def _user(*blocks: str) -> Message:
+    return {"role": "user", "content": "\n\n".join(blocks)}

@@ -11,7 +11,6 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ WORDS: dict[str, Reader] = {
     "revision": fields.text,
     "comparison": fields.text,
 }
+TEXT = Path("constitution.yaml")  # what a text without a file is called
 BOM = "\ufeff"
 INDENT = 2  # spaces by which a block's lines stand deeper than their key
 
@@ -44,10 +44,12 @@ def rewritten(text: str, slug: str, changes: Mapping[str, str]) -> str:
     """
     wanted = {name: _checked(name, value) for name, value in changes.items()}
     mark, body = (BOM, text[1:]) if text.startswith(BOM) else ("", text)
-    before = read_text(body)
-    before.principle(slug)  # raises where there is none
+    aim = read_text(body)
+    aim.principle(slug)  # raises where there is none
     for name, value in wanted.items():
-        aim = _changed(read_text(body), slug, name, value)
+        words: dict[str, Any] = {name: value}
+        principles = (replace(p, **words) if p.slug == slug else p for p in aim.principles)
+        aim = replace(aim, principles=tuple(principles))
         body = next((draft for draft in _drafts(body, slug, name, value) if _is(draft, aim)), "")
         if not body:
             rule = f"{name} of {slug} cannot be replaced without touching the rest of the file"
@@ -62,19 +64,14 @@ def write_back(path: Path, before: str, after: str) -> None:
     """
     path = path.resolve()  # of a link, the file it points to
     check_unchanged(path, before)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(after.encode("utf-8"))
-            file.flush()
-            os.fchmod(file.fileno(), path.stat().st_mode & 0o7777)
-            os.fsync(file.fileno())
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
+        beside = Path(folder, path.name)
+        beside.write_bytes(after.encode("utf-8"))
+        beside.chmod(path.stat().st_mode & 0o7777)
+        _fsync(beside)
         check_unchanged(path, before)  # as late as can be
-        os.replace(name, path)
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(name)
-    _fsync_folder(path.parent)
+        os.replace(beside, path)
+    _fsync(path.parent)
 
 
 def check_unchanged(path: Path, before: str) -> None:
@@ -102,14 +99,6 @@ def _checked(name: str, value: str) -> str:
         raise ConstitutionError(error.value, f"{name}: {error.rule}", error.fix) from None
 
 
-def _changed(constitution: Constitution, slug: str, name: str, value: str) -> Constitution:
-    words: dict[str, Any] = {name: value}
-    principles = tuple(
-        replace(p, **words) if p.slug == slug else p for p in constitution.principles
-    )
-    return replace(constitution, principles=principles)
-
-
 def _is(draft: str, aim: Constitution) -> bool:
     try:
         return read_text(draft) == aim
@@ -122,52 +111,29 @@ def read_text(text: str) -> Constitution:
 
     Its name is that in the text; without one it is `constitution`.
     """
-    with _as_file(text) as path:
-        return load(path)
-
-
-class _as_file:
-    """A text as a file, for readers that take one. Its name is always the same."""
-
-    def __init__(self, text: str) -> None:
-        self.text, self.folder = text, tempfile.TemporaryDirectory()
-
-    def __enter__(self) -> Path:
-        path = Path(self.folder.__enter__()) / "constitution.yaml"
-        path.write_bytes(self.text.encode("utf-8"))
-        return path
-
-    def __exit__(self, *error: object) -> None:
-        self.folder.cleanup()
+    return load(TEXT, text.encode("utf-8"))
 
 
 def _drafts(text: str, slug: str, name: str, value: str) -> Iterator[str]:
     """The text with the new value, in the old one's style first; not yet known to be right."""
     principle = _principle(text, slug)
     found = {key.value: (key, node) for key, node in principle.value}
-    if name not in found:  # only a title may be missing
-        yield from _inserted(text, principle, found["slug"][1], name, value)
-        return
-    key, node = found[name]
-    start, end = node.start_mark.index, node.end_mark.index
-    end -= len(text[start:end]) - len(text[start:end].rstrip())  # a block's span has blank lines
-    column = key.start_mark.column + INDENT
-    for scalar in _scalars(value, node.style, column, "\r\n" if "\r\n" in text else "\n"):
-        yield text[:start] + scalar + text[end:]
-
-
-def _inserted(
-    text: str, principle: yaml.MappingNode, slug: yaml.Node, name: str, value: str
-) -> Iterator[str]:
-    end, first = slug.end_mark.index, principle.value[0][0].start_mark.column
     line_end = "\r\n" if "\r\n" in text else "\n"
-    for scalar in _scalars(value, None, first + INDENT, line_end):
-        if principle.flow_style:
-            yield f"{text[:end]}, {name}: {scalar}{text[end:]}"
-        else:
+    if name in found:
+        key, node = found[name]
+        start, end, before = node.start_mark.index, node.end_mark.index, ""
+        end -= len(text[start:end]) - len(text[start:end].rstrip())  # a block's has blank lines
+        column, style = key.start_mark.column, node.style
+    else:  # only a title may be missing: put after the slug
+        start = end = found["slug"][1].end_mark.index
+        before = f", {name}: "
+        column, style = principle.value[0][0].start_mark.column, None
+        if not principle.flow_style:
+            before = f"{line_end}{' ' * column}{name}: "
             rest = text.find("\n", end)  # after a comment that follows the slug
-            rest = rest - (line_end == "\r\n") if rest >= 0 else len(text)
-            yield f"{text[:rest]}{line_end}{' ' * first}{name}: {scalar}{text[rest:]}"
+            start = end = rest - (line_end == "\r\n") if rest >= 0 else len(text)
+    for scalar in _scalars(value, style, column + INDENT, line_end):
+        yield text[:start] + before + scalar + text[end:]
 
 
 def _scalars(value: str, style: str | None, column: int, line_end: str) -> Iterator[str]:
@@ -187,8 +153,7 @@ def _scalars(value: str, style: str | None, column: int, line_end: str) -> Itera
 
 
 def _principle(text: str, slug: str) -> yaml.MappingNode:
-    with _as_file(text) as path:
-        root = compose(path)
+    root = compose(TEXT, text.encode("utf-8"))
     for key, rows in root.value:
         for row in rows.value if key.value == "principles" else ():
             if any(k.value == "slug" and v.value.strip() == slug for k, v in row.value):
@@ -196,8 +161,8 @@ def _principle(text: str, slug: str) -> yaml.MappingNode:
     raise ConstitutionError(slug, "no principle has this slug", "see the file")
 
 
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -28,17 +28,15 @@ def at(path: Path, line: int) -> str:
     return f"{name if name.isprintable() else repr(name)}:{line}"
 
 
-def read_text(path: Path) -> str:
+def _decoded(path: Path, data: bytes) -> str:
     """Return the text of the file; raise ConstitutionError unless it is small, clean UTF-8 text."""
-    data = _read_bytes(path)
+    _check_size(path, len(data))
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+        where = at(path, data.count(b"\n", 0, error.start) + 1)
         bad = data[error.start : error.start + 4]
-        raise ConstitutionError(
-            bad, "is not UTF-8", "save the file as UTF-8", at(path, line)
-        ) from None
+        raise ConstitutionError(bad, "is not UTF-8", "save the file as UTF-8", where) from None
     if match := FORBIDDEN.search(text):
         line = text.count("\n", 0, match.start()) + 1
         raise ConstitutionError(match.group(), *forbidden_rule(match.group()), at(path, line))
@@ -52,22 +50,26 @@ def forbidden_rule(character: str) -> tuple[str, str]:
     return "a control or invisible line-break character is not allowed", "remove it"
 
 
-def _read_bytes(path: Path) -> bytes:
+def _check_size(path: Path, size: int) -> None:
+    if size > MAX_BYTES:
+        rule = f"a constitution has at most {MAX_BYTES} bytes"
+        raise ConstitutionError(size, rule, "split or shorten it", at(path, 1))
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return what the file holds; raise ConstitutionError unless it is a small regular file."""
     try:
         if path.is_dir():
             raise ConstitutionError(str(path), "is a directory", "give a YAML file", at(path, 1))
         if not path.is_file():
             rule = "is no regular file" if path.exists() else "no such file"
             raise ConstitutionError(str(path), rule, "give a YAML file", at(path, 1))
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            rule = f"a constitution has at most {MAX_BYTES} bytes"
-            raise ConstitutionError(size, rule, "split or shorten it", at(path, 1))
+        _check_size(path, path.stat().st_size)
         with path.open("rb") as file:
             return file.read(MAX_BYTES)
+    except ConstitutionError:
+        raise
     except (OSError, ValueError) as error:
-        if isinstance(error, ConstitutionError):
-            raise
         reason = getattr(error, "strerror", None) or str(error)
         rule = f"cannot be read ({reason})"
         raise ConstitutionError(str(path), rule, "check path and rights", at(path, 1)) from None
@@ -94,9 +96,9 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-def compose(path: Path) -> yaml.Node:
-    """Return the root node of the YAML file; raise ConstitutionError on the first fault of form."""
-    text = read_text(path)
+def compose(path: Path, data: bytes) -> yaml.Node:
+    """Return the root node of a file's bytes. Raises ConstitutionError on a fault of form."""
+    text = _decoded(path, data)
     loader = _Loader(text)
     loader.path = path
     try:
@@ -118,7 +120,5 @@ def _syntax_error(path: Path, text: str, error: yaml.MarkedYAMLError) -> Constit
     problem = " ".join((error.problem or "cannot be read").split())
     if start and start.line < line:
         problem += f", {error.context} begun at line {start.line + 1}"
-    rule = f"is no valid YAML ({problem})"
-    return ConstitutionError(
-        value, rule, "check indentation, colons and quotes", at(path, line + 1)
-    )
+    rule, fix = f"is no valid YAML ({problem})", "check indentation, colons and quotes"
+    return ConstitutionError(value, rule, fix, at(path, line + 1))

@@ -2,15 +2,14 @@
 
 Files go to `tmp/<id>-<random>/` and are flushed to disk; `MANIFEST.json` (file, size, sha256) comes
 last; then one rename puts the folder at `artifacts/<kind>/<id>/`. A folder without a manifest is
-garbage, as is one whose manifest is not that of the id in its name, or names files outside it. The
-ledger learns of an artifact only after that: a crash leaves orphans, never dangling rows.
+garbage, as is one whose manifest is of another id, or names files outside it. The ledger learns of
+an artifact only after that: a crash leaves orphans, never dangling rows.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from storage.durable import sync
 from storage.errors import ArtifactBroken
 from storage.ids import is_id, kind_of
 from storage.workspace import Workspace
@@ -49,7 +49,14 @@ def writing(workspace: Workspace, artifact_id: str, **facts: Any) -> Iterator[Pa
     try:
         yield folder
         _seal(folder, artifact_id, facts)
-        _move_into_place(folder, artifact_path(workspace, artifact_id))
+        target = artifact_path(workspace, artifact_id)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        old = folder.with_name(folder.name + "-old")
+        if target.exists():
+            target.rename(old)
+        folder.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
+        sync(target.parent)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -60,36 +67,10 @@ def _seal(folder: Path, artifact_id: str, facts: dict[str, Any]) -> None:
         {"file": str(p.relative_to(folder)), "size": p.stat().st_size, "sha256": _sha256(p)}
         for p in files
     ]
-    for path in files:
-        _fsync(path)
-    manifest = folder / MANIFEST
-    manifest.write_text(
-        json.dumps({"id": artifact_id, **facts, "files": listing}, indent=1, sort_keys=True)
-    )
-    _fsync(manifest)
-
-
-def _move_into_place(folder: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        folder_of_old = folder.with_name(folder.name + "-old")
-        os.rename(target, folder_of_old)
-        os.rename(folder, target)
-        shutil.rmtree(folder_of_old, ignore_errors=True)
-    else:
-        os.rename(folder, target)
-    _fsync(target.parent)
-
-
-def manifest(path: Path) -> dict[str, Any]:
-    """The manifest of the artifact at `path`. Raises ArtifactBroken where there is none."""
-    try:
-        found = json.loads((path / MANIFEST).read_text())
-    except (OSError, ValueError, RecursionError):
-        raise ArtifactBroken(f"{path}: there is no manifest") from None
-    if not isinstance(found, dict):
-        raise ArtifactBroken(f"{path}: the manifest is no object")
-    return found
+    found = {"id": artifact_id, **facts, "files": listing}
+    (folder / MANIFEST).write_text(json.dumps(found, indent=1, sort_keys=True))
+    for path in (*files, folder / MANIFEST):
+        sync(path)
 
 
 def check(path: Path) -> dict[str, Any]:
@@ -99,7 +80,12 @@ def check(path: Path) -> dict[str, Any]:
     process, for as long as size, times and place on the disk stay as they are (about 1.5 GB/s).
     Raises ArtifactBroken naming the first thing that is not as the manifest says.
     """
-    found = manifest(path)
+    try:
+        found = json.loads((path / MANIFEST).read_text())
+    except (OSError, ValueError, RecursionError):
+        raise ArtifactBroken(f"{path}: there is no manifest") from None
+    if not isinstance(found, dict):
+        raise ArtifactBroken(f"{path}: the manifest is no object")
     if not is_id(str(found.get("id"))) or found["id"] != path.name.partition("-")[0]:
         raise ArtifactBroken(f"{path}: the manifest is that of another artifact")
     try:
@@ -117,44 +103,32 @@ def check(path: Path) -> dict[str, Any]:
 
 
 def _check_file(folder: Path, name: str, size: int, digest: str) -> None:
-    file, parts = folder / name, Path(name).parts
-    steps = [folder.joinpath(*parts[: n + 1]) for n in range(len(parts))]
-    if Path(name).is_absolute() or not parts or ".." in parts:
+    file, inside = folder / name, Path(name)
+    if inside.is_absolute() or not inside.parts or ".." in inside.parts:
         raise ArtifactBroken(f"{file}: no file of the artifact's folder")
     if not file.is_file():
         raise ArtifactBroken(f"{file}: missing")
-    if any(step.is_symlink() for step in steps):
+    if any((folder / step).is_symlink() for step in (inside, *inside.parents[:-1])):
         raise ArtifactBroken(f"{file}: a link")
-    status = file.stat()
-    if status.st_size != size:
-        raise ArtifactBroken(f"{file}: {status.st_size} bytes, not {size}")
-    stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-    if _sha256_of(file, stamp) != digest:
+    if (found := file.stat().st_size) != size:
+        raise ArtifactBroken(f"{file}: {found} bytes, not {size}")
+    if _sha256(file) != digest:
         raise ArtifactBroken(f"{file}: its content is not what was written")
 
 
 def is_whole(path: Path) -> bool:
     try:
-        check(path)
+        return bool(check(path))
     except ArtifactBroken:
         return False
-    return True
-
-
-@lru_cache(maxsize=4096)
-def _sha256_of(path: Path, _stamp: tuple[int, ...]) -> str:
-    """`_sha256` of a file that has not changed since as far as its stamp tells."""
-    return _sha256(path)
 
 
 def _sha256(path: Path) -> str:
+    s = path.stat()
+    return _read_sha256(path, (s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino))
+
+
+@lru_cache(maxsize=4096)
+def _read_sha256(path: Path, _stamp: tuple[int, ...]) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,8 +1,7 @@
 """The fingerprint of code: what a module would do, not how its file looks.
 
 It is the hash of the syntax trees, without comments and docstrings, of a module and of every module
-of this project that it imports, directly or not. Editing a comment changes nothing; editing a
-helper changes whatever uses it.
+of ours that it imports, directly or not.
 """
 
 from __future__ import annotations
@@ -32,23 +31,15 @@ def modules(module: str, root: Path = ROOT) -> dict[str, str]:
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        path = _file_of(name, root)
-        if name in found or path is None:
+        base = root.joinpath(*name.split("."))
+        files = (base.with_suffix(".py"), base / "__init__.py")
+        path = next((path for path in files if path.is_file()), None)
+        if name in found or path is None or name.split(".", 1)[0] not in PACKAGES:
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
         found[name] = digest(ast.unparse(_without_docstrings(tree)).encode())
         waiting += _imports(tree, name, path.name == "__init__.py")
     return found
-
-
-def _file_of(name: str, root: Path) -> Path | None:
-    if name.split(".", 1)[0] not in PACKAGES:
-        return None
-    base = root.joinpath(*name.split("."))
-    for path in (base.with_suffix(".py"), base / "__init__.py"):
-        if path.is_file():
-            return path
-    return None
 
 
 def _imports(tree: ast.AST, name: str, is_package: bool) -> list[str]:
@@ -59,7 +50,7 @@ def _imports(tree: ast.AST, name: str, is_package: bool) -> list[str]:
         elif isinstance(node, ast.ImportFrom):
             parts = name.split(".") if is_package else name.split(".")[:-1]
             above = parts[: len(parts) - node.level + 1] if node.level else []
-            source = ".".join([*above, *([node.module] if node.module else [])])
+            source = ".".join(filter(None, [*above, node.module]))
             names += [source, *(f"{source}.{alias.name}" for alias in node.names)]
     return names
 
@@ -74,11 +65,10 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
 
 
 def _is_docstring(node: ast.AST) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
+    match node:
+        case ast.Expr(ast.Constant(str())):
+            return True
+    return False
 
 
 def library_versions() -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class SolonError(Exception):
     """A run cannot go on. The command line prints it as one line and ends with `exit_code`."""
@@ -18,9 +20,9 @@ class InputError(SolonError):
     exit_code = 2
 
     def __init__(self, value: object, rule: str, fix: str, where: str = "") -> None:
+        value = str(value) if isinstance(value, Path) else value
         self.value, self.rule, self.fix, self.where = value, rule, fix, where
-        shown = value if isinstance(value, str) else repr(value)
-        shown = " ".join(shown.split()) or "(empty)"
+        shown = " ".join((value if isinstance(value, str) else repr(value)).split()) or "(empty)"
         if len(shown) > 120:
             shown = shown[:117] + "..."
         super().__init__(f"{where + ': ' if where else ''}{shown}: {rule}; {fix}")

@@ -57,10 +57,7 @@ def kind_of(row_id: str) -> str | None:
 
 
 def is_id(text: str) -> bool:
-    """Whether a text has the form of an id: the prefix of a kind, `_`, 32 hexadecimal digits.
-
-    Only such a text may become part of a path.
-    """
+    """Whether a text has the form of an id; only such a text may become part of a path."""
     return _ID.fullmatch(text) is not None
 
 

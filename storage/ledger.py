@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.resources
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +66,8 @@ class Ledger:
                 yield con
                 con.commit()
             except BaseException:
-                _rollback(con)
+                with suppress(duckdb.Error):  # none was open, or the error had already ended it
+                    con.rollback()
                 raise
             finally:
                 self._detach(con)
@@ -110,13 +111,6 @@ class Ledger:
             return rows(con, sql, parameters)
 
 
-def _rollback(con: Connection) -> None:
-    try:
-        con.rollback()
-    except duckdb.Error:
-        pass  # no transaction was open, or the error had already ended it
-
-
 def migrate(con: Connection) -> None:
     """Apply the migrations this file has not had, each with its record in one transaction."""
     if not rows(con, "SELECT 1 FROM duckdb_tables() WHERE table_name = 'migrations'"):
@@ -126,15 +120,11 @@ def migrate(con: Connection) -> None:
         )
         con.execute("COMMENT ON TABLE migrations IS 'One row per migration this file has had.'")
     done = {number for (number,) in con.execute("SELECT number FROM migrations").fetchall()}
-    files = sorted(
-        (f for f in MIGRATIONS.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name
-    )
-    if done and max(done) > int(files[-1].name[:4]):
-        raise SolonError(
-            f"the ledger was written by a newer Solon (migration {max(done)}); upgrade"
-        )
-    for file in files:
-        number = int(file.name[:4])
+    files = {int(f.name[:4]): f for f in MIGRATIONS.iterdir() if f.name.endswith(".sql")}
+    newest = max(done, default=0)
+    if newest > max(files):
+        raise SolonError(f"the ledger was written by a newer Solon (migration {newest}); upgrade")
+    for number, file in sorted(files.items()):
         if number not in done:
             con.begin()
             con.execute(file.read_text(encoding="utf-8"))
@@ -149,8 +139,12 @@ def now() -> datetime:
 def rows(con: Connection, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
     """The result of one statement as dictionaries."""
     cursor = con.execute(sql, list(parameters))
+    return _as_rows(cursor, cursor.fetchall())
+
+
+def _as_rows(cursor: Connection, found: list[Any]) -> list[Row]:
     names = [column[0] for column in cursor.description or []]
-    return [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
+    return [dict(zip(names, values, strict=True)) for values in found]
 
 
 @contextmanager
@@ -158,9 +152,8 @@ def batches(ledger: Ledger, sql: str, parameters: Sequence[Any]) -> Iterator[Ite
     """The rows of one SELECT as dictionaries, some thousands at a time, in one transaction."""
     with ledger.transaction() as con:
         cursor = con.execute(sql, list(parameters))
-        names = [column[0] for column in cursor.description or []]
         parts = iter(lambda: cursor.fetchmany(BATCH_ROWS), [])
-        yield ([dict(zip(names, row, strict=True)) for row in part] for part in parts)
+        yield (_as_rows(cursor, part) for part in parts)
 
 
 def insert(con: Connection, table: str, values: Sequence[Row], replace: bool = False) -> int:
@@ -177,13 +170,16 @@ def insert(con: Connection, table: str, values: Sequence[Row], replace: bool = F
 
 def insert_columns(con: Connection, table: str, columns: Columns, replace: bool = False) -> int:
     """`insert` of values that are in columns already: a list of one length for each."""
-    before = _count(con, table)
+
+    def count() -> int:
+        return int(con.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0])
+
+    before = count()
     con.register("incoming", _table(columns))
-    names = ", ".join(columns)
     verb = "INSERT OR REPLACE" if replace else "INSERT OR IGNORE"
-    con.execute(f"{verb} INTO {table} ({names}) SELECT {names} FROM incoming")
+    con.execute(f"{verb} INTO {table} BY NAME FROM incoming")
     con.unregister("incoming")
-    return _count(con, table) - before
+    return count() - before
 
 
 def fill(con: Connection, table: str, key: str, names: Sequence[str], columns: Columns) -> None:
@@ -201,20 +197,13 @@ def fill(con: Connection, table: str, key: str, names: Sequence[str], columns: C
 def _table(columns: Columns) -> pa.Table:
     import pyarrow as pa  # here: 0.2 s that a command which only reads does not need
 
-    return pa.table({name: _array(values) for name, values in columns.items()})
+    def array(values: list[Any]) -> pa.Array:
+        first = next((value for value in values if value is not None), None)
+        if first is None:
+            return pa.nulls(len(values), pa.string())
+        return pa.array(values, pa.list_(pa.string()) if isinstance(first, list) else None)
 
-
-def _array(values: list[Any]) -> pa.Array:
-    import pyarrow as pa
-
-    first = next((value for value in values if value is not None), None)
-    if first is None:
-        return pa.nulls(len(values), pa.string())
-    return pa.array(values, pa.list_(pa.string()) if isinstance(first, list) else None)
-
-
-def _count(con: Connection, table: str) -> int:
-    return int(con.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0])
+    return pa.table({name: array(values) for name, values in columns.items()})
 
 
 def point(ledger: Ledger, name: str, target_id: str) -> None:
@@ -230,12 +219,12 @@ def move(
     author: str = "",
     note: str = "",
     is_rollback: bool = False,
-) -> None:
-    """`point` within a transaction, with who moved the ref and why."""
+) -> str | None:
+    """`point` within a transaction, with who moved the ref and why. Returns where it pointed."""
     found = rows(con, "SELECT target_id FROM refs WHERE name = ?", [name])
     before = found[0]["target_id"] if found else None
     if before == target_id:
-        return
+        return before
     moved_at = now()
     con.execute(
         "INSERT OR REPLACE INTO refs VALUES (?, ?, ?, ?)", [name, target_id, before, moved_at]
@@ -245,3 +234,4 @@ def move(
         " FROM ref_moves WHERE name = $1",
         [name, target_id, before, author, note, is_rollback, moved_at],
     )
+    return before

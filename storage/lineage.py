@@ -7,11 +7,10 @@ from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from typing import Any
 
-from storage.find import find, find_in
 from storage.ids import kind_of
 from storage.ledger import Connection, Ledger, Row, rows
-from storage.lineage_edges import EDGES, HOMES, KINDS, MANY, Direction, Edge, table_kind
-from storage.lineage_walk import Walk
+from storage.lineage_walk import EDGES, HOMES, KINDS, MANY, Direction, Walk, table_kind
+from storage.refs import find, find_in
 
 MADE = """
     SELECT checkpoint_id AS id, stage AS label, components, c.path, run_id, runs.git_commit,
@@ -19,25 +18,19 @@ MADE = """
     FROM checkpoints c LEFT JOIN runs USING (run_id)
     LEFT JOIN constitutions k ON k.constitution_id = c.constitution_id"""
 
-# What a reader wants to see of a row, by kind of id.
+# What a reader wants to see of a row, by kind: columns of its table.
 DETAILS = {
-    "principle": "SELECT principle_id AS id, slug AS label, title, critique, revision"
-    " FROM principles",
-    "constitution": "SELECT constitution_id AS id, name AS label, version, path, git_commit,"
-    " git_author FROM constitutions",
-    "prompt": "SELECT prompt_id AS id, messages->-1->>'content' AS label, category, source"
-    " FROM prompts",
-    "few_shot": "SELECT few_shot_id AS id, 'worked examples' AS label, messages FROM few_shots",
-    "model": "SELECT model_id AS id, reference AS label, kind AS model_kind FROM models",
-    "completion": "SELECT completion_id AS id, text AS label, step, round, model_id, request,"
-    " finish_reason, temperature, top_p, run_id FROM completions",
-    "revision": "SELECT revision_id AS id, 'round ' || round AS label, round, principle_id,"
-    " prompt_id FROM revisions",
-    "example": "SELECT example_id AS id, response AS label, prompt_id FROM examples",
-    "pair": "SELECT pair_id AS id, chosen AS label, rejected, prompt_id, preference FROM pairs",
-    "dataset": "SELECT dataset_id AS id, kind AS label, row_count, held_out_count FROM datasets",
-    "checkpoint": MADE,
-    "evaluation": MADE,
+    "principle": "slug AS label, title, critique, revision",
+    "constitution": "name AS label, version, path, git_commit, git_author",
+    "prompt": "messages->-1->>'content' AS label, category, source",
+    "few_shot": "'worked examples' AS label, messages",
+    "model": "reference AS label, kind AS model_kind",
+    "completion": "text AS label, step, round, model_id, request, finish_reason, temperature,"
+    " top_p, run_id",
+    "revision": "'round ' || round AS label, round, principle_id, prompt_id",
+    "example": "response AS label, prompt_id",
+    "pair": "chosen AS label, rejected, prompt_id, preference",
+    "dataset": "kind AS label, row_count, held_out_count",
 }
 LABEL_CHARS = 80
 DETAILED_NODES = 2000
@@ -85,10 +78,12 @@ def traced(
     shown = walk = Walk(con, starts, direction)
     counts = _counts(walk, starts)
     is_cut = fan_out is not None and any(counts.get(kind, 0) > fan_out for kind in MANY)
-    if is_cut:
-        shown = _part(walk, starts, fan_out)
-    edges = _edges(shown)
-    unique = {(edge["child"], edge["parent"], edge["role"]): edge for edge in edges}
+    if is_cut:  # the same walk to few rows of the kinds with many, and to all of the others
+        shown = Walk(con, starts, direction, fan_out, "shown")
+        for kind in set(KINDS) - MANY:
+            table = f"CREATE OR REPLACE TEMP TABLE {shown.table(kind)}"
+            con.execute(f"{table} AS FROM {walk.table(kind)}")
+    unique = {(edge["child"], edge["parent"], edge["role"]): edge for edge in _edges(shown)}
     ids = dict.fromkeys([*starts, *_few(walk)])
     ids |= dict.fromkeys(end for child, parent, _ in unique for end in (child, parent))
     found = {"edges": list(unique.values()), "nodes": _nodes(con, list(ids)), "counts": counts}
@@ -105,21 +100,18 @@ def boxes(con: Connection, starts: list[str], direction: Direction) -> dict[str,
     counts = _counts(walk, starts)
     many = {kind for kind, count in counts.items() if count >= BOX_FROM}
     alone = {table_kind(row_id) for row_id in starts}
-    found = [edge for kind in EDGES for edge in _box_edges(walk, kind, many & MANY, alone)]
-    edges = {
-        (_box(edge["child"], many, starts), _box(edge["parent"], many, starts), str(edge["role"]))
-        for edge in found
-    }
+
+    def box(row_id: str) -> str:
+        kind = kind_of(row_id)
+        return kind if kind in many and row_id not in starts else row_id
+
+    found = _edges(walk, many & MANY, alone)
+    edges = {(box(edge["child"]), box(edge["parent"]), str(edge["role"])) for edge in found}
     ids = {end for child, parent, _ in edges for end in (child, parent)} | set(starts)
     nodes = _nodes(con, sorted(ids - many))
     nodes |= {kind: {"kind": kind, "label": kind, "count": counts[kind]} for kind in ids & many}
     drawn = [{"child": c, "parent": p, "role": role} for c, p, role in sorted(edges)]
     return _head(starts) | {"edges": drawn, "nodes": nodes, "counts": counts}
-
-
-def _box(row_id: str, many: set[str], starts: list[str]) -> str:
-    kind = kind_of(row_id)
-    return kind if kind in many and row_id not in starts else row_id
 
 
 def _head(starts: list[str]) -> dict[str, Any]:
@@ -142,65 +134,28 @@ def _counts(walk: Walk, starts: list[str]) -> dict[str, int]:
     return {kind: count for kind, count in sorted(counts.items()) if count}
 
 
-def _part(walk: Walk, starts: list[str], fan_out: int | None) -> Walk:
-    """The same walk to few rows of the kinds with many, and to all of the others."""
-    part = Walk(walk.con, starts, walk.direction, fan_out, "shown")
-    for kind in KINDS:
-        if kind not in MANY:
-            walk.con.execute(
-                f"CREATE OR REPLACE TEMP TABLE {part.table(kind)} AS FROM {walk.table(kind)}"
-            )
-    return part
-
-
-def _edges(walk: Walk) -> list[Row]:
-    """The edges within a walk: the rows beside each column of children are looked up once."""
-    found: list[Row] = []
-    groups: dict[tuple[str, str, str], list[Edge]] = {}
-    for edge in EDGES:
-        groups.setdefault((edge.table, edge.only, edge.child_column), []).append(edge)
-    for (table, only, column), group in groups.items():
-        where = f"{only} AND {walk.has(group[0].child, column)}"
-        if len(group) > 1:
-            names = ", ".join(edge.parent_column for edge in group)
-            sql = f"SELECT DISTINCT {column}, {names} FROM {table} WHERE {where}"
-            walk.con.execute(f"CREATE OR REPLACE TEMP TABLE near AS {sql}")
-            table, where = "near", "true"
-        for edge in group:
-            sql = (
-                f"SELECT DISTINCT {column} AS child, {edge.parent_column} AS parent, {edge.role}"
-                f" AS role FROM {table} WHERE {where} AND "
-            )
-            found += rows(walk.con, sql + walk.has(edge.parent, edge.parent_column))
-    return found
-
-
-def _box_edges(walk: Walk, edge: Edge, boxed: Set[str], alone: Set[str]) -> list[Row]:
-    """The edges of one kind within a walk; a kind of `boxed` stands for all of its rows.
+def _edges(walk: Walk, boxed: Set[str] = frozenset(), alone: Set[str] = frozenset()) -> list[Row]:
+    """The edges within a walk; a kind of `boxed` stands for all of its rows.
 
     alone: the kinds of the walk's starts, which no kind stands for.
     """
-    if not (walk.count(edge.child) and walk.count(edge.parent)):
-        return []
-    child, parent = (
-        _boxed(walk, kind, column, kind in alone) if kind in boxed else column
-        for kind, column in ((edge.child, edge.child_column), (edge.parent, edge.parent_column))
-    )
-    select = "SELECT" if {edge.child, edge.parent} <= boxed - alone else "SELECT DISTINCT"
-    return rows(
-        walk.con,
-        f"{select} {child} AS child, {parent} AS parent, {edge.role} AS role"
-        f" FROM {edge.table} WHERE {edge.only} AND {walk.has(edge.child, edge.child_column)}"
-        f" AND {walk.has(edge.parent, edge.parent_column)}"
-        f"{' LIMIT 1' if select == 'SELECT' else ''}",
-    )
 
+    def end(kind: str, column: str) -> str:
+        if kind not in boxed:
+            return column
+        if kind not in alone:
+            return f"'{kind}'"
+        return f"CASE WHEN {walk.is_start(kind, column)} THEN {column} ELSE '{kind}' END"
 
-def _boxed(walk: Walk, kind: str, column: str, has_starts: bool) -> str:
-    """The SQL expression of the node a column's id is drawn in."""
-    if not has_starts:
-        return f"'{kind}'"
-    return f"CASE WHEN {walk.is_start(kind, column)} THEN {column} ELSE '{kind}' END"
+    found: list[Row] = []
+    for edge in EDGES:
+        child, parent = edge.ends("up")
+        found += rows(
+            walk.con,
+            f"SELECT DISTINCT {end(*child)} AS child, {end(*parent)} AS parent, {edge.role} AS role"
+            f" FROM {edge.table} WHERE {edge.only} AND {walk.has(*child)} AND {walk.has(*parent)}",
+        )
+    return found
 
 
 def _nodes(con: Connection, ids: list[str]) -> dict[str, Row]:
@@ -211,10 +166,12 @@ def _nodes(con: Connection, ids: list[str]) -> dict[str, Row]:
     for kind, members in by_kind.items():
         for row_id in members:
             nodes[row_id] = {"kind": kind, "label": row_id[:12]}
-        if kind in DETAILS:
-            _, column = HOMES[table_kind(members[0])]
-            wanted = "SELECT unnest(?::VARCHAR[])"
-            sql = f"{DETAILS[kind]} WHERE {column} IN ({wanted})"
+        if table_kind(members[0]) in HOMES:
+            table, column = HOMES[table_kind(members[0])]
+            sql = MADE
+            if kind in DETAILS:
+                sql = f"SELECT {column} AS id, {DETAILS[kind]} FROM {table}"
+            sql += f" WHERE {column} IN (SELECT unnest(?::VARCHAR[]))"
             for row in rows(con, sql, [members[:DETAILED_NODES]]):
                 nodes[row["id"]] = {"kind": kind, **_readable(row)}
     return nodes

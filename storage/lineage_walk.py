@@ -1,21 +1,92 @@
-"""The walk up or down the lineage: a kind of row at a time, as sets within the database.
+"""The edges of the lineage, those of the view `lineage_edges`, and the walk up or down along them.
 
-A step is one semi-join on one table. Kinds with very many rows are walked by the 64-bit hashes of
-their ids (two of a million ids share one with a probability of 3e-8), the others by the ids.
+The walk takes a kind of row at a time, as sets within the database: a step is one semi-join on one
+table. Kinds with very many rows are walked by the 64-bit hashes of their ids (two of a million ids
+share one with a probability of 3e-8), the others by the ids.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
+from storage.ids import kind_of
 from storage.ledger import Connection
-from storage.lineage_edges import EDGES, HOMES, KINDS, MANY, Direction, table_kind
 
 WHOLE_FROM = 10_000  # a smaller set is not worth the look whether it is all of its kind
 # Kinds of which one id may have several rows, and which rows all but one of them are among.
 REPEATED = {"completion": "cut_at <> 0"}
-FEW_ROWS = 500  # so many are read one by one
-NO_ID = "hash(NULL::VARCHAR)"  # null has a hash too
+Direction = Literal["up", "down"]
+
+MANY = frozenset({"pair", "example", "revision", "completion", "prompt"})
+# Every kind comes before those it is made from, but that a model may be made from a checkpoint.
+KINDS = (
+    "checkpoint dataset pair example revision completion model constitution principle few_shot"
+    " prompt"
+).split()
+HOMES = {kind: (f"{kind}s", f"{kind}_id") for kind in KINDS}  # table and key of a kind's rows
+PARENTS = (
+    "(SELECT checkpoint_id, unnest(parent_ids) AS parent_id, unnest(parent_roles) AS parent_role"
+    " FROM checkpoints)"
+)
+ASKED = "step = 'critique'"
+PAIRS, EXAMPLES, PROMPTS = (f"starts_with(row_id, '{p}_')" for p in ("par", "exm", "prm"))
+
+
+@dataclass(frozen=True)
+class Edge:
+    """One kind of edge: the child of a table's row was made from the parent beside it."""
+
+    child: str
+    parent: str
+    role: str  # an SQL expression
+    table: str
+    child_name: str
+    parent_name: str
+    only: str = "true"  # an SQL condition on the table's rows
+
+    def ends(self, direction: Direction) -> tuple[tuple[str, str], tuple[str, str]]:
+        """(kind, column) where a step of the walk starts, and where it arrives."""
+        child = self.child, f"{self.child_name}_id"
+        parent = self.parent, f"{self.parent_name}_id"
+        return (child, parent) if direction == "up" else (parent, child)
+
+
+# Child, parent, role, table, the columns of both without their `_id`, and which rows.
+# A critique belongs to the principle that asked first: one whose revision request alone is new
+# asks nothing there.
+_TABLE = f"""
+completion  model         'model'         completions   completion           model
+completion  prompt        'prompt'        completions   completion           prompt
+completion  few_shot      'examples'      completions   completion           few_shot
+completion  principle     'principle'     completions   completion           principle  {ASKED}
+completion  principle     'principle'     revisions     revision_completion  principle
+completion  completion    'critique'      revisions     revision_completion  critique_completion
+completion  completion    'response'      revisions     revision_completion  response_completion
+completion  completion    'response'      revisions     critique_completion  response_completion
+revision    completion    'completion'    revisions     revision             revision_completion
+example     revision      'revision'      revisions     example              revision
+pair        revision      'revision'      revisions     pair                 revision
+pair        completion    'rejected'      pairs         pair                 rejected_completion
+dataset     pair          'row'           dataset_rows  dataset              row  {PAIRS}
+dataset     example       'row'           dataset_rows  dataset              row  {EXAMPLES}
+dataset     prompt        'row'           dataset_rows  dataset              row  {PROMPTS}
+model       model         'base'          models        model                base_model
+model       checkpoint    'checkpoint'    models        model                checkpoint
+checkpoint  dataset       'dataset'       checkpoints   checkpoint           dataset
+checkpoint  model         'base'          checkpoints   checkpoint           base_model
+checkpoint  constitution  'constitution'  checkpoints   checkpoint           constitution
+checkpoint  checkpoint    parent_role     {PARENTS}     checkpoint           parent
+"""
+EDGES = tuple(Edge(*re.split("  +", line)) for line in _TABLE.strip().splitlines())
+
+
+def table_kind(row_id: str) -> str:
+    """The kind under which an id is walked: evaluations are rows of `checkpoints`."""
+    kind = kind_of(row_id) or ""
+    return "checkpoint" if kind == "evaluation" else kind
 
 
 def key(kind: str, column: str) -> str:
@@ -42,7 +113,6 @@ class Walk:
         self.latest = dict.fromkeys(KINDS, -1)  # the last wave that brought rows
         self.left = dict.fromkeys(KINDS, -1)  # the last wave from which the walk went on
         self.whole: dict[str, int] = {}  # kinds of which every row is reached, and how many ids
-        self.looked = dict.fromkeys(KINDS, -1)  # the last wave after which that was looked at
         for kind in KINDS:
             type_ = "UBIGINT" if kind in MANY else "VARCHAR"
             con.execute(f"CREATE OR REPLACE TEMP TABLE {self.table(kind)} (key {type_}, wave INT)")
@@ -51,16 +121,18 @@ class Walk:
             sql = f"INSERT INTO {self.table(kind)} VALUES ({key(kind, '$1::VARCHAR')}, 0)"
             con.execute(sql, [start])
             self.latest[kind] = 0
-        self._run()
+        order = KINDS if direction == "up" else KINDS[::-1]
+        while waiting := [kind for kind in order if self.latest[kind] > self.left[kind]]:
+            self._leave(waiting[0])
 
     def table(self, kind: str) -> str:
         return f"{self.name}_{kind}"
 
-    def has(self, kind: str, column: str) -> str:
-        """The SQL condition that a column holds an id of this walk."""
+    def has(self, kind: str, column: str, since: int = -1) -> str:
+        """The SQL condition that a column holds an id of this walk, reached after wave `since`."""
         if kind in self.whole:
             return f"{column} IS NOT NULL"
-        return f"{key(kind, column)} IN (SELECT key FROM {self.table(kind)})"
+        return f"{key(kind, column)} IN (SELECT key FROM {self.table(kind)} WHERE wave > {since})"
 
     def is_start(self, kind: str, column: str) -> str:
         """The SQL condition that a column holds an id the walk started from."""
@@ -70,104 +142,50 @@ class Walk:
         """How many ids of a kind the walk reached, the starts among them."""
         if kind in self.whole:
             return self.whole[kind]
-        return self._distinct(kind)
-
-    def _distinct(self, kind: str) -> int:
         return self._number(f"SELECT count(DISTINCT key) FROM {self.table(kind)}")
 
     def _number(self, sql: str) -> int:
         return int(self.con.execute(sql).fetchall()[0][0])
 
-    def _run(self) -> None:
-        order = KINDS if self.direction == "up" else KINDS[::-1]
-        while waiting := [kind for kind in order if self.latest[kind] > self.left[kind]]:
-            self._leave(waiting[0])
-
     def _leave(self, kind: str) -> None:
         """Go on from the new rows of a kind: within the kind until nothing is new, then beyond."""
+        edges = [edge for edge in EDGES if edge.ends(self.direction)[0][0] == kind]
+        inside = [edge for edge in edges if edge.child == edge.parent]
         first = since = self.left[kind]
         while self.latest[kind] > since:
             since, before = self.latest[kind], since
-            self._steps(kind, before, is_inside=True)
-        self._steps(kind, first, is_inside=False)
+            self._follow(kind, inside, before)
+        self._follow(kind, [edge for edge in edges if edge not in inside], first)
         self.left[kind] = self.latest[kind]
 
-    def _steps(self, kind: str, since: int, is_inside: bool) -> None:
-        """Follow the edges out of a kind's rows later than wave `since`, a column at a time."""
-        steps: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
-        for edge in EDGES:
-            (source, column), target = edge.ends(self.direction)
-            if source == kind and (target[0] == kind) is is_inside:
-                steps.setdefault((edge.table, edge.only, column), []).append(target)
-        for (table, only, column), targets in steps.items():
-            left = [target for target in targets if not self._is_whole(target[0])]
-            if left:
-                hits = self._hits(kind, since, f"{table} WHERE {only}", column, left)
-                self._arrive(*hits, table, left)
-
-    def _hits(
-        self, kind: str, since: int, source: str, column: str, targets: list[tuple[str, str]]
-    ) -> tuple[str, bool]:
-        """The rows in which a column holds an id of a kind later than wave `since`.
-
-        What follows FROM, and whether that is a temporary table which has the ids' hashes.
-        """
-        if self._is_whole(kind):
-            return f"{source} AND {column} IS NOT NULL", False
-        frontier = f"SELECT key FROM {self.table(kind)} WHERE wave > {since}"
-        where = f"{key(kind, column)} IN ({frontier})"
-        is_short = self._number(f"SELECT count(*) FROM ({frontier})") <= FEW_ROWS
-        if is_short and not source.startswith("("):
-            sql = f"SELECT rowid FROM {source} AND {where} LIMIT {FEW_ROWS + 1}"
-            found = [str(number) for (number,) in self.con.execute(sql).fetchall()]
-            if len(found) <= FEW_ROWS:
-                return f"{source} AND rowid IN ({', '.join(found) or -1})", False
-        if source.startswith("(") or (len(targets) == 1 and targets[0][0] in MANY):
-            return f"{source} AND {where}", False
-        columns = ", ".join(f"hash({name}) AS {name}" for _, name in targets)
-        self.con.execute(
-            f"CREATE OR REPLACE TEMP TABLE {self.name}_hits AS"
-            f" SELECT {columns} FROM {source} AND {where}"
-        )
-        return f"{self.name}_hits WHERE true", True
-
-    def _arrive(
-        self, hits: str, is_hashed: bool, table: str, targets: list[tuple[str, str]]
-    ) -> None:
-        """Add columns of `hits` to the sets of their kinds, what is there left out."""
-        for kind, column in targets:
-            if self._is_whole(kind):
+    def _follow(self, kind: str, edges: list[Edge], since: int) -> None:
+        """Add what lies behind a kind's rows later than wave `since` to the sets of its kinds."""
+        self._look_if_whole(kind)
+        for edge in edges:
+            (_, start), (target, end) = edge.ends(self.direction)
+            if target in self.whole:
                 continue
-            if kind in MANY:
-                value = column if is_hashed else f"hash({column})"
-                sql = f"SELECT {value} AS key FROM {hits} AND {value} <> {NO_ID}"
-            else:
-                few = f"hash({column}) IN (SELECT DISTINCT {column} FROM {hits})"
-                source = f"{table} WHERE {few}" if is_hashed else hits
-                sql = f"SELECT DISTINCT {column} AS key FROM {source} AND {column} IS NOT NULL"
-            self._add(kind, sql)
+            distinct = "" if target in MANY else "DISTINCT"
+            found = (
+                f"SELECT {distinct} {key(target, end)} AS key FROM {edge.table}"
+                f" WHERE {edge.only} AND {end} IS NOT NULL AND {self.has(kind, start, since)}"
+            )
+            sql = f"SELECT key, {self.wave + 1} FROM ({found})"
+            if self.latest[target] >= 0:
+                sql += f" ANTI JOIN {self.table(target)} USING (key)"
+            if self.fan_out is not None and target in MANY:
+                sql += f" ORDER BY key LIMIT {self.fan_out}"
+            if self._number(f"INSERT INTO {self.table(target)} {sql}"):
+                self.wave += 1
+                self.latest[target] = self.wave
 
-    def _add(self, kind: str, found: str) -> None:
-        sql = f"SELECT key, {self.wave + 1} FROM ({found})"
-        if self.latest[kind] >= 0:
-            sql += f" ANTI JOIN {self.table(kind)} USING (key)"
-        if self.fan_out is not None and kind in MANY:
-            sql += f" ORDER BY key LIMIT {self.fan_out}"
-        if self._number(f"INSERT INTO {self.table(kind)} {sql}"):
-            self.wave += 1
-            self.latest[kind] = self.wave
-
-    def _is_whole(self, kind: str) -> bool:
-        """Whether a large set holds every row of its kind: steps from it then need no join.
+    def _look_if_whole(self, kind: str) -> None:
+        """Note where a large set holds every row of its kind: steps from it then need no join.
 
         Told by count and two checksums over the 64-bit keys.
         """
-        if kind in MANY and kind not in self.whole and self.looked[kind] < self.latest[kind]:
-            self.looked[kind] = self.latest[kind]
-            self._look_if_whole(kind)
-        return kind in self.whole
-
-    def _look_if_whole(self, kind: str) -> None:
+        if kind not in MANY or kind in self.whole:
+            return
         table, column = HOMES[kind]
         size = self._number(f"SELECT count(*) FROM {table}")
         count = self._number(f"SELECT count(*) FROM {self.table(kind)}")
@@ -178,14 +196,6 @@ class Walk:
         reached = f"{sums} (SELECT {distinct} key FROM {self.table(kind)})"
         home = f"{sums} (SELECT hash({column}) AS key FROM {table})"
         if self.con.execute(reached).fetchall() == self.con.execute(home).fetchall():
-            self.whole[kind] = size - self._repeats(kind)
-
-    def _repeats(self, kind: str) -> int:
-        """How many rows of a kind's table share their id with an earlier one."""
-        if kind not in REPEATED:
-            return 0
-        table, column = HOMES[kind]
-        some = f"SELECT {column} FROM {table} WHERE {REPEATED[kind]}"
-        return self._number(
-            f"SELECT count(*) - count(DISTINCT {column}) FROM {table} WHERE {column} IN ({some})"
-        )
+            some = f"SELECT {column} FROM {table} WHERE {REPEATED.get(kind, 'false')}"
+            repeats = f"count(*) - count(DISTINCT {column}) FROM {table} WHERE {column} IN ({some})"
+            self.whole[kind] = size - self._number(f"SELECT {repeats}")

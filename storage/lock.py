@@ -17,18 +17,16 @@ POLL_S = 0.02
 
 @contextmanager
 def file_lock(path: Path, wait_s: float = 60.0, holder: str = "") -> Iterator[None]:
-    """Hold the exclusive `flock` on `path`; wait at most `wait_s` seconds for it.
+    """Hold the exclusive `flock` on `path`; LedgerBusy after a wait of `wait_s` seconds.
 
-    The holder writes its pid and `holder` into the file, so that whoever waits in vain can name it,
-    and takes it out at the end: a note under a free lock is that of a holder that was killed.
-    Raises LedgerBusy after the wait.
+    The holder's pid and name stand in the file while it holds the lock, for whoever waits in vain:
+    a note under a free lock is that of a holder that was killed.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         _acquire(descriptor, path, wait_s)
-        note = json.dumps({"pid": os.getpid(), "holder": holder}).encode()
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, note, 0)
+        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "holder": holder}).encode(), 0)
         try:
             yield
         finally:
@@ -45,10 +43,8 @@ def _acquire(descriptor: int, path: Path, wait_s: float) -> None:
             return
         except BlockingIOError:
             if time.monotonic() >= deadline:
-                raise LedgerBusy(
-                    f"{path}: locked for {wait_s:g} s by {_holder(descriptor)};"
-                    " wait for it or end it"
-                ) from None
+                what = f"locked for {wait_s:g} s by {_holder(descriptor)}"
+                raise LedgerBusy(f"{path}: {what}; wait for it or end it") from None
             time.sleep(POLL_S)
 
 

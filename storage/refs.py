@@ -1,4 +1,4 @@
-"""Named pointers: the champion, the constitution in force, environments; where each has pointed.
+"""What a person types, as ids; and named pointers: the champion, the constitution in force, others.
 
 `latest/...` is moved by runs (storage.ledger.point), every other ref by a person. A move is never
 forgotten: `rollback` takes the last one back and is itself a move.
@@ -9,13 +9,64 @@ from __future__ import annotations
 import re
 
 from storage.errors import InputError
-from storage.find import find
 from storage.ids import kind_of
 from storage.ledger import Connection, Ledger, Row, move, rows
+from storage.lineage_walk import HOMES, table_kind
 
+HELP = "give an id from a run's output, a ref as latest/ppo, or a slug"
+BACK = re.compile(r"(?P<ref>.+)~(?P<moves>[0-9]{1,6})")
 NAME = re.compile(r"[a-z0-9-]+(/[a-z0-9-]+)*")
 POLICY_STAGES = ("sft", "dpo", "ppo")
-BY_RUNS = "latest"
+
+
+def find(ledger: Ledger, name: str) -> list[str]:
+    """The ids a person may mean by `name`: an id, the start of one, a ref, or a principle's slug.
+
+    `REF~1` is where a ref pointed before its last move. A slug names every version of that
+    principle. Raises InputError where nothing or two things fit.
+    """
+    if not ledger.exists:
+        raise _nothing(name)
+    with ledger.transaction() as con:
+        return find_in(con, name)
+
+
+def find_in(con: Connection, name: str) -> list[str]:
+    """`find` within a transaction."""
+    found = _ids(con, "SELECT target_id FROM refs WHERE name = ?", name) or _moved(con, name)
+    found = found or _ids(con, "SELECT principle_id FROM principles WHERE slug = ?", name)
+    if found:
+        return found
+    if table_kind(name) in HOMES:
+        table, column = HOMES[table_kind(name)]
+        sql = f"SELECT DISTINCT {column} FROM {table} WHERE starts_with({column}, ?) LIMIT 2"
+        found = _ids(con, sql, name)
+    if len(found) > 1:
+        raise InputError(name, "several ids begin so", HELP)
+    if not found:
+        raise _nothing(name)
+    return found
+
+
+def _moved(con: Connection, name: str) -> list[str]:
+    """Of `REF~n`, where the ref pointed before its last n moves."""
+    back = BACK.fullmatch(name)
+    if back is None:
+        return []
+    sql = "SELECT target_id FROM ref_moves WHERE name = ? ORDER BY number DESC"
+    targets, moves = _ids(con, sql, back["ref"]), int(back["moves"])
+    if targets and moves >= len(targets):
+        rule = f"before this the ref has pointed to {len(targets) - 1} others"
+        raise InputError(name, rule, f"see solon ref list {back['ref']}")
+    return targets[moves : moves + 1]
+
+
+def _ids(con: Connection, sql: str, parameter: str) -> list[str]:
+    return [row_id for (row_id,) in con.execute(sql, [parameter]).fetchall()]
+
+
+def _nothing(name: str) -> InputError:
+    return InputError(name, "no id, ref or principle has this name", HELP)
 
 
 def refs(ledger: Ledger) -> list[Row]:
@@ -36,14 +87,6 @@ def history(ledger: Ledger, name: str) -> list[Row]:
     return found
 
 
-def target(ledger: Ledger, name: str) -> str:
-    """The id that a ref points to. InputError for no ref."""
-    found = ledger.query("SELECT target_id FROM refs WHERE name = ?", [name])
-    if not found:
-        raise _no_ref(name)
-    return str(found[0]["target_id"])
-
-
 def set_ref(
     ledger: Ledger, name: str, to: str, author: str, note: str = ""
 ) -> tuple[str | None, str]:
@@ -53,12 +96,12 @@ def set_ref(
     Raises InputError where name or target is not of that kind, or the name is not a person's.
     """
     _check_name(ledger, name)
-    target_id = _one(ledger, to)
+    target_id, *others = find(ledger, to)
+    if others:
+        raise InputError(to, "this names several ids", "give one of them", "TARGET")
     _check_target(ledger, name, target_id, to)
     with ledger.transaction() as con:
-        was = _pointed(con, name)
-        move(con, name, target_id, author, note)
-    return was, target_id
+        return move(con, name, target_id, author, note), target_id
 
 
 def rollback(ledger: Ledger, name: str, author: str) -> tuple[str, str]:
@@ -80,31 +123,18 @@ def rollback(ledger: Ledger, name: str, author: str) -> tuple[str, str]:
             else:
                 standing.append(made["target_id"])
         if len(standing) < 2:
-            raise InputError(
-                name, "it has pointed nowhere before this", f"use solon ref set {name} ID"
-            )
-        was, is_now = standing[-1], standing[-2]
+            rule = "it has pointed nowhere before this"
+            raise InputError(name, rule, f"use solon ref set {name} ID")
+        is_now, was = standing[-2:]
         move(con, name, is_now, author, "rollback", is_rollback=True)
     return was, is_now
-
-
-def _pointed(con: Connection, name: str) -> str | None:
-    found = rows(con, "SELECT target_id FROM refs WHERE name = ?", [name])
-    return found[0]["target_id"] if found else None
-
-
-def _one(ledger: Ledger, to: str) -> str:
-    found = find(ledger, to)
-    if len(found) > 1:
-        raise InputError(to, "this names several ids", "give one of them", "TARGET")
-    return found[0]
 
 
 def _check_name(ledger: Ledger, name: str) -> None:
     if not NAME.fullmatch(name):
         rule = "a ref's name is small letters, digits and dashes, with slashes between"
         raise InputError(name, rule, "name it as env/production", "NAME")
-    if name.split("/")[0] == BY_RUNS:
+    if name.split("/")[0] == "latest":
         raise InputError(name, "only runs move this ref", "name another, as champion", "NAME")
     if ledger.query("SELECT 1 FROM principles WHERE slug = ? LIMIT 1", [name]):
         raise InputError(name, "a principle has this name", "name another", "NAME")

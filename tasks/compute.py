@@ -2,11 +2,9 @@
 
 bfloat16 takes half the memory of float32 and is 1.3 to 2 times as fast where the processor has
 instructions for its products (AVX-512 BF16, AMX, Arm's BF16). Where it has none they are emulated,
-6 to 40 times slower, so float32 is chosen there. The choice is like that of the device: it is
-recorded beside a result and is no part of its key.
-
-Imports torch only to ask about a GPU, so that the doctor can ask too. Reads Linux's description of
-the processor; where there is none it assumes no such instructions.
+6 to 40 times slower, so float32 is chosen there, and where Linux does not describe the processor.
+The choice is recorded beside a result and is no part of its key. Imports torch only to ask about a
+GPU, so that the doctor can ask too.
 """
 
 from __future__ import annotations
@@ -56,16 +54,16 @@ def cpu_compute_type(wanted: str = "auto") -> Compute:
         limit = os.environ.get(name, "").strip().upper()
         if limit in WITHOUT_BFLOAT16:
             return _choice(False, f"under {name}={limit} the processor")
-    found = sorted(_flags() & set(BFLOAT16_FLAGS))
+    # `flags` on x86, `Features` on Arm
+    flags = next((value for key, value in cpuinfo() if key in ("flags", "features")), "")
+    found = sorted(set(flags.split()) & set(BFLOAT16_FLAGS))
     return _choice(bool(found), "the processor", found)
 
 
 def _choice(has_it: bool, device: str, flags: list[str] | None = None) -> Compute:
     named = f" ({', '.join(flags)})" if flags else ""
-    has = "has" if has_it else "has no"
-    return Compute(
-        "bfloat16" if has_it else "float32", f"{device} {has} bfloat16 instructions{named}"
-    )
+    dtype, has = ("bfloat16", "has") if has_it else ("float32", "has no")
+    return Compute(dtype, f"{device} {has} bfloat16 instructions{named}")
 
 
 def cpuinfo() -> list[tuple[str, str]]:
@@ -76,9 +74,3 @@ def cpuinfo() -> list[tuple[str, str]]:
         return []
     pairs = (line.partition(":") for line in lines)
     return [(key.strip().lower(), value.strip()) for key, _, value in pairs]
-
-
-def _flags() -> set[str]:
-    """What the processor says it can do (`flags` on x86, `Features` on Arm)."""
-    found = (value for key, value in cpuinfo() if key in ("flags", "features"))
-    return set(next(found, "").split())

@@ -21,14 +21,13 @@ from transformers import (
     GenerationConfig,
     LlamaConfig,
     LlamaForCausalLM,
-    PreTrainedModel,
     TokenizersBackend,
 )
 
 from tasks.report import JobInputError, Report
 
+# What is downloaded: never pickled weights, never code.
 HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "*.txt"]
-"""What is downloaded: never pickled weights, never code."""
 
 END = "<|im_end|>"
 CHATML = (
@@ -42,42 +41,32 @@ def from_gguf(path: Path, out: Path) -> None:
     names: dict[str, Any] = {"gguf_file": path.name, "local_files_only": True}
     model = AutoModelForCausalLM.from_pretrained(path.parent, dtype=torch.bfloat16, **names)
     tokenizer = AutoTokenizer.from_pretrained(path.parent, **names)
-    forget_quantization(model)
-    model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
-
-
-def forget_quantization(model: PreTrainedModel) -> None:
-    """Let a dequantised model save as what it is: transformers still believes the file's type."""
+    # Let it save as what it is now: transformers still believes the file's type.
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
     model.hf_quantizer = None  # type: ignore[assignment]
     model.is_quantized = False  # type: ignore[assignment]
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
 
 
 def from_hub(repo: str, revision: str, out: Path) -> None:
     """Download what `HUB_FILES` allows; JobInputError when hub or repository is not there."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub import errors, snapshot_download
 
     reference = f"{repo}@{revision}"
     try:
         snapshot_download(repo, revision=revision, local_dir=out, allow_patterns=HUB_FILES)
-    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
         fix = "check the name and, for a gated model, that HF_TOKEN may read it"
         raise JobInputError(reference, "the hub has no such model or revision", fix) from error
-    except (HfHubHTTPError, OSError) as error:
+    except (errors.HfHubHTTPError, OSError) as error:
         fix = "connect, or use a local folder or a package: reference"
         raise JobInputError(reference, "the hub cannot be reached", fix) from error
     if not any(out.glob("*.safetensors")):
         rule = "the repository has no safetensors weights"
-        raise JobInputError(
-            reference, rule, "pickled weights are never loaded: use a converted repository"
-        )
+        fix = "pickled weights are never loaded: use a converted repository"
+        raise JobInputError(reference, rule, fix)
 
 
 def byte_tokenizer() -> TokenizersBackend:
@@ -89,23 +78,10 @@ def byte_tokenizer() -> TokenizersBackend:
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     core.add_special_tokens(specials)
-    tokenizer = TokenizersBackend(
-        tokenizer_object=core,
-        unk_token="<|endoftext|>",
-        bos_token="<|im_start|>",
-        eos_token=END,
-        pad_token=END,
-    )
+    names = {"unk_token": specials[0], "bos_token": specials[1], "eos_token": END, "pad_token": END}
+    tokenizer = TokenizersBackend(tokenizer_object=core, **names)
     tokenizer.chat_template = CHATML
     return tokenizer
-
-
-def favour_readable(model: PreTrainedModel, tokenizer: TokenizersBackend) -> None:
-    """Spread the logits of printable ASCII and of the end of turn: most text can be read."""
-    printable = [chr(code) for code in range(33, 127)] + ["Ġ", END]
-    rows = tokenizer.convert_tokens_to_ids(printable)
-    with torch.no_grad():
-        model.get_output_embeddings().weight[rows] *= 6
 
 
 def random_tiny(out: Path, seed: int = 0) -> None:
@@ -128,14 +104,16 @@ def random_tiny(out: Path, seed: int = 0) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LlamaForCausalLM(config).float()
-    favour_readable(model, tokenizer)
+    # Spread the logits of printable ASCII and of the end of turn: most text can be read.
+    printable = [chr(code) for code in range(33, 127)] + ["Ġ", END]
+    with torch.no_grad():
+        model.get_output_embeddings().weight[tokenizer.convert_tokens_to_ids(printable)] *= 6
     model.generation_config = GenerationConfig.from_model_config(model.config)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
 
 
 def run(spec: dict[str, Any], report: Report) -> dict[str, Any]:
-    """See the module."""
     source, out = spec["source"], Path(spec["out"])
     report.progress(0, 1, "models")
     if source["kind"] == "gguf":

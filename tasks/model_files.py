@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from storage.durable import replace_text, sync
 from storage.errors import InputError
 from storage.ids import content_id
 from storage.workspace import Workspace
@@ -22,8 +21,7 @@ SETTINGS = ("*.json", "*.jinja", "tokenizer.model", "*.txt")
 
 
 def publish(aside: Path, folder: Path) -> None:
-    """Rename `aside` to `folder`; a torn folder there is replaced, another process's whole one
-    stays."""
+    """Rename `aside` to `folder`, over a torn one there; another process's whole one stays."""
     if folder.exists() and read_manifest(folder) is None:
         torn = aside.with_name(aside.name + "-torn")
         folder.rename(torn)
@@ -50,13 +48,9 @@ def write_manifest(folder: Path, fields: dict[str, str]) -> None:
     """Sync every file, then write the manifest with their sizes."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     for path in files:
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+        sync(path)
     sizes = {str(path.relative_to(folder)): path.stat().st_size for path in files}
-    with (folder / MANIFEST).open("w", encoding="utf-8") as file:
-        json.dump({**fields, "files": sizes}, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
+    replace_text(folder / MANIFEST, json.dumps({**fields, "files": sizes}, indent=1))
 
 
 class Digests:
@@ -81,12 +75,8 @@ class Digests:
 
     def save(self) -> None:
         """Keep what was hashed since; another process's entries are kept too."""
-        if not self._new:
-            return
-        text = json.dumps({**self._read(), **self._new}, indent=1)
-        aside = self._path.with_name(f"digests-{uuid.uuid4().hex}.tmp")
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(self._path)
+        if self._new:
+            replace_text(self._path, json.dumps({**self._read(), **self._new}, indent=1))
 
     def _read(self) -> dict[str, list[Any]]:
         try:
@@ -101,20 +91,17 @@ def folder_id(folder: Path, digests: Digests) -> str:
     InputError if it holds no safetensors, or names weights that are not among them.
     """
     if not folder.is_dir():
-        raise InputError(str(folder), "there is no such folder", "check the path")
+        raise InputError(folder, "there is no such folder", "check the path")
     if not any(folder.glob(WEIGHTS)):
         pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt"))
-        rule = (
-            "only pickled weights, which are never loaded" if pickled else "no safetensors weights"
-        )
-        raise InputError(
-            str(folder), rule, "save the model with save_pretrained (model.safetensors)"
-        )
+        rule = "only pickled weights, which are never loaded"
+        fix = "save the model with save_pretrained (model.safetensors)"
+        raise InputError(folder, rule if pickled else "no safetensors weights", fix)
     if not (folder / "config.json").is_file():
-        raise InputError(str(folder), "no config.json", "give a folder written by save_pretrained")
+        raise InputError(folder, "no config.json", "give a folder written by save_pretrained")
     if (folder / "adapter_config.json").is_file():
         rule = "an adapter, whose base would be looked for elsewhere"
-        raise InputError(str(folder), rule, "merge it into its base, or use checkpoint:ID")
+        raise InputError(folder, rule, "merge it into its base, or use checkpoint:ID")
     for index in folder.glob(INDEXES):
         _check_index(index)
     _check_config(folder / "config.json")
@@ -128,7 +115,7 @@ def _check_config(path: Path) -> None:
         named = config.get("transformers_weights")
     except (OSError, ValueError, AttributeError, RecursionError):
         rule = "no settings of a model that can be read"
-        raise InputError(str(path), rule, "save the model with save_pretrained") from None
+        raise InputError(path, rule, "save the model with save_pretrained") from None
     if named is not None:
         rule = "transformers_weights: a model's weights are the .safetensors of its folder"
         raise InputError(str(named), rule, "remove this key", where=str(path))
@@ -140,7 +127,7 @@ def _check_index(index: Path) -> None:
         names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         rule = "no index of weights that can be read"
-        raise InputError(str(index), rule, "save the model with save_pretrained") from None
+        raise InputError(index, rule, "save the model with save_pretrained") from None
     beside = {path.name for path in index.parent.glob(WEIGHTS) if path.is_file()}
     if wrong := sorted(map(str, names - beside)):
         rule = "names weights that are no .safetensors file of its folder"
@@ -150,9 +137,7 @@ def _check_index(index: Path) -> None:
 def adapter_id(folder: Path, base_id: str, digests: Digests) -> str:
     """The id of an adapter: its files plus its base's id."""
     if not (folder / "adapter_config.json").is_file():
-        raise InputError(
-            str(folder), "no adapter_config.json", "run `solon verify`, or train it again"
-        )
+        raise InputError(folder, "no adapter_config.json", "run `solon verify`, or train it again")
     return content_id("model", ["adapter", _digests_of(folder, ("*",), digests), base_id])
 
 

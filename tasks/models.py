@@ -30,12 +30,9 @@ from tasks.model_files import Digests, adapter_id, folder_id, publish, read_mani
 from tasks.process import Event, run_job
 
 Kind = Literal["hub", "folder", "package", "checkpoint", "random"]
+# id or ref -> (checkpoint id, adapter folder, base reference); InputError if unknown
 FindCheckpoint = Callable[[str], tuple[str, Path, str]]
-"""id or ref -> (checkpoint id, adapter folder, base reference); InputError if unknown."""
-
-CONVERSION = 1
-"""Counts up when `tasks.convert` would write other weights from the same source."""
-
+CONVERSION = 1  # counts up when `tasks.convert` would write other weights from the same source
 FOUR_KINDS = "use owner/name[@revision], ./folder, package:module/file.gguf or checkpoint:ID"
 
 
@@ -71,14 +68,9 @@ class PreparedModel:
     name: str
 
 
-def _quiet(_event: Event) -> None:
-    """The listener that listens to nothing."""
-
-
 def _no_checkpoints(ref: str) -> tuple[str, Path, str]:
-    raise InputError(
-        f"checkpoint:{ref}", "there is no ledger to look it up in", "use another reference"
-    )
+    rule = "there is no ledger to look it up in"
+    raise InputError(f"checkpoint:{ref}", rule, "use another reference")
 
 
 def parse(reference: str) -> Reference:
@@ -86,10 +78,16 @@ def parse(reference: str) -> Reference:
     text = reference.strip()
     prefix, _, rest = text.partition(":")
     if prefix == "package":
-        return _parse_package(text, rest)
+        module, _, file = rest.partition("/")
+        fix = "use package:module/file.gguf"
+        if not re.fullmatch(r"[A-Za-z_]\w*", module) or not file.endswith(".gguf"):
+            raise InputError(text, "not a model in a package", fix)
+        if "\\" in file or any(part in ("", ".", "..") for part in file.split("/")):
+            raise InputError(text, "the file must lie inside the package", fix)
+        return Reference("package", text, module, file)
     if prefix == "checkpoint" and re.fullmatch(r"[\w.@/-]+", rest):
         return Reference("checkpoint", text, rest)
-    if prefix == "random" and rest == "tiny":
+    if text == "random:tiny":
         return Reference("random", text, rest)
     if text.startswith((".", "~", "/")) or (text and Path(text).exists()):
         return Reference("folder", text, str(Path(text).expanduser().absolute()))
@@ -98,110 +96,89 @@ def parse(reference: str) -> Reference:
     raise InputError(reference, "not a model reference", FOUR_KINDS)
 
 
-def _parse_package(text: str, rest: str) -> Reference:
-    module, _, file = rest.partition("/")
-    if not re.fullmatch(r"[A-Za-z_]\w*", module) or not file.endswith(".gguf"):
-        raise InputError(text, "not a model in a package", "use package:module/file.gguf")
-    if "\\" in file or any(part in ("", ".", "..") for part in file.split("/")):
-        raise InputError(
-            text, "the file must lie inside the package", "use package:module/file.gguf"
-        )
-    return Reference("package", text, module, file)
-
-
 def identify(
-    reference: str | Reference,
+    reference: str,
     workspace: Workspace,
     find_checkpoint: FindCheckpoint = _no_checkpoints,
+    digests: Digests | None = None,
 ) -> ModelInfo:
     """What a reference stands for, without converting, downloading or writing anything.
 
     InputError if it names nothing. Hashes weights that `prepare` has not hashed yet (about 1 GB/s).
     """
-    found = reference if isinstance(reference, Reference) else parse(reference)
-    digests = Digests(workspace)
-    if found.kind == "package":
-        return ModelInfo(_package_id(found, digests), "package", found.text)
-    if found.kind == "random":
-        return ModelInfo(
-            content_id("model", ["random", found.value, CONVERSION]), "random", found.text
-        )
+    found, digests = parse(reference), digests or Digests(workspace)
+    if found.kind == "checkpoint":
+        checkpoint_id, adapter, base_reference = find_checkpoint(found.value)
+        base = identify(base_reference, workspace, find_checkpoint, digests)
+        model_id = adapter_id(adapter, base.model_id, digests) if base.model_id else None
+        name = f"{base.name} + {checkpoint_id}"
+        return ModelInfo(model_id, found.kind, name, base.model_id, checkpoint_id)
     if found.kind == "folder":
-        return ModelInfo(folder_id(Path(found.value), digests), "folder", Path(found.value).name)
+        folder = Path(found.value)
+        return ModelInfo(folder_id(folder, digests), found.kind, folder.name)
     if found.kind == "hub":
         manifest = read_manifest(_hub_folder(found, workspace))
-        return ModelInfo(manifest["model_id"] if manifest else None, "hub", _hub_name(found))
-    checkpoint_id, adapter, base_reference = find_checkpoint(found.value)
-    base = identify(base_reference, workspace, find_checkpoint)
-    model_id = adapter_id(adapter, base.model_id, digests) if base.model_id else None
-    name = f"{base.name} + {checkpoint_id}"
-    return ModelInfo(model_id, "checkpoint", name, base.model_id, checkpoint_id)
+        name = f"{found.value}@{found.detail}"
+        return ModelInfo(manifest["model_id"] if manifest else None, found.kind, name)
+    content = ["random", found.value, CONVERSION]
+    if found.kind == "package":
+        content = ["gguf", digests.of(_package_file(found)), CONVERSION]
+    return ModelInfo(content_id("model", content), found.kind, found.text)
 
 
 def prepare(
-    reference: str | Reference,
+    reference: str,
     workspace: Workspace,
-    on_event: Callable[[Event], None] = _quiet,
+    on_event: Callable[[Event], None] = lambda event: None,
     find_checkpoint: FindCheckpoint = _no_checkpoints,
 ) -> PreparedModel:
     """Make a reference loadable: convert or download what is missing, once.
 
     InputError if it names nothing or the hub is out of reach; WorkerError if the conversion fails.
     """
-    found = reference if isinstance(reference, Reference) else parse(reference)
+    found, adapter = parse(reference), None
     workspace.create()
-    digests = Digests(workspace)
     if found.kind == "checkpoint":
-        checkpoint_id, adapter, base_reference = find_checkpoint(found.value)
-        base = prepare(base_reference, workspace, on_event, find_checkpoint)
-        model_id = adapter_id(adapter, base.model_id, digests)
-        prepared = PreparedModel(model_id, base.path, adapter, f"{base.name} + {checkpoint_id}")
+        _, adapter, base_reference = find_checkpoint(found.value)
+        folder = prepare(base_reference, workspace, on_event, find_checkpoint).path
     elif found.kind == "folder":
-        model_id = folder_id(Path(found.value), digests)
-        prepared = PreparedModel(model_id, Path(found.value), None, Path(found.value).name)
-    elif found.kind == "hub":
-        source = {"kind": "hub", "repo": found.value, "revision": found.detail}
-        folder = _hub_folder(found, workspace)
-        prepared = _build(source, folder, None, _hub_name(found), workspace, on_event)
+        folder = Path(found.value)
     else:
-        model_id = identify(found, workspace).model_id or ""
-        source = {"kind": "random"}
-        if found.kind == "package":
-            digests.of(_package_file(found))
-            source = {"kind": "gguf", "path": str(_package_file(found))}
-        folder = workspace.models / model_id
-        prepared = _build(source, folder, model_id, found.text, workspace, on_event)
+        folder = _built(found, workspace, on_event)
+    digests = Digests(workspace)
+    info = identify(reference, workspace, find_checkpoint, digests)
     digests.save()
-    return prepared
+    return PreparedModel(str(info.model_id), folder, adapter, info.name)
 
 
-def _build(
-    source: dict[str, str],
-    folder: Path,
-    model_id: str | None,
-    name: str,
-    workspace: Workspace,
-    on_event: Callable[[Event], None],
-) -> PreparedModel:
-    """The model in `folder`, made by a worker unless it is there: written aside, then renamed."""
-    manifest = read_manifest(folder)
-    if manifest is None:
-        aside = workspace.tmp / f"model-{uuid.uuid4().hex}"
-        aside.mkdir(parents=True)
-        try:
-            spec = {"job": "convert", "source": source, "out": str(aside), "seed": 0, "threads": 0}
-            spec["online"] = source["kind"] == "hub"
-            run_job(spec, workspace.logs / "convert.log", on_event)
-            shutil.rmtree(aside / ".cache", ignore_errors=True)  # the hub client's bookkeeping
-            model_id = model_id or folder_id(aside, Digests(workspace))
-            write_manifest(aside, {"model_id": model_id, "name": name})
-            publish(aside, folder)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-        manifest = read_manifest(folder)
-    if manifest is None:
-        raise InputError(str(folder), "the folder is not a whole model", "delete it and run again")
-    return PreparedModel(manifest["model_id"], folder, None, name)
+def _built(found: Reference, workspace: Workspace, on_event: Callable[[Event], None]) -> Path:
+    """The folder of a model, made by a worker unless it is there: written aside, then renamed."""
+    digests = Digests(workspace)
+    known = identify(found.text, workspace, digests=digests)
+    digests.save()
+    folder, source = workspace.models / str(known.model_id), {"kind": "random"}
+    if found.kind == "hub":
+        folder = _hub_folder(found, workspace)
+        source = {"kind": "hub", "repo": found.value, "revision": found.detail}
+    elif found.kind == "package":
+        source = {"kind": "gguf", "path": str(_package_file(found))}
+    if read_manifest(folder) is not None:
+        return folder
+    aside = workspace.tmp / f"model-{uuid.uuid4().hex}"
+    aside.mkdir(parents=True)
+    try:
+        spec = {"job": "convert", "source": source, "out": str(aside), "seed": 0, "threads": 0}
+        spec["online"] = found.kind == "hub"
+        run_job(spec, workspace.logs / "convert.log", on_event)
+        shutil.rmtree(aside / ".cache", ignore_errors=True)  # the hub client's bookkeeping
+        model_id = known.model_id or folder_id(aside, Digests(workspace))
+        write_manifest(aside, {"model_id": model_id, "name": known.name})
+        publish(aside, folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    if read_manifest(folder) is None:
+        raise InputError(folder, "the folder is not a whole model", "delete it and run again")
+    return folder
 
 
 def _package_file(reference: Reference) -> Path:
@@ -216,13 +193,5 @@ def _package_file(reference: Reference) -> Path:
     raise InputError(reference.text, rule, f"install the package that carries {reference.detail}")
 
 
-def _package_id(reference: Reference, digests: Digests) -> str:
-    return content_id("model", ["gguf", digests.of(_package_file(reference)), CONVERSION])
-
-
 def _hub_folder(reference: Reference, workspace: Workspace) -> Path:
     return workspace.models / f"hub--{reference.value}--{reference.detail}".replace("/", "--")
-
-
-def _hub_name(reference: Reference) -> str:
-    return f"{reference.value}@{reference.detail}"

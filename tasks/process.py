@@ -1,10 +1,9 @@
 """The parent's side of a worker process: start it, hear it, end it. Never imports torch.
 
-The child is forked, listened to and waited for by one thread of its own. Linux ties "die with your
-parent" to the *thread* that forked, so a child forked by a short-lived thread (a Prefect task's,
-say) would die with that task; the supervising thread lives exactly as long as its child. When the
-parent process ends for any reason, `kill -9` included, the thread ends and the kernel kills the
-child.
+The child is forked, listened to and waited for by one thread of its own, which lives as long as
+it. Linux ties "die with your parent" to the *thread* that forked: a child of a short-lived one (a
+Prefect task's, say) would die with that task. When the parent process ends, `kill -9` included, the
+kernel kills the child.
 """
 
 from __future__ import annotations
@@ -18,15 +17,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from storage.errors import InputError, SolonError
 
 ROOT = Path(__file__).resolve().parents[1]
 TERMINATE_WAIT_S = 20.0
-TAIL_LINES = 4
 
 Event = dict[str, Any]
 
@@ -35,15 +33,11 @@ class WorkerError(SolonError):
     """A worker process failed or died; the message quotes the end of its log."""
 
 
-def _quiet(_event: Event) -> None:
-    """The listener that listens to nothing."""
-
-
 class Worker:
     """One child process running one job. A context manager: leaving it ends the child.
 
     `result` is the job's result once `events` is exhausted. Not for use from two threads at a time,
-    though any thread may use it.
+    though any thread may use it. The SPEC is kept beside the log as `<log>.spec.json`.
     """
 
     def __init__(self, spec: dict[str, Any], log_path: Path) -> None:
@@ -51,45 +45,34 @@ class Worker:
         self.log_path = log_path
         self.result: dict[str, Any] | None = None
         self._spec = spec
+        self.spec_path = log_path.with_name(log_path.name + ".spec.json")
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._process: subprocess.Popen[str] | None = None
-        self._started = threading.Event()
-        self._failure: OSError | None = None
+        self._forked: Future[None] = Future()
         self._log_start = 0
-        self._thread = threading.Thread(
-            target=self._supervise, name=f"worker-{self.job}", daemon=True
-        )
+        name = f"worker-{self.job}"
+        self._thread = threading.Thread(target=self._supervise, name=name, daemon=True)
 
     def __enter__(self) -> Worker:
         return self if self._process else self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def start(self) -> Worker:
-        """Start the child; its SPEC is kept beside the log as `<log>.spec.json`."""
+        """Start the child. WorkerError where the system starts none."""
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
-        self._spec_path.write_text(json.dumps(self._spec), encoding="utf-8")
+        self.spec_path.write_text(json.dumps(self._spec), encoding="utf-8")
         self._log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
         try:
             self._thread.start()
-            self._started.wait()
+            self._forked.result()
+        except OSError as error:
+            raise WorkerError(f"worker {self.job} could not be started: {error}") from error
         except BaseException:
             self.close()
             raise
-        if self._failure is not None:
-            raise WorkerError(f"worker {self.job} could not be started: {self._failure}")
         return self
-
-    def give(self, spec: dict[str, Any]) -> None:
-        """The real SPEC of a worker that was warmed up."""
-        self._spec_path.write_text(json.dumps(spec), encoding="utf-8")
-        self.send(spec)
 
     @property
     def is_alive(self) -> bool:
@@ -107,8 +90,7 @@ class Worker:
             self._process.stdin.write(json.dumps(message) + "\n")
             self._process.stdin.flush()
         except (BrokenPipeError, ValueError) as error:
-            for _ in self.events():  # an `error` event says more than a broken pipe
-                pass
+            list(self.events())  # an `error` event says more than a broken pipe
             raise self._death() from error
 
     def events(self) -> Iterator[Event]:
@@ -134,34 +116,27 @@ class Worker:
         if process is None:
             return
         try:
-            if process.stdin is not None:
-                with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):
+                if process.stdin is not None:
                     process.stdin.close()
-            if process.poll() is None:
-                process.terminate()
-            process.wait(TERMINATE_WAIT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(TERMINATE_WAIT_S)
         finally:
-            if process.poll() is None:  # also when interrupted above
-                process.kill()
+            process.kill()  # does nothing to a process that has ended
             process.wait()
             self._thread.join()
-
-    @property
-    def _spec_path(self) -> Path:
-        return self.log_path.with_name(self.log_path.name + ".spec.json")
 
     def _supervise(self) -> None:
         """Fork the child, queue its events, wait for its end: the supervising thread's life."""
         read_end, write_end = os.pipe()
         try:
             self._process = self._fork(write_end)
-        except OSError as error:
-            self._failure = error
+            self._forked.set_result(None)
+        except Exception as error:
+            self._forked.set_exception(error)
         finally:
             os.close(write_end)
-            self._started.set()
         try:
             with os.fdopen(read_end, encoding="utf-8") as lines:
                 for line in lines:
@@ -173,15 +148,14 @@ class Worker:
             self._events.put(None)
 
     def _fork(self, event_fd: int) -> subprocess.Popen[str]:
-        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         ours = {
             "SOLON_EVENT_FD": str(event_fd),
             "SOLON_PARENT_PID": str(os.getpid()),
-            "PYTHONPATH": path,
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         }
         with self.log_path.open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-P", "-m", "tasks.worker", str(self._spec_path)],
+                [sys.executable, "-P", "-m", "tasks.worker", str(self.spec_path)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -190,25 +164,13 @@ class Worker:
                 encoding="utf-8",
             )
 
-    def _tail(self) -> str:
-        """The last lines this child wrote to its log, on one line, at most 600 characters."""
-        with self.log_path.open("rb") as log:
-            log.seek(max(self._log_start, self.log_path.stat().st_size - 4096))
-            lines = log.read().decode("utf-8", "replace").splitlines()
-        return (
-            " | ".join(line.strip() for line in lines if line.strip())[-600:]
-            if lines
-            else "(empty)"
-        )
-
     def _error(self, event: Event) -> SolonError:
         if event["input"]:
             if event["rule"]:
                 return InputError(event["value"], event["rule"], event["fix"], event["where"])
             return InputError(self.job, event["message"], "correct it and run again")
-        return WorkerError(
-            f"worker {self.job} failed: {event['kind']}: {event['message']} (log: {self.log_path})"
-        )
+        what = f"{event['kind']}: {event['message']}"
+        return WorkerError(f"worker {self.job} failed: {what} (log: {self.log_path})")
 
     def _death(self) -> WorkerError:
         code = self._process.wait() if self._process else 1
@@ -216,21 +178,23 @@ class Worker:
         if code < 0:
             how = f"was killed by {signal.Signals(-code).name}"
             how += " (often: out of memory)" if -code == signal.SIGKILL else ""
-        return WorkerError(f"worker {self.job} {how}; log {self.log_path} ends: {self._tail()}")
+        with self.log_path.open("rb") as log:
+            log.seek(max(self._log_start, self.log_path.stat().st_size - 4096))
+            lines = log.read().decode("utf-8", "replace").splitlines()
+        joined = " | ".join(line.strip() for line in lines if line.strip())
+        tail = joined[-600:] if lines else "(empty)"
+        return WorkerError(f"worker {self.job} {how}; log {self.log_path} ends: {tail}")
 
 
 def warm_up(job: str, log_path: Path, threads: int = 0) -> Worker:
-    """A worker that loads a job's libraries (five seconds of imports) while other work goes on.
-
-    Give it to `run_job`, or close it.
-    """
+    """A worker that loads a job's libraries (five seconds); give it to `run_job`, or close it."""
     return Worker({"job": job, "threads": threads, "is_warm_up": True}, log_path).start()
 
 
 def run_job(
     spec: dict[str, Any],
     log_path: Path,
-    on_event: Callable[[Event], None] = _quiet,
+    on_event: Callable[[Event], None] = lambda event: None,
     warm: Worker | None = None,
 ) -> dict[str, Any]:
     """Run one job to its end and return its result; `on_event` hears every event between.
@@ -240,7 +204,8 @@ def run_job(
     """
     with warm or Worker(spec, log_path) as worker:
         if warm is not None:
-            worker.give(spec)
+            worker.spec_path.write_text(json.dumps(spec), encoding="utf-8")
+            worker.send(spec)
         for event in worker.events():
             on_event(event)
         return worker.result or {}

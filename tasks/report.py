@@ -1,8 +1,4 @@
-"""How a worker process tells its parent what happens: one JSON object a line.
-
-Imported by every job module, so it depends on nothing. Leaves out transport (see `tasks.process`
-for the pipe) and meaning (see `tasks.worker` for the list of events).
-"""
+"""How a worker process tells its parent what happens: one JSON object a line."""
 
 from __future__ import annotations
 
@@ -10,19 +6,11 @@ import json
 import threading
 from typing import IO, Any
 
+from storage.errors import InputError
 
-class JobInputError(ValueError):
-    """Bad input found inside a job: the parent raises it again as `storage.errors.InputError`.
 
-    Any exception with `exit_code == 2` is treated so; with `value`, `rule` and `fix` it keeps its
-    parts.
-    """
-
-    exit_code = 2
-
-    def __init__(self, value: object, rule: str, fix: str, where: str = "") -> None:
-        self.value, self.rule, self.fix, self.where = str(value), rule, fix, where
-        super().__init__(f"{where + ': ' if where else ''}{value}: {rule}; {fix}")
+class JobInputError(InputError, ValueError):
+    """Bad input found inside a job. A ValueError too: pydantic makes a fault of its field of it."""
 
 
 class Report:
@@ -45,9 +33,8 @@ class Report:
 
     def metric(self, step: int, **values: float) -> None:
         """Numbers measured at optimiser step `step` (numpy and torch scalars are converted)."""
-        self.event(
-            "metric", step=int(step), **{name: float(value) for name, value in values.items()}
-        )
+        numbers = {name: float(value) for name, value in values.items()}
+        self.event("metric", step=int(step), **numbers)
 
     def log(self, message: str, level: str = "info") -> None:
         """A line for people; level is "info", "warning" or "error"."""

@@ -10,10 +10,9 @@ SOLON_EVENT_FD (standard output when run by hand). Events, one JSON object a lin
 A SPEC of {"job", "threads", "is_warm_up": true} loads the job's libraries and then waits for the
 real one, a line on standard input.
 
-Exit code 0 after a result, 2 after bad input, 1 after any other error; the traceback is on standard
-error, which the parent keeps in a log file. The process dies with its parent, even one that is
-killed. Leaves out several processes per job: a multi-GPU launcher would stand between it and its
-parent.
+Exit code 0 after a result, 2 after bad input, 1 after any other error, with its traceback on
+standard error. The process dies with its parent, even one that is killed. Leaves out several
+processes per job: a multi-GPU launcher would stand between it and its parent.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from tasks.machine import default_threads
@@ -62,9 +60,8 @@ def die_with_parent(parent: int) -> None:
 
 def set_environment(spec: dict[str, Any]) -> None:
     """Threads, no telemetry, and no network unless SPEC["online"]; before torch is imported."""
-    os.environ.update(
-        HF_HUB_DISABLE_TELEMETRY="1", DO_NOT_TRACK="1", TOKENIZERS_PARALLELISM="false"
-    )
+    os.environ.update(HF_HUB_DISABLE_TELEMETRY="1", DO_NOT_TRACK="1")
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
     # Spinning on a busy machine: 20 times slower. Nothing here is compiled: without the compiler
     # the libraries load in three quarters of the time.
     for name, value in (("OMP_WAIT_POLICY", "PASSIVE"), ("TORCHDYNAMO_DISABLE", "1")):
@@ -78,24 +75,14 @@ def set_environment(spec: dict[str, Any]) -> None:
         os.environ.update(OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
 
 
-def load_job(name: str) -> ModuleType:
-    """The job's module with its libraries, loaded with the garbage collector off: a tenth less."""
-    gc.disable()
-    try:
-        return importlib.import_module(JOBS[name])
-    finally:
-        gc.enable()
-
-
 def read_spec(path: str) -> dict[str, Any]:
     try:
         spec = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise JobInputError(
-            path, f"not a readable JSON file ({error})", "give a job file"
-        ) from error
-    if not isinstance(spec, dict) or spec.get("job") not in JOBS:
-        job = spec.get("job") if isinstance(spec, dict) else spec
+        rule = f"not a readable JSON file ({error})"
+        raise JobInputError(path, rule, "give a job file") from error
+    job = spec.get("job") if isinstance(spec, dict) else spec
+    if not isinstance(spec, dict) or job not in JOBS:
         raise JobInputError(str(job), "unknown job", f"use one of {', '.join(JOBS)}", where=path)
     return spec
 
@@ -105,12 +92,6 @@ def error_fields(error: BaseException) -> dict[str, Any]:
     parts = {name: str(getattr(error, name, "")) for name in ("value", "rule", "fix", "where")}
     is_input = getattr(error, "exit_code", 1) == 2
     return {"kind": type(error).__name__, "message": str(error), "input": is_input, **parts}
-
-
-def device_name() -> str:
-    """The accelerator's name, or cpu; torch is asked only where the job has loaded it."""
-    torch = sys.modules.get("torch")
-    return torch.cuda.get_device_name() if torch and torch.cuda.is_available() else "cpu"
 
 
 def open_report() -> Report:
@@ -124,25 +105,27 @@ def open_report() -> Report:
 
 def main(arguments: list[str]) -> int:
     die_with_parent(int(os.environ.pop("SOLON_PARENT_PID", "0")))
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches the whole group: the parent decides
+    # Ctrl-C reaches the whole group: the parent decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
     report = open_report()
     try:
         if len(arguments) != 1:
-            raise JobInputError(
-                " ".join(arguments), "one job file is needed", "python -m tasks.worker SPEC.json"
-            )
+            rule, fix = "one job file is needed", "python -m tasks.worker SPEC.json"
+            raise JobInputError(" ".join(arguments), rule, fix)
         spec = read_spec(arguments[0])
         set_environment(spec)
-        job = load_job(spec["job"])
+        gc.disable()  # libraries load in a tenth less
+        job = importlib.import_module(JOBS[spec["job"]])
+        gc.enable()
         if spec.get("is_warm_up"):
             spec = json.loads(sys.stdin.readline() or "null")
             if spec is None:  # the parent had no need of it
                 return 0
-        result = {"device": device_name(), **job.run(spec, report)}
-        report.event("result", result=result)
+        device, torch = "cpu", sys.modules.get("torch")  # asked only where the job has loaded it
+        if torch is not None and torch.cuda.is_available():
+            device = torch.cuda.get_device_name()
+        report.event("result", result={"device": device, **job.run(spec, report)})
     except Exception as error:
         traceback.print_exc()
         fields = error_fields(error)

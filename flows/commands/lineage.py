@@ -11,7 +11,7 @@ from flows.explain.lineage_text import lineage_lines, mermaid
 from storage.errors import InputError
 from storage.ledger import Connection
 from storage.lineage import boxes, opened, summary, traced
-from storage.lineage_edges import Direction
+from storage.lineage_walk import Direction
 
 FAN_OUT = 500
 MermaidOption = Annotated[bool, typer.Option("--mermaid", help="A Mermaid flowchart.")]

@@ -6,23 +6,30 @@ A row that cannot be read is a RowError value in its place; a file that cannot b
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
 import json
+import shutil
+import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from storage.errors import InputError
 from tasks.prompts.json_list import list_elements
-from tasks.prompts.rows import RowError
-from tasks.prompts.tables import arrow_rows, parquet_rows
+from tasks.prompts.rows import READ_COLUMNS, RowError
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".arrow")
 MAX_ROW = 16 << 20  # bytes of one line, characters of one list element: more is no prompt
 _CHUNK = 1 << 20
+_BATCH_ROWS = 1024
 
 Rows = Iterator[tuple[int, Any]]
 
@@ -32,53 +39,31 @@ def iter_rows(path: Path) -> Rows:
 
     Raises InputError where the file as a whole is missing, empty, binary, torn or of no known kind.
     """
-    kind = file_kind(path)
+    name = path.name.lower()
+    kind = next((s for s in SUFFIXES if name.removesuffix(".gz").endswith(s)), None)
+    if kind is None:
+        rule = f"is not one of {', '.join(SUFFIXES)} (or these with .gz)"
+        raise InputError(path, rule, "convert or rename it")
     if not path.is_file():
-        raise InputError(str(path), "is not a file that exists", "check the path")
+        raise InputError(path, "is not a file that exists", "check the path")
     if path.stat().st_size == 0:
-        raise InputError(str(path), "is an empty file", "give a file with at least one row")
+        raise InputError(path, "is an empty file", "give a file with at least one row")
     try:
-        with _opened(path) as stream:
+        opened = gzip.open(path, "rb") if name.endswith(".gz") else path.open("rb")
+        with cast(IO[bytes], opened) as stream:
             yield from _READERS[kind](stream, path)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(
-            str(path), f"is not a complete gzip file ({error})", "download or compress it again"
-        ) from error
+        rule = f"is not a complete gzip file ({error})"
+        raise InputError(path, rule, "download or compress it again") from error
     except OSError as error:
-        raise InputError(
-            str(path), f"cannot be read ({error.strerror or error})", "check the file"
-        ) from error
-
-
-def file_kind(path: Path) -> str:
-    """The suffix that says how to read a file, without `.gz`. Raises InputError for another."""
-    name = path.name.lower().removesuffix(".gz")
-    for suffix in SUFFIXES:
-        if name.endswith(suffix):
-            return suffix
-    known = ", ".join(SUFFIXES)
-    raise InputError(
-        str(path), f"is not one of {known} (or these with .gz)", "convert or rename it"
-    )
-
-
-def _opened(path: Path) -> IO[bytes]:
-    if path.name.lower().endswith(".gz"):
-        return cast(IO[bytes], gzip.open(path, "rb"))
-    return path.open("rb")
+        rule = f"cannot be read ({error.strerror or error})"
+        raise InputError(path, rule, "check the file") from error
 
 
 def _json_rows(stream: IO[bytes], path: Path) -> Rows:
     """A JSON list, or else one object a line."""
-    head = _text_head(stream, path)
-    if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"[":
-        return _list_rows(stream, path)
-    return _lines(stream)
-
-
-def _jsonl_rows(stream: IO[bytes], path: Path) -> Rows:
-    _text_head(stream, path)
-    return _lines(stream)
+    head = _text_head(stream, path).removeprefix(codecs.BOM_UTF8)
+    return _list_rows(stream, path) if head.lstrip()[:1] == b"[" else _lines(stream, path)
 
 
 def _csv_rows(stream: IO[bytes], path: Path) -> Rows:
@@ -87,21 +72,21 @@ def _csv_rows(stream: IO[bytes], path: Path) -> Rows:
     text = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="")
     reader = csv.DictReader(text)
     while True:
+        row: Any
         try:
             row = next(reader)
+            if None in row:
+                row = RowError("malformed", "more cells than the header has")
         except StopIteration:
             return
         except csv.Error as error:
-            yield reader.line_num, RowError("malformed", f"bad CSV: {error}")
-            continue
-        if None in row:
-            yield reader.line_num, RowError("malformed", "more cells than the header has")
-        else:
-            yield reader.line_num, row
+            row = RowError("malformed", f"bad CSV: {error}")
+        yield reader.line_num, row
 
 
-def _lines(stream: IO[bytes]) -> Rows:
+def _lines(stream: IO[bytes], path: Path) -> Rows:
     """JSON Lines. Blank lines are no rows; a line longer than MAX_ROW is skipped, not held."""
+    _text_head(stream, path)
     number = 0
     while raw := stream.readline(MAX_ROW):
         number += 1
@@ -111,7 +96,7 @@ def _lines(stream: IO[bytes]) -> Rows:
         if is_long:
             yield number, RowError("too_long", f"a line of more than {MAX_ROW} bytes")
         elif raw.strip():
-            yield number, _json_line(raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw)
+            yield number, _json_line(raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw)
 
 
 def _json_line(raw: bytes) -> Any:
@@ -131,10 +116,51 @@ def _list_rows(stream: IO[bytes], path: Path) -> Rows:
         for number, element in enumerate(list_elements(text, MAX_ROW), 1):
             yield number, element
     except ValueError as error:
+        rule = f"is not a JSON list after element {number} ({error})"
         fix = "mend it, or write one object a line in a .jsonl file"
-        raise InputError(
-            str(path), f"is not a JSON list after element {number} ({error})", fix
-        ) from error
+        raise InputError(path, rule, fix) from error
+
+
+def _parquet_rows(stream: IO[bytes], path: Path) -> Rows:
+    """Rows of a Parquet file; only columns that can matter are read."""
+    if isinstance(stream, gzip.GzipFile):  # Parquet starts at its end: it needs a real file
+        with tempfile.TemporaryFile() as plain:
+            shutil.copyfileobj(stream, plain)
+            plain.seek(0)
+            yield from _parquet_rows(plain, path)
+        return
+    with _whole(path, "Parquet"):
+        table = pq.ParquetFile(stream)
+        wanted = [name for name in table.schema_arrow.names if name in READ_COLUMNS]
+        yield from _numbered(table.iter_batches(_BATCH_ROWS, columns=wanted or None))
+
+
+def _arrow_rows(stream: IO[bytes], path: Path) -> Rows:
+    """Rows of an Arrow stream file, as `datasets.save_to_disk` writes them."""
+    with _whole(path, "Arrow stream"), pa.ipc.open_stream(stream) as batches:
+        wanted = [name for name in batches.schema.names if name in READ_COLUMNS]
+        yield from _numbered(batch.select(wanted) if wanted else batch for batch in batches)
+
+
+def _numbered(batches: Iterable[pa.RecordBatch]) -> Rows:
+    number = 0
+    for batch in batches:
+        for start in range(batch.num_rows):
+            number += 1
+            try:
+                yield number, batch.slice(start, 1).to_pylist()[0]
+            except UnicodeDecodeError:
+                yield number, RowError("not_utf8", "a cell is not UTF-8")
+
+
+@contextmanager
+def _whole(path: Path, kind: str) -> Iterator[None]:
+    """Raise InputError where the file turns out to be none of its kind, or torn."""
+    try:
+        yield
+    except pa.ArrowException as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(path, f"is not a whole {kind} file ({first})", "write it again") from error
 
 
 def _text_head(stream: IO[bytes], path: Path) -> bytes:
@@ -147,14 +173,14 @@ def _text_head(stream: IO[bytes], path: Path) -> bytes:
     odd = sum(character == "\ufffd" or character < " " for character in text)
     odd -= sum(text.count(character) for character in "\t\n\r")
     if odd > 0.3 * len(text):
-        raise InputError(str(path), "holds binary data, not UTF-8 text", "save it as UTF-8 text")
+        raise InputError(path, "holds binary data, not UTF-8 text", "save it as UTF-8 text")
     return head
 
 
 _READERS: dict[str, Callable[[IO[bytes], Path], Rows]] = {
     ".json": _json_rows,
-    ".jsonl": _jsonl_rows,
+    ".jsonl": _lines,
     ".csv": _csv_rows,
-    ".parquet": parquet_rows,
-    ".arrow": arrow_rows,
+    ".parquet": _parquet_rows,
+    ".arrow": _arrow_rows,
 }

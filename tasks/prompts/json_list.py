@@ -20,9 +20,7 @@ def list_elements(stream: IO[str], max_element: int) -> Iterator[Any]:
     window = _Window(stream)
     if window.next() != "[":
         raise ValueError("a list must start with [")
-    separator = ","
-    if window.peek() == "]":
-        separator = window.next()
+    separator = window.next() if window.peek() == "]" else ","
     while separator == ",":
         yield window.element(max_element)
         separator = window.next()
@@ -71,8 +69,7 @@ class _Window:
             except ValueError:
                 if len(self.text) - self.at > max_element or not self.more():
                     raise
-                continue
-            if end == len(self.text) and self.more():
-                continue  # a number may go on in the next chunk
-            self.at = end
-            return value
+            else:  # where the text ends, a number may go on in the next chunk
+                if end < len(self.text) or not self.more():
+                    self.at = end
+                    return value

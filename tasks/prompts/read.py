@@ -1,24 +1,27 @@
 """Read prompts from where someone points: `read_prompts` is the one way in.
 
 A bad row becomes an Exclusion and the rest goes on; a bad source raises InputError before anything
-is written anywhere.
+is written anywhere. Data sets that the `datasets` library saved are read without it, from their
+Arrow stream files; those on the hub from their Parquet (or JSON Lines, or CSV) files, first as
+published, then as the hub's own conversion to Parquet.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from storage.errors import InputError
-from tasks.prompts.files import iter_rows
+from tasks.prompts.files import SUFFIXES, iter_rows
 from tasks.prompts.rows import Exclusion, Prompt, RowError, to_prompt
-from tasks.prompts.saved import hub_files, saved_files
 
 DEFAULT_SOURCE = Path(__file__).resolve().parents[2] / "constitution" / "prompts.jsonl"
-DEFAULT_MAX_CHARS = 20_000
+_PARQUET_BRANCH = "refs/convert/parquet"
+_HUB_NAME = re.compile(r"hub:(?P<name>[\w.-]+(?:/[\w.-]+)?)(?::(?P<split>[\w.-]+))?")
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,7 @@ class PromptBatch:
     exclusions: list[Exclusion] = field(default_factory=list)
 
 
-def read_prompts(
-    source: str, limit: int | None = None, max_chars: int = DEFAULT_MAX_CHARS
-) -> PromptBatch:
+def read_prompts(source: str, limit: int | None = None, max_chars: int = 20_000) -> PromptBatch:
     """The first `limit` usable prompts of `source` in file order (None: all), each only once.
 
     source: "default" (the project's own prompts); a .jsonl, .json, .csv, .parquet or .arrow file,
@@ -44,7 +45,8 @@ def read_prompts(
         if value is not None and value < 1:
             raise InputError(value, f"{name} must be at least 1", f"give a larger {name}")
     batch, seen = PromptBatch(), set()
-    for label, line, row in _rows(source):
+    rows = ((label, *row) for label, path in _files(source) for row in iter_rows(path))
+    for label, line, row in rows:
         try:
             if isinstance(row, RowError):
                 raise row
@@ -62,41 +64,99 @@ def read_prompts(
     return batch
 
 
-def _rows(source: str) -> Iterator[tuple[str, int, Any]]:
-    """(where the row is from, its number there, the row or a RowError)."""
-    for label, path in _files(source):
-        for number, row in iter_rows(path):
-            yield label, number, row
-
-
 def _files(source: str) -> list[tuple[str, Path]]:
     """The files behind `source`, each with the label that its rows carry."""
     if source == "default":
         return [(source, DEFAULT_SOURCE)]
     if source.startswith("hub:"):
-        files = hub_files(source)
+        files = _hub_files(source)
     elif source and Path(source).is_dir():
-        files = saved_files(Path(source))
+        files = _saved_files(Path(source))
     elif source and Path(source).exists():
         return [(source, Path(source))]
     else:
-        raise InputError(
-            source,
-            "is no file or folder that exists",
-            'give a path, "default" or "hub:<dataset>[:split]"',
-        )
+        fix = 'give a path, "default" or "hub:<dataset>[:split]"'
+        raise InputError(source, "is no file or folder that exists", fix)
     return [(f"{source}#{path.name}", path) for path in files]
+
+
+def _saved_files(folder: Path) -> list[Path]:
+    """Arrow files of a folder written by `datasets.save_to_disk`, in row order.
+
+    Of several splits `train` is taken; name another split's own folder to take that one.
+    Raises InputError where the folder is no such data set or a file of it is missing.
+    """
+    state = folder / "state.json"
+    if (folder / "dataset_dict.json").is_file():
+        splits = _read_json(folder / "dataset_dict.json").get("splits", [])
+        chosen = splits[0] if len(splits) == 1 else "train"
+        if chosen not in splits:
+            rule = f"has the splits {', '.join(splits)}"
+            raise InputError(folder, rule, "name one split's folder")
+        state = folder / chosen / "state.json"
+    if not state.is_file():
+        rule = "is a folder, but none that datasets.save_to_disk wrote"
+        fix = f"give a file ({', '.join(SUFFIXES)}) or a saved data set"
+        raise InputError(folder, rule, fix)
+    listed = _read_json(state).get("_data_files", [])
+    return [state.parent / Path(str(item["filename"])).name for item in listed]
+
+
+def _hub_files(source: str) -> list[Path]:
+    """Local copies of the files of "hub:<dataset>[:split]" (split: train), downloaded if need be.
+
+    Raises InputError where the name is malformed, the hub is not reached (and nothing is cached),
+    or the data set has no file of that split that can be read.
+    """
+    match = _HUB_NAME.fullmatch(source)
+    if not match:
+        raise InputError(source, "is not hub:<dataset>[:split]", "write hub:owner/name:train")
+    split = match["split"] or "train"
+    for revision in (None, _PARQUET_BRANCH):
+        folder = _download(source, match["name"], split, revision)
+        files = []
+        for path in folder.rglob("*"):
+            words = re.split(r"[/._-]", path.relative_to(folder).as_posix())
+            if path.is_file() and split in words:
+                files.append(path)
+        for suffix in (".parquet", ".jsonl", ".json", ".csv"):
+            kind = sorted(p for p in files if p.name.removesuffix(".gz").endswith(suffix))
+            if kind:
+                return kind
+    raise InputError(source, f"has no readable file of split {split}", "name another split")
+
+
+def _download(source: str, name: str, split: str, revision: str | None) -> Path:
+    """The folder of a snapshot that holds the files of `split`."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    patterns = [f"*{split}*{suffix}{gz}" for suffix in SUFFIXES for gz in ("", ".gz")]
+    try:
+        wanted: dict[str, Any] = {"revision": revision, "allow_patterns": patterns}
+        return Path(snapshot_download(name, repo_type="dataset", **wanted))
+    except (OSError, HFValidationError) as error:  # the hub's own errors are OSErrors
+        reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
+        rule = f"cannot be had from the hub ({reason})"
+        fix = "check the name and the network, or give a local file"
+        raise InputError(source, rule, fix) from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(path, "is not readable JSON", "save the data set again") from error
+    return value if isinstance(value, dict) else {}
 
 
 def _nothing_usable(source: str, exclusions: list[Exclusion]) -> InputError:
     counts = Counter(exclusion.reason for exclusion in exclusions)
     shown = ", ".join(f"{reason} {count}" for reason, count in counts.most_common())
     first = f"; row {exclusions[0].line}: {exclusions[0].detail}" if exclusions else ""
-    return InputError(
-        source,
-        f"holds no usable prompt in {len(exclusions)} rows ({shown or 'no rows'}{first})",
-        "give rows with a prompt, messages, chosen, instruction, question, input, turns or text",
-    )
+    rule = f"holds no usable prompt in {len(exclusions)} rows ({shown or 'no rows'}{first})"
+    fix = "give rows with a prompt, messages, chosen, instruction, question, input, turns or text"
+    return InputError(source, rule, fix)
 
 
 def _plain(detail: str) -> str:

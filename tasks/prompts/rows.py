@@ -14,10 +14,14 @@ The first of these columns that is there and not null is the prompt:
 Text in `prompt`, `instruction` and `question` is followed, after a blank line, by the row's `input`
 (or `context`, or the `input` of its first `instances`) where there is one. `category` is kept.
 Multi-turn prompts are kept whole; what the assistant says after the last user turn is dropped.
+
+A transcript is one as hh-rlhf writes them (Bai et al. 2022, arXiv 2204.05862). A marker counts only
+at the start of a paragraph: the words "Human:" elsewhere are text.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -25,7 +29,6 @@ from functools import cached_property
 from typing import Any
 
 from storage.ids import content_id
-from tasks.prompts.transcripts import is_transcript, split_transcript
 
 REASONS = ("empty", "not_utf8", "malformed", "no_user_turn", "duplicate", "too_long")
 UNSPECIFIED = "unspecified"
@@ -40,6 +43,7 @@ ROLES = {
 TURN_COLUMNS = ("messages", "conversations")
 TEXT_COLUMNS = ("instruction", "question", "input")
 COLUMNS = (*TURN_COLUMNS, "prompt", "chosen", *TEXT_COLUMNS, "turns", "text")
+MARKER = re.compile(r"\n\n(Human|Assistant):")
 SURROGATE = re.compile("[\ud800-\udfff]")
 READ_COLUMNS = frozenset({*COLUMNS, "context", "instances", "category"})
 
@@ -90,7 +94,10 @@ def to_prompt(row: Any, source: str, line: int, max_chars: int) -> Prompt:
     category = row.get("category")
     category = " ".join(category.split())[:80] if isinstance(category, str) else ""
     for text in (*(turn["content"] for turn in messages), category):
-        _check_characters(text)
+        if SURROGATE.search(text):
+            raise RowError("not_utf8", "bytes that are not UTF-8, or half of a surrogate pair")
+        if "\0" in text:
+            raise RowError("malformed", "a NUL character")
     length = sum(len(turn["content"]) for turn in messages)
     if length > max_chars:
         raise RowError("too_long", f"{length} characters, at most {max_chars} are allowed")
@@ -100,17 +107,20 @@ def to_prompt(row: Any, source: str, line: int, max_chars: int) -> Prompt:
 def _turns(row: dict[str, Any]) -> list[Turn]:
     """The turns of the row's first known column, as they stand."""
     found = [column for column in COLUMNS if column in row]
-    column = next((name for name in found if row[name] is not None), None)
-    if column is None and found:
-        raise RowError("empty", f"`{found[0]}` is null")
-    if column is None:
+    if not found:
         names = ", ".join(sorted(str(key) for key in row)[:8])
         raise RowError("malformed", f"no known column (it has: {names})")
+    column = next((name for name in found if row[name] is not None), None)
+    if column is None:
+        raise RowError("empty", f"`{found[0]}` is null")
     value = row[column]
     if column in TURN_COLUMNS:
         return _turn_list(_parsed(value), column)
     if column == "turns":
-        return [_user(_first_question(_parsed(value)))]
+        questions = _parsed(value)
+        if not isinstance(questions, list) or not questions:
+            raise RowError("malformed", "`turns` must be a list of questions")
+        return [_user(_text(questions[0], column))]
     if column in TEXT_COLUMNS:
         return [_user(_with_input(_text(value, column), row, column))]
     return _text_or_turns(value, row, column)
@@ -123,13 +133,23 @@ def _text_or_turns(value: Any, row: dict[str, Any], column: str) -> list[Turn]:
     if isinstance(value, dict) and column == "prompt":
         value = value.get("text")
     text = _text(value, column)
-    if is_transcript(text):
-        return [{"role": role, "content": turn} for role, turn in split_transcript(text)]
+    if turns := transcript(text):
+        return turns
     if column == "prompt":
         return [_user(_with_input(text, row, column))]
     if not text.strip():
         raise RowError("empty", f"`{column}` is empty")
     raise RowError("malformed", f"`{column}` holds no Human:/Assistant: transcript")
+
+
+def transcript(text: str) -> list[Turn]:
+    """The turns of a text that opens with a Human (or Assistant) turn; of any other text none."""
+    text = text.replace("\r\n", "\n")
+    before, *pieces = MARKER.split("\n\n" + text.lstrip())
+    if before or not MARKER.search(text):
+        return []
+    turns = zip(pieces[::2], pieces[1::2], strict=True)
+    return [{"role": ROLES[name.lower()], "content": turn} for name, turn in turns]
 
 
 def _turn_list(value: Any, column: str) -> list[Turn]:
@@ -149,7 +169,7 @@ def _turn_list(value: Any, column: str) -> list[Turn]:
 
 def _tidy(turns: list[Turn]) -> list[Turn]:
     """Drop the trailing answer, refuse empty turns, join neighbours of one role by a blank line."""
-    turns = [{"role": turn["role"], "content": _clean(turn["content"])} for turn in turns]
+    turns = [t | {"content": t["content"].replace("\r\n", "\n").strip()} for t in turns]
     while turns and turns[-1]["role"] == "assistant":
         turns.pop()
     if not any(turn["role"] == "user" for turn in turns):
@@ -183,12 +203,6 @@ def _with_input(text: str, row: dict[str, Any], column: str) -> str:
     return f"{text}\n\n{extra}" if text.strip() and extra else text
 
 
-def _first_question(value: Any) -> str:
-    if not isinstance(value, list) or not value:
-        raise RowError("malformed", "`turns` must be a list of questions")
-    return _text(value[0], "turns")
-
-
 def _parsed(value: Any) -> Any:
     """A list as it is; a list written as JSON text (in a CSV cell) read."""
     if not isinstance(value, str):
@@ -211,12 +225,13 @@ def _user(text: str) -> Turn:
     return {"role": "user", "content": text}
 
 
-def _clean(text: str) -> str:
-    return text.replace("\r\n", "\n").strip()
+def is_held_out(prompt_id: str, percent: int) -> bool:
+    """Whether a prompt belongs to the held-out part, about `percent` of 100 of all prompts.
 
-
-def _check_characters(text: str) -> None:
-    if SURROGATE.search(text):
-        raise RowError("not_utf8", "bytes that are not UTF-8, or half of a surrogate pair")
-    if "\0" in text:
-        raise RowError("malformed", "a NUL character")
+    Decided by BLAKE2b of the id alone: neither the order nor the number of other prompts matters,
+    and raising `percent` only adds prompts. Raises ValueError unless 0 <= percent <= 100.
+    """
+    if not 0 <= percent <= 100:
+        raise ValueError(f"percent {percent}: must be from 0 to 100; choose a share in that range")
+    digest = hashlib.blake2b(b"held-out" + prompt_id.encode(), digest_size=8).digest()
+    return int.from_bytes(digest) * 100 < percent << 64

@@ -8,9 +8,10 @@ whose files differ from it, never counts and is removed. Only the newest complet
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
+
+from storage.durable import replace_text, sync
 
 MARKER = "COMPLETE.json"
 
@@ -19,11 +20,8 @@ def mark_complete(checkpoint: Path) -> None:
     """Record the size of every file of a checkpoint, atomically, then drop the older ones."""
     sizes = _sizes(checkpoint)
     for name in sizes:
-        _sync(checkpoint / name)
-    partial = checkpoint / (MARKER + ".tmp")
-    partial.write_text(json.dumps(sizes, indent=0, sort_keys=True), encoding="utf-8")
-    _sync(partial)
-    partial.rename(checkpoint / MARKER)
+        sync(checkpoint / name)
+    replace_text(checkpoint / MARKER, json.dumps(sizes, indent=0, sort_keys=True))
     for other in checkpoint.parent.glob("checkpoint-*"):
         if other != checkpoint:
             shutil.rmtree(other)
@@ -54,17 +52,9 @@ def _sizes(checkpoint: Path) -> dict[str, int]:
     return {
         str(path.relative_to(checkpoint)): path.stat().st_size
         for path in files
-        if not path.name.startswith(MARKER)
+        if MARKER not in path.name
     }
 
 
 def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

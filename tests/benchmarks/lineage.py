@@ -69,9 +69,12 @@ BUILD = """
     INSERT INTO dataset_rows SELECT id('dst', 'sft'), id('exm', i), false FROM numbers
         UNION ALL SELECT id('dst', 'preferences'), id('par', i), false FROM numbers
         UNION ALL SELECT id('dst', 'prompts'), id('prm', i), false FROM numbers;
-    INSERT INTO checkpoints SELECT id('ckp', stage), id('mdl', 0), id('dst', data), id('con', 0),
-        'run_bench', list_transform(parents, lambda x: id('ckp', x)), parents, stage, {components},
-        'x', 1, 'cpu', now()
+    INSERT INTO checkpoints BY NAME
+        SELECT id('ckp', stage) AS checkpoint_id, id('mdl', 0) AS base_model_id,
+            id('dst', data) AS dataset_id, id('con', 0) AS constitution_id, 'run_bench' AS run_id,
+            list_transform(parents, lambda x: id('ckp', x)) AS parent_ids,
+            parents AS parent_roles, stage, {components} AS components, 'x' AS path,
+            1 AS duration_s, 'cpu' AS device, now() AS created_at
         FROM (VALUES ('sft', 'sft', []), ('reward', 'preferences', []),
             ('dpo', 'preferences', ['sft']), ('ppo', 'prompts', ['sft', 'reward']))
             made(stage, data, parents);

@@ -6,12 +6,13 @@ import math
 import random
 from collections import Counter
 from dataclasses import replace
+from hashlib import blake2b
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from constitution.assign import applicable, assign, draw
+from constitution.assign import _draw, _ending, applicable, assign
 from constitution.errors import ConstitutionError
 from constitution.schema import Constitution, Principle
 
@@ -120,8 +121,10 @@ def test_rounds_and_prompts_are_independent_draws() -> None:
 
 def test_the_hash_is_the_documented_one() -> None:
     # printf '["prm_1",0,"ä"]' | b2sum -l 64
+    digest = blake2b(b'["prm_1",0' + _ending("ä"), digest_size=8).digest()
+    assert digest.hex() == "55718cd0ae95413c"
     k = 0x55718CD0AE95413C >> 11
-    assert draw("prm_1", 0, "ä", 2.0) == -math.log((k + 1) / 2**53) / 2
+    assert _draw(digest, 2.0) == -math.log((k + 1) / 2**53) / 2
 
 
 def test_golden_assignments_hold_for_ever() -> None:

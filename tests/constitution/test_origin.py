@@ -41,7 +41,7 @@ def test_the_last_commit_that_changed_the_file(file: Path) -> None:
     assert found.commit != git(file.parent, "rev-parse", "HEAD")
     assert found.author == "Ada \ufffd[31m L <ada@example.org>"
     assert found.committed_at == datetime(2026, 1, 2, 1, 4, 5, tzinfo=UTC)
-    assert not found.is_dirty
+    assert found.commit is not None
 
 
 def test_a_link_is_the_file_it_names(file: Path, tmp_path: Path) -> None:
@@ -54,10 +54,10 @@ def test_changes_that_are_not_committed(file: Path) -> None:
     file.write_bytes(b"name: a\r\nversion: 1\r\n")
     committed = origin(file)
     assert committed is not None
-    assert not committed.is_dirty, "other line ends are no change"
+    assert committed.commit is not None, "other line ends are no change"
     file.write_text("name: a\nversion: 2\n")
     assert origin(file) == Origin()
-    assert Origin().is_dirty
+    assert Origin().commit is None
     git(file.parent, "add", ".")
     assert origin(file) == Origin(), "staged is not committed"
 

@@ -12,10 +12,10 @@ from constitution.load import load, resolve
 from constitution.render import (
     COMPARISON_ANSWERS,
     comparison_messages,
-    critique_messages,
+    critique_message,
     few_shot_critique,
     few_shot_revision,
-    revision_messages,
+    revision_message,
     transcript,
 )
 
@@ -24,11 +24,10 @@ ASK = [{"role": "user", "content": "Is the Earth <flat>?\n"}]
 
 
 def test_every_request_begins_with_the_same_messages() -> None:
-    critiques = [critique_messages(DEFAULT, p, ASK, "Yes.") for p in DEFAULT.principles]
-    revisions = [revision_messages(DEFAULT, p, ASK, "Yes.", "False.") for p in DEFAULT.principles]
-    assert all(c[:-1] == few_shot_critique(DEFAULT) for c in critiques)
-    assert all(r[:-1] == few_shot_revision(DEFAULT) for r in revisions)
-    assert len({c[-1]["content"] for c in critiques}) == len(DEFAULT.principles)
+    critiques = [critique_message(p, ASK, "Yes.") for p in DEFAULT.principles]
+    shared = str([*few_shot_critique(DEFAULT), *few_shot_revision(DEFAULT)])
+    assert not any(p.critique in shared or p.revision in shared for p in DEFAULT.principles)
+    assert len({c["content"] for c in critiques}) == len(DEFAULT.principles)
 
 
 def test_editing_a_principle_changes_no_other_principles_requests() -> None:
@@ -41,24 +40,29 @@ def test_editing_a_principle_changes_no_other_principles_requests() -> None:
         ),
     )
     for old, new in zip(DEFAULT.principles, edited.principles, strict=True):
-        before = critique_messages(DEFAULT, old, ASK, "Yes.")
-        assert (before == critique_messages(edited, new, ASK, "Yes.")) == (old.slug != slug)
-        before = revision_messages(DEFAULT, old, ASK, "Yes.", "No.")
-        assert (before == revision_messages(edited, new, ASK, "Yes.", "No.")) == (old.slug != slug)
+        is_other = old.slug != slug
+        critique, revision = (
+            critique_message(old, ASK, "Yes."),
+            revision_message(old, ASK, "a", "b"),
+        )
+        assert (critique == critique_message(new, ASK, "Yes.")) is is_other
+        assert (revision == revision_message(new, ASK, "a", "b")) is is_other
+    assert few_shot_critique(edited) == few_shot_critique(DEFAULT)
+    assert few_shot_revision(edited) == few_shot_revision(DEFAULT)
 
 
 def test_a_request_for_an_example_is_that_example() -> None:
     e = DEFAULT.examples[1]
     conversation = [{"role": "user", "content": e.prompt}]
     p = replace(DEFAULT.principles[0], critique=e.critique_request, revision=e.revision_request)
-    assert critique_messages(DEFAULT, p, conversation, e.response)[-1] in few_shot_critique(DEFAULT)
-    asked = revision_messages(DEFAULT, p, conversation, e.response, e.critique)[-1]
+    assert critique_message(p, conversation, e.response) in few_shot_critique(DEFAULT)
+    asked = revision_message(p, conversation, e.response, e.critique)
     assert asked in few_shot_revision(DEFAULT)
 
 
 def test_a_revision_request_holds_the_whole_chain() -> None:
     p = DEFAULT.principle("be-concise")
-    last = revision_messages(DEFAULT, p, ASK, "Yes.", "That is false.")[-1]
+    last = revision_message(p, ASK, "Yes.", "That is false.")
     assert last["role"] == "user"
     for part in ("Is the Earth <flat>?", "Yes.", p.critique, "That is false.", p.revision):
         assert part in last["content"]
@@ -74,7 +78,7 @@ def test_a_critique_request_holds_conversation_response_and_request() -> None:
         {"role": "assistant", "content": "Hello"},
         *ASK,
     ]
-    content = critique_messages(DEFAULT, p, talk, " Yes.\n")[-1]["content"]
+    content = critique_message(p, talk, " Yes.\n")["content"]
     assert content == (
         f"Critique request: {p.critique}\n\n"
         "Conversation:\nSystem: Be brief.\n\nUser: Hi\n\nAssistant: Hello\n\n"
@@ -86,8 +90,8 @@ def test_a_critique_request_holds_conversation_response_and_request() -> None:
 def test_roles_alternate_and_all_is_json() -> None:
     p = DEFAULT.principles[0]
     for messages in (
-        critique_messages(DEFAULT, p, ASK, "Yes."),
-        revision_messages(DEFAULT, p, ASK, "Yes.", "No."),
+        [*few_shot_critique(DEFAULT), critique_message(p, ASK, "Yes.")],
+        [*few_shot_revision(DEFAULT), revision_message(p, ASK, "Yes.", "No.")],
         comparison_messages(p, ASK, "Yes.", "No."),
     ):
         roles = [m["role"] for m in messages]
@@ -107,7 +111,7 @@ def test_a_comparison_names_both_responses_in_order() -> None:
 
 def test_a_constitution_without_examples_asks_at_once() -> None:
     bare = replace(DEFAULT, examples=())
-    assert len(critique_messages(bare, bare.principles[0], ASK, "Yes.")) == 1
+    assert few_shot_critique(bare) == few_shot_revision(bare) == []
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from storage.errors import InputError
 from storage.ids import content_id, kind_of
 from storage.ledger import Ledger, insert, now, point
 from storage.lineage import boxes, opened, trace, traced
-from storage.lineage_edges import Direction
+from storage.lineage_walk import Direction
 
 
 def the(kind: str, name: str) -> str:
@@ -271,7 +271,6 @@ def test_the_walk_finds_what_a_search_over_the_view_finds(seed: int, whole_from:
     chance = random.Random(seed)
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(lineage_walk, "WHOLE_FROM", whole_from)
-        patch.setattr(lineage_walk, "FEW_ROWS", chance.choice([0, 2, 500]))
         ledger = Ledger(Path(folder) / "ledger.duckdb")
         fill_at_random(ledger, chance, 3)
         edges = {

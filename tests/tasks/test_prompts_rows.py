@@ -8,9 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.prompts.rows import REASONS, Prompt, RowError, to_prompt
-from tasks.prompts.split import is_held_out
-from tasks.prompts.transcripts import is_transcript, split_transcript
+from tasks.prompts.rows import (
+    REASONS,
+    Prompt,
+    RowError,
+    is_held_out,
+    to_prompt,
+    transcript,
+)
 
 
 def turns(row: dict) -> list[tuple[str, str]]:
@@ -133,8 +138,7 @@ def test_the_digest_tells_roles_and_turns_apart():
 def test_a_transcript_gives_back_the_lines_it_was_made_of(lines):
     names = ["Human" if place % 2 == 0 else "Assistant" for place in range(len(lines))]
     text = "".join(f"\n\n{name}: {line}" for name, line in zip(names, lines, strict=True))
-    assert is_transcript(text)
-    assert [turn for _, turn in split_transcript(text)] == [f" {line}" for line in lines]
+    assert [turn["content"] for turn in transcript(text)] == [f" {line}" for line in lines]
 
 
 json_values = st.recursive(

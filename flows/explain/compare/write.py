@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import secrets
-import stat
 from pathlib import Path
 
 from flows.explain.compare.page import GENERATOR, HEAD
+from storage.durable import replace_text
 from storage.errors import InputError
 
 
@@ -26,23 +25,9 @@ def check_target(path: Path) -> None:
 
 
 def write_page(path: Path, text: str) -> None:
-    """Write beside the file and rename, so that a reader sees the old page or the new one.
-
-    A page that was there keeps its permissions.
-    """
+    """Write so that a reader sees the old page or the new one; see `check_target`."""
     check_target(path)
-    beside = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}.tmp")
-    try:
-        with beside.open("x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            beside.chmod(stat.S_IMODE(path.stat().st_mode))
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    replace_text(path, text)
 
 
 def _is_ours(path: Path) -> bool:

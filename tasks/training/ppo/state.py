@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from storage.durable import sync
 from tasks.training.ppo.prompts import PromptSampler
 from tasks.training.ppo.score import RewardNorm
 from tasks.training.ppo.trainer import PPOTrainer
@@ -94,10 +94,10 @@ def save_state(trainer: PPOTrainer, folder: Path, digests: dict[str, str]) -> Pa
     text = json.dumps({**values, "digests": digests})
     (partial / "state.json").write_text(text, encoding="utf-8")
     for path in (*partial.iterdir(), partial):
-        _sync(path)
+        sync(path)
     shutil.rmtree(final, ignore_errors=True)
     partial.rename(final)
-    _sync(folder)
+    sync(folder)
     for old in saved_states(folder)[:-KEPT]:
         shutil.rmtree(old)
     return final
@@ -130,11 +130,3 @@ def file_digest(path: Path) -> str:
     """sha256 of a file, in hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
