@@ -79,6 +79,7 @@ checkpoint  dataset       'dataset'       checkpoints   checkpoint           dat
 checkpoint  model         'base'          checkpoints   checkpoint           base_model
 checkpoint  constitution  'constitution'  checkpoints   checkpoint           constitution
 checkpoint  checkpoint    parent_role     {PARENTS}     checkpoint           parent
+checkpoint  completion    'answer'        answers       evaluation           completion
 """
 EDGES = tuple(Edge(*re.split("  +", line)) for line in _TABLE.strip().splitlines())
 

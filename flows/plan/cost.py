@@ -19,7 +19,9 @@ def cost_of(steps: Mapping[str, StepPlan], inputs: Inputs, history: History) -> 
     calls, tokens = [0, 0], [0.0, 0.0]
     seconds, gpu_seconds = [0.0, 0.0], [0.0, 0.0]
     by_step = history.call_cost(inputs.method.model_id)
-    limits = inputs.recipe.generation.max_new_tokens.model_dump()
+    recipe = inputs.recipe
+    limits = recipe.generation.max_new_tokens.model_dump()
+    limits["answer"] = recipe.evaluation.max_new_tokens
     is_known = True
     for name, step in steps.items():
         kind = STEP_OF_LEVEL.get(name, "")

@@ -26,9 +26,11 @@ ANY_THERE = "SELECT 1 FROM completions WHERE step = ? AND model_id = ? LIMIT 1"
 HERE = "(r.machine = $1 OR (r.machine IS NULL AND r.host = $2))"
 CALL_COST = f"""
     SELECT step, avg(completion_tokens) AS tokens, device,
-           avg(c.duration_s) FILTER ({HERE}) AS seconds
-    FROM completions c LEFT JOIN runs r USING (run_id)
-    WHERE model_id = $3 AND cut_at >= 0 GROUP BY step, device
+           avg(c.duration_s + coalesce(s.duration_s, 0)) FILTER ({HERE}) AS seconds
+    FROM completions c LEFT JOIN runs r USING (run_id) LEFT JOIN (
+        SELECT completion_id, cut_at, sum(duration_s) AS duration_s FROM scores GROUP BY ALL
+    ) s USING (completion_id, cut_at)
+    WHERE (model_id = $3 OR step = 'answer') AND cut_at >= 0 GROUP BY step, device
     QUALIFY row_number() OVER (
         PARTITION BY step ORDER BY seconds IS NULL, max(created_at) DESC) = 1"""
 WORDS_BEHIND = """
@@ -42,7 +44,12 @@ STAGE_COST = f"""
     SELECT duration_s AS seconds, 0.0::DOUBLE AS tokens, coalesce(device, '') AS device
     FROM checkpoints c JOIN runs r USING (run_id)
     WHERE {HERE} AND stage = $3 AND base_model_id = $4 ORDER BY c.created_at DESC LIMIT 1"""
-STEP_OF_LEVEL = {"drafts": "draft", "critiques": "critique", "revisions": "revision"}
+STEP_OF_LEVEL = {
+    "drafts": "draft",
+    "critiques": "critique",
+    "revisions": "revision",
+    "evaluate": "answer",
+}
 
 
 class History:
@@ -104,7 +111,8 @@ class History:
         return found[0]["target_id"] if found else None
 
     def call_cost(self, model_id: str) -> dict[str, Cost]:
-        """What a call of each step costs with this model, on the device it last ran on here.
+        """What a call of each step costs with this model, on the device it last ran on here; an
+        answer in an evaluation with any model, its scores included.
 
         Seconds are None for a step that this machine never did.
         """

@@ -67,7 +67,8 @@ def test_artifacts_the_ledger_never_heard_of_are_taken_over(
         con.execute("DELETE FROM checkpoints")
         con.execute("DELETE FROM metrics")
     again = solon.json("run", "--recipe", "smoke")
-    assert [steps(again)[stage]["reused"] for stage in STEPS[4:]] == [1] * 5
+    answers = 4 * 4  # policies and held-out prompts
+    assert [steps(again)[stage]["reused"] for stage in STEPS[4:]] == [1, 1, 1, 1, answers]
     assert all(step["trained"] == 0 for step in again["steps"])
     assert again["checkpoints"] == first["checkpoints"]
     assert solon.json("why", "latest/sft")["id"] == first["checkpoints"]["sft"]
@@ -183,7 +184,7 @@ def test_an_edited_setting_retrains_what_it_reaches_and_no_more(
     plan = solon.json("plan", "--recipe", "smoke", "--set", "dpo.beta=0.3")
     assert {s["step"] for s in plan["steps"] if s["to_train"][1]} == {"dpo", "evaluate"}
     assert plan["why"][0]["component"] == "settings.beta"
-    assert plan["cost"]["calls"] == [0, 0]
+    assert plan["cost"]["calls"] == [0, 4]  # DPO's answers; the others' are there
     assert plan["cost"]["seconds"][0] > 0
 
 
@@ -206,6 +207,46 @@ def test_the_parts_run_alone(solon: Solon, first: dict[str, Any]) -> None:
     err = solon.run("evaluate", "--recipe", "smoke", "--set", "sft.max_steps=7", code=1)[1]
     assert "run `solon train` first" in err.splitlines()[-1]
     assert solon.json("refresh", "--recipe", "smoke")["snapshots"] == first["snapshots"]
+
+
+def test_an_evaluation_asks_for_what_is_new_only(
+    solon: Solon, home: Path, first: dict[str, Any]
+) -> None:
+    """Fewer prompts ask nothing; more ask theirs, of every policy; and each answer is traced."""
+    ledger = Ledger(home / "ledger.duckdb")
+    fewer = ("--recipe", "smoke", "--set", "evaluation.prompts=1")
+    planned = steps(solon.json("plan", *fewer))["evaluate"]
+    assert (planned["to_generate"], planned["to_train"], planned["reused"]) == ([0, 0], [1, 1], 4)
+    scored = ledger.query("SELECT count(*) AS n FROM scores")
+    measured = steps(solon.json("evaluate", *fewer))["evaluate"]
+    assert (measured["generated"], measured["reused"], measured["trained"]) == (0, 4, 1)
+    assert ledger.query("SELECT count(*) AS n FROM scores") == scored
+
+    cooler = ("--recipe", "smoke", "--set", "evaluation.temperature=0.5")
+    few = solon.json("evaluate", *cooler, "--set", "evaluation.prompts=1")
+    assert steps(few)["evaluate"]["generated"] == 4
+    assert steps(solon.json("plan", *cooler))["evaluate"]["to_generate"] == [12, 12]
+    found = solon.json("evaluate", *cooler)
+    assert (steps(found)["evaluate"]["generated"], steps(found)["evaluate"]["reused"]) == (12, 4)
+    again = solon.json("evaluate", *cooler)
+    assert (again["run_id"], steps(again)["evaluate"]["generated"]) == (None, 0)
+    assert steps(again)["evaluate"]["reused"] == 16
+
+    evaluation = steps(found)["evaluate"]["id"]
+    path = home / "artifacts" / "evaluations" / evaluation / "answers.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [row["policy"] for row in rows[::4]] == ["base", "sft", "dpo", "ppo"]
+    assert all(row["kl"] == 0.0 for row in rows if row["policy"] == "sft")
+    assert any(row["kl"] for row in rows if row["policy"] == "ppo")
+    assert all(row["reward"] is not None for row in rows)
+    answer = next(row for row in rows if row["policy"] == "ppo")
+    why = solon.json("why", answer["completion_id"])
+    assert first["checkpoints"]["ppo"] in why["nodes"]
+    assert why["counts"]["prompt"] == 48  # its own, and those behind its checkpoint
+    text = solon.run("why", answer["completion_id"])[0]
+    assert "answer" in text
+    assert "it was generated for the first time" in text
+    assert evaluation in solon.json("impact", answer["completion_id"])["nodes"]
 
 
 def test_preview_makes_a_few_rows_that_the_run_reuses(
