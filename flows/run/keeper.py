@@ -40,9 +40,11 @@ def kept_up(server: Server, start: Callable[[], Server]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if _is_unreachable(error):
-            raise SolonError("the run's Prefect server went away; run again") from error
-        raise
+        import httpx  # slow to load
+
+        if not isinstance(error, httpx.TransportError):
+            raise
+        raise SolonError("the run's Prefect server went away; run again") from error
     finally:
         is_over.set()
         keeper.join()
@@ -64,12 +66,6 @@ def answers(url: str) -> bool:
     except (OSError, ValueError, HTTPException):
         return False
     return True
-
-
-def _is_unreachable(error: Exception) -> bool:
-    import httpx
-
-    return isinstance(error, httpx.TransportError)
 
 
 def _keep(server: Server, start: Callable[[], Server], is_over: threading.Event) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import http.client
-import importlib
 import json
 import os
 import secrets
@@ -19,16 +18,19 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 from flows.run.keeper import end, kept_up
+from storage.code import ROOT
 from storage.errors import SolonError
 from storage.lock import file_lock
 from storage.workspace import Workspace
 from tasks.worker import die_with_parent
+
+Process = subprocess.Popen[bytes]
 
 HOST = "127.0.0.1"
 START_WAIT_S = 120.0
@@ -37,6 +39,12 @@ HEARTBEAT_S = 30  # of a flow run, the shortest there is; automations.py counts 
 POOL = "solon"
 TAG = "solon"  # on every flow run, so that automations on a shared server touch no others
 LEASES = "prefect.server.concurrency.lease_storage.filesystem"
+# How a flow's own process behaves, also where it uses a server that someone named. The loggers of
+# tasks say "Finished in state Completed()" of each; failures are errors and still said.
+RUNS = {
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
+    "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "WARNING",
+}
 # Loops a server needs only while it schedules; a run's own server goes without them.
 SCHEDULING = ("SCHEDULER", "LATE_RUNS", "CANCELLATION_CLEANUP", "PAUSE_EXPIRATIONS", "FOREMAN")
 
@@ -60,13 +68,12 @@ def login(workspace: Workspace) -> str:
 def environment(workspace: Workspace, port: int, is_scheduling: bool) -> dict[str, str]:
     """What server and clients of this workspace are told. Set before prefect is imported."""
     url, secret = f"http://{HOST}:{port}", login(workspace)
-    settings = {
+    settings = RUNS | {
         "DO_NOT_TRACK": "1",
         "NO_PROXY": ",".join(filter(None, [HOST, os.environ.get("NO_PROXY")])),
         "PREFECT_HOME": str(workspace.prefect),
         "PREFECT_API_URL": f"{url}/api",
         "PREFECT_API_AUTH_STRING": secret,
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_API_AUTH_STRING": secret,
@@ -98,28 +105,22 @@ def running(
     starts.
     """
     given = os.environ.get("PREFECT_API_URL")
-    if given and port is None:
-        os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", str(HEARTBEAT_S))
-        _greet(given)
-        with _tagged_runs():
-            yield given
-        return
-    served = served_port(workspace) if port is None else None
-    try:
-        if served:
-            os.environ.update(environment(workspace, served, is_scheduling=True))
-            with _tagged_runs():
-                yield os.environ["PREFECT_API_URL"]
+    with ExitStack() as stack:
+        if given and port is None:
+            for name, value in RUNS.items():
+                os.environ.setdefault(name, value)
+            _greet(given)
         else:
-            own = port or free_port()
-            with (
-                started(workspace, own, port is not None, meanwhile) as process,
-                kept_up(process, partial(_start, workspace, own)),
-                _tagged_runs(),
-            ):
-                yield os.environ["PREFECT_API_URL"]
-    finally:
-        os.environ.pop("PREFECT_API_URL", None)
+            stack.callback(os.environ.pop, "PREFECT_API_URL", None)
+            if port is None and (served := served_port(workspace)):
+                os.environ.update(environment(workspace, served, is_scheduling=True))
+            else:
+                own = port or free_port()
+                server = started(workspace, own, port is not None, meanwhile)
+                process = stack.enter_context(server)
+                stack.enter_context(kept_up(process, partial(_start, workspace, own)))
+        stack.enter_context(_tagged_runs())
+        yield os.environ["PREFECT_API_URL"]
 
 
 @contextmanager
@@ -128,7 +129,7 @@ def started(
     port: int,
     is_scheduling: bool,
     meanwhile: Callable[[], object] | None = None,
-) -> Iterator[subprocess.Popen[bytes]]:
+) -> Iterator[Process]:
     """A healthy server on `port`, with the limit of the device; ended with the block.
 
     Of several that start at once in a workspace one after the other does: two at a time would make
@@ -139,7 +140,8 @@ def started(
         with file_lock(workspace.prefect / "start.lock", START_WAIT_S, "solon"):
             process = _start(workspace, port)
             stack.callback(end, process)
-            slot = importlib.import_module("flows.run.slot")
+            from flows.run import slot  # imports prefect, which reads the environment then
+
             if meanwhile:
                 meanwhile()
             _wait_until_healthy(process, port, workspace.prefect / "server.log")
@@ -156,11 +158,13 @@ def served_port(workspace: Workspace) -> int | None:
         return None
     secret = base64.b64encode(login(workspace).encode()).decode()
     header = {"Authorization": f"Basic {secret}"}
-    request = urllib.request.Request(f"http://{HOST}:{port}/api/admin/version", headers=header)
-    return int(port) if port and _answers(request) else None
+    return int(port) if port and _answers(port, "admin/version", header) else None
 
 
-def _answers(request: urllib.request.Request) -> bool:
+def _answers(port: int, path: str, headers: Mapping[str, str] | None = None) -> bool:
+    request = urllib.request.Request(
+        f"http://{HOST}:{port}/api/{path}", headers=dict(headers or {})
+    )
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=2):
@@ -178,53 +182,55 @@ def _tagged_runs() -> Iterator[None]:
         with tags(TAG):
             yield
     finally:
-        _send_what_is_left()
+        from prefect.events.worker import EventsWorker
+        from prefect.logging.handlers import APILogWorker
+
+        for sender in (APILogWorker, EventsWorker):
+            sender.drain_all(timeout=DRAIN_WAIT_S)
 
 
 def _greet(url: str) -> None:
     """Make a server that someone named ready for a run; SolonError where it does not answer."""
-    slot = importlib.import_module("flows.run.slot")
+    from flows.run import slot
+
     try:
         slot.ensure_limit()
     except Exception as error:
-        reason = str(error) or type(error).__name__
-        raise SolonError(
-            f"PREFECT_API_URL={url}: no Prefect server to use there: {reason}"
-        ) from error
+        why = f"no Prefect server to use there: {error or type(error).__name__}"
+        raise SolonError(f"PREFECT_API_URL={url}: {why}") from error
 
 
-def _start(workspace: Workspace, port: int) -> subprocess.Popen[bytes]:
-    with (workspace.prefect / "server.log").open("ab") as log:
+def _start(workspace: Workspace, port: int) -> Process:
+    arguments = ("flows.serve.server", str(os.getpid()), str(port))
+    return spawn(workspace, "server", *arguments, cwd=workspace.prefect)
+
+
+def spawn(
+    workspace: Workspace, name: str, *arguments: str, cwd: Path, **environment: str
+) -> Process:
+    """Start `python -m ARGUMENTS`; what it says goes to the file NAME.log of Prefect's folder.
+
+    It has a session of its own: Ctrl-C is for us, and what it runs for may still need it.
+    """
+    with (workspace.prefect / f"{name}.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "flows.serve.server", str(os.getpid()), str(port)],
+            [sys.executable, "-P", "-m", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            cwd=workspace.prefect,
-            start_new_session=True,  # Ctrl-C is for the run, which still needs its server
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
+            cwd=cwd,
+            start_new_session=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
         )
 
 
-def _wait_until_healthy(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _wait_until_healthy(process: Process, port: int, log: Path) -> None:
     deadline = time.monotonic() + START_WAIT_S
-    request = urllib.request.Request(f"http://{HOST}:{port}/api/health")
     while process.poll() is None and time.monotonic() < deadline:
-        if _answers(request):
+        if _answers(port, "health"):
             return
         time.sleep(0.1)
     raise SolonError(f"the Prefect server did not start on port {port}: see {log}")
-
-
-def _send_what_is_left() -> None:
-    """Let Prefect's background senders finish while there is a server to send to."""
-    if "prefect" not in sys.modules:
-        return
-    from prefect.events.worker import EventsWorker
-    from prefect.logging.handlers import APILogWorker
-
-    for sender in (APILogWorker, EventsWorker):
-        sender.drain_all(timeout=DRAIN_WAIT_S)
 
 
 def main(parent: str, port: str) -> None:
