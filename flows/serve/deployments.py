@@ -56,13 +56,11 @@ def apply_all() -> list[str]:
     with get_client(sync_client=True) as client:
         _ensure_pool(client)
         for spec in content["deployments"]:
-            flow: Flow[..., Any] = load_flow_from_entrypoint(
-                spec["entrypoint"], use_placeholder_flow=False
-            )
-            found = _apply(client, flow, spec, content["pull"])
+            found = _apply(client, spec, content["pull"])
             if "schedules" in spec:
                 _schedule(client, found, spec["schedules"], zone)
-                lines.append(f"{flow.name:<10}{_when(client.read_deployment(found.id))}")
+                flow = spec["entrypoint"].rpartition(".")[2]
+                lines.append(f"{flow:<10}{_when(client.read_deployment(found.id))}")
     return lines
 
 
@@ -79,7 +77,6 @@ def _zone() -> str | None:
 
 
 def _ensure_pool(client: SyncPrefectClient) -> None:
-    """The process pool, whose flow runs are started by COMMAND."""
     try:
         template = client.read_work_pool(POOL).base_job_template
     except ObjectNotFound:
@@ -90,10 +87,9 @@ def _ensure_pool(client: SyncPrefectClient) -> None:
     client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
 
 
-def _apply(
-    client: SyncPrefectClient, flow: Flow[..., Any], spec: Json, pull: list[Json]
-) -> DeploymentResponse:
+def _apply(client: SyncPrefectClient, spec: Json, pull: list[Json]) -> DeploymentResponse:
     """One entry of the file, without its schedules."""
+    flow: Flow[..., Any] = load_flow_from_entrypoint(spec["entrypoint"], use_placeholder_flow=False)
     limit = dict(spec.get("concurrency_limit", {}))
     body = {
         "entrypoint": spec["entrypoint"],
@@ -164,33 +160,29 @@ def guarded(schema: Json) -> Json:
     """A flow's schema with what the server is to refuse before there is a run.
 
     Unknown keys, a recipe or constitution that is not among `choices`, and texts of more than
-    MAX_CHARS characters, also within an object of any keys.
+    MAX_CHARS characters.
     """
-    return _limited(schema, choices()) | {"additionalProperties": False}
+    found: Json = _limited(schema) | {"additionalProperties": False}
+    for name, values in choices().items():
+        if name in found["properties"]:
+            found["properties"][name] = _chosen(found["properties"][name], values)
+    return found
 
 
-def _limited(schema: Json, names: dict[str, list[str]]) -> Json:
-    found = dict(schema)
-    if found.get("type", "string") == "string" and not found.keys() & {"anyOf", "$ref", "enum"}:
-        found.setdefault("maxLength", MAX_CHARS)  # of any type: it has a meaning for texts only
-    for key in ("properties", "definitions", "$defs"):
-        if key in found:
-            parts = {name: _limited(part, names) for name, part in found[key].items()}
-            if key == "properties":
-                parts = {n: _chosen(p, names[n]) if n in names else p for n, p in parts.items()}
-            found[key] = parts
-    for key in ("anyOf", "allOf", "oneOf", "prefixItems"):
-        if key in found:
-            found[key] = [_limited(part, names) for part in found[key]]
-    for key in ("items", "additionalProperties"):
-        if isinstance(found.get(key), dict):
-            found[key] = _limited(found[key], names)
+def _limited(part: Any) -> Any:
+    """A part of a schema, its texts limited."""
+    if isinstance(part, list):
+        return [_limited(one) for one in part]
+    if not isinstance(part, dict):
+        return part
+    found = {key: _limited(value) for key, value in part.items()}
+    if found.get("type") == "string" and "enum" not in found:
+        found.setdefault("maxLength", MAX_CHARS)
     return found
 
 
 def _chosen(schema: Json, values: list[str]) -> Json:
     """The schema of a text, or of a text or null, with the values that it may have."""
-    if schema.get("type") == "string":
-        return schema | {"enum": values}
-    parts = [_chosen(part, values) for part in schema.get("anyOf", [])]
-    return schema | ({"anyOf": parts} if parts else {})
+    if "anyOf" in schema:
+        return schema | {"anyOf": [_chosen(part, values) for part in schema["anyOf"]]}
+    return schema | {"enum": values} if schema["type"] == "string" else schema

@@ -10,13 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from prefect.client.schemas.actions import DeploymentScheduleCreate
-from prefect.client.schemas.filters import (
-    DeploymentFilter,
-    DeploymentFilterId,
-    FlowRunFilter,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-)
+from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun
 from prefect.exceptions import ObjectNotFound
 
@@ -32,16 +26,18 @@ def find(
 ) -> DeploymentResponse | None:
     """The deployment `flow/name`, made of `flow/local` where there is one; None without both.
 
-    body: what it is besides the schedules, parameters and pause of the old one, which it gets; so
-    does a night that is due. An old one with a run under way, or waiting for an answer, is left and
-    returned: the run would lose it. It moves at a later start. The old one is deleted last: the
-    next start makes good one that is killed on the way.
+    body: what a new one is besides what it takes over: schedules, parameters, the pause, and nights
+    that are due. An old one with a run under way, or waiting for an answer, stays and is returned,
+    as that run needs it: it moves at a later start. The old one is deleted last, so that the next
+    start makes good one that was killed.
     """
     old = _read(client, flow, OLD)
     if old is None:
         return _read(client, flow, name)
-    runs = _unfinished(client, old)
-    if not all(map(_is_night_to_come, runs)):
+    unfinished = {"type": {"not_any_": list(TERMINAL_STATES)}}
+    wanted = {"deployment_id": {"any_": [old.id]}, "state": unfinished}
+    runs = client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(wanted))
+    if not all(map(_has_not_begun, runs)):
         return old
     schedules = [
         DeploymentScheduleCreate(
@@ -49,14 +45,13 @@ def find(
         )
         for one in old.schedules
     ]
-    body = body | {"parameters": body["parameters"] | old.parameters}
-    new = client.create_deployment(
-        old.flow_id, name, schedules=schedules, paused=old.paused, **body
-    )
+    body = body | {"parameters": body["parameters"] | old.parameters, "paused": old.paused}
+    new = client.create_deployment(old.flow_id, name, schedules=schedules, **body)
     for run in runs:
         if run.expected_start_time and run.expected_start_time <= datetime.now(UTC):
+            key = str(run.id)
             client.create_flow_run_from_deployment(
-                new, parameters=run.parameters, idempotency_key=str(run.id)
+                new, parameters=run.parameters, idempotency_key=key
             )
     client.delete_deployment(old.id)
     return client.read_deployment(new)
@@ -69,14 +64,6 @@ def _read(client: SyncPrefectClient, flow: str, name: str) -> DeploymentResponse
         return None
 
 
-def _unfinished(client: SyncPrefectClient, deployment: DeploymentResponse) -> list[FlowRun]:
-    types = FlowRunFilterStateType(not_any_=list(TERMINAL_STATES))
-    return client.read_flow_runs(
-        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=types)),
-        deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id])),
-    )
-
-
-def _is_night_to_come(run: FlowRun) -> bool:
-    """Whether a schedule made the run, and it has not begun."""
+def _has_not_begun(run: FlowRun) -> bool:
+    """Whether a schedule made the run and nobody was at it."""
     return run.auto_scheduled and not run.run_count and run.state_type == "SCHEDULED"

@@ -18,12 +18,12 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
-from flows.run.keeper import end, kept_up
+from flows.run.keeper import answers, end, kept_up
 from storage.code import ROOT
 from storage.errors import SolonError
 from storage.lock import file_lock
@@ -33,6 +33,7 @@ from tasks.worker import die_with_parent
 Process = subprocess.Popen[bytes]
 
 HOST = "127.0.0.1"
+PLACE = "serve.json"  # in Prefect's folder: where `solon serve` serves, while it does
 START_WAIT_S = 120.0
 DRAIN_WAIT_S = 10.0
 HEARTBEAT_S = 30  # of a flow run, the shortest there is; automations.py counts on it
@@ -52,17 +53,13 @@ SCHEDULING = ("SCHEDULER", "LATE_RUNS", "CANCELLATION_CLEANUP", "PAUSE_EXPIRATIO
 def login(workspace: Workspace) -> str:
     """The workspace's `user:password`; drawn once and kept where only the user can read it."""
     path = workspace.prefect / "login"
-    if not (path.exists() and path.read_text().strip()):
-        workspace.prefect.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)  # left empty by a process that was killed
-        draft = path.with_name(f"login-{secrets.token_hex(4)}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        os.write(descriptor, f"solon:{secrets.token_urlsafe(18)}".encode())
-        os.close(descriptor)
-        with suppress(FileExistsError):  # another process was first: its login counts
-            os.link(draft, path)
-        draft.unlink()
-    return path.read_text().strip()
+    workspace.prefect.mkdir(parents=True, exist_ok=True)
+    with file_lock(workspace.prefect / "login.lock", START_WAIT_S, "solon"):
+        if not (path.exists() and path.read_text().strip()):
+            path.unlink(missing_ok=True)  # left empty by a process that was killed
+            path.touch(0o600)
+            path.write_text(f"solon:{secrets.token_urlsafe(18)}")
+        return path.read_text().strip()
 
 
 def environment(workspace: Workspace, port: int, is_scheduling: bool) -> dict[str, str]:
@@ -96,7 +93,9 @@ def free_port() -> int:
 
 @contextmanager
 def running(
-    workspace: Workspace, port: int | None = None, meanwhile: Callable[[], object] | None = None
+    workspace: Workspace,
+    port: int | None = None,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> Iterator[str]:
     """A server for the time of the block; yields the address of its API.
 
@@ -128,7 +127,7 @@ def started(
     workspace: Workspace,
     port: int,
     is_scheduling: bool,
-    meanwhile: Callable[[], object] | None = None,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> Iterator[Process]:
     """A healthy server on `port`, with the limit of the device; ended with the block.
 
@@ -142,8 +141,7 @@ def started(
             stack.callback(end, process)
             from flows.run import slot  # imports prefect, which reads the environment then
 
-            if meanwhile:
-                meanwhile()
+            meanwhile()
             _wait_until_healthy(process, port, workspace.prefect / "server.log")
             slot.ensure_limit()
             slot.free_leaked(workspace)
@@ -153,24 +151,15 @@ def started(
 def served_port(workspace: Workspace) -> int | None:
     """The port of this workspace's `solon serve`; None where none answers to its login."""
     try:
-        port = json.loads((workspace.prefect / "serve.json").read_text(encoding="utf-8"))["port"]
-    except (OSError, ValueError, KeyError):
+        port = int(json.loads((workspace.prefect / PLACE).read_text(encoding="utf-8"))["port"])
+        secret = base64.b64encode(login(workspace).encode()).decode()
+        header = {"Authorization": f"Basic {secret}"}
+        request = urllib.request.Request(f"http://{HOST}:{port}/api/admin/version", headers=header)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        opener.open(request, timeout=2).close()
+    except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
         return None
-    secret = base64.b64encode(login(workspace).encode()).decode()
-    header = {"Authorization": f"Basic {secret}"}
-    return int(port) if port and _answers(port, "admin/version", header) else None
-
-
-def _answers(port: int, path: str, headers: Mapping[str, str] | None = None) -> bool:
-    request = urllib.request.Request(
-        f"http://{HOST}:{port}/api/{path}", headers=dict(headers or {})
-    )
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(request, timeout=2):
-            return True
-    except (OSError, http.client.HTTPException):
-        return False
+    return port
 
 
 @contextmanager
@@ -190,7 +179,7 @@ def _tagged_runs() -> Iterator[None]:
 
 
 def _greet(url: str) -> None:
-    """Make a server that someone named ready for a run; SolonError where it does not answer."""
+    """Make a server that someone named ready for a run. SolonError where there is none."""
     from flows.run import slot
 
     try:
@@ -226,11 +215,10 @@ def spawn(
 
 def _wait_until_healthy(process: Process, port: int, log: Path) -> None:
     deadline = time.monotonic() + START_WAIT_S
-    while process.poll() is None and time.monotonic() < deadline:
-        if _answers(port, "health"):
-            return
+    while not answers(os.environ["PREFECT_API_URL"]):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise SolonError(f"the Prefect server did not start on port {port}: see {log}")
         time.sleep(0.1)
-    raise SolonError(f"the Prefect server did not start on port {port}: see {log}")
 
 
 def main(parent: str, port: str) -> None:

@@ -51,14 +51,15 @@ def serve_until_stopped(workspace: Workspace, port: int, console: Console) -> No
     Raises InputError where another program has the port, SolonError where server or worker dies.
     """
     workspace.prefect.mkdir(parents=True, exist_ok=True)
+    path = workspace.prefect / server.PLACE
     with ExitStack() as stack, suppress(KeyboardInterrupt):
         if not _is_first(workspace, stack):
-            place = json.loads(_place(workspace).read_text(encoding="utf-8"))
+            place = json.loads(path.read_text(encoding="utf-8"))
             console.print(f"running already, process {place['pid']}", highlight=False)
             _say(workspace, place, console)
             return
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        _place(workspace).unlink(missing_ok=True)  # of one that was killed
+        path.unlink(missing_ok=True)  # of one that was killed
         _serve(workspace, port, console)
 
 
@@ -69,7 +70,7 @@ def _is_first(workspace: Workspace, stack: ExitStack) -> bool:
         with suppress(LedgerBusy):
             stack.enter_context(file_lock(workspace.prefect / "serve.lock", 0, "solon serve"))
             return True
-        if _place(workspace).exists():
+        if (workspace.prefect / server.PLACE).exists():
             return False
         time.sleep(POLL_S)  # it is starting, or about to end
     raise SolonError(f"{workspace.prefect}/serve.lock: held by a process that does not get ready")
@@ -87,7 +88,7 @@ def _serve(workspace: Workspace, port: int, console: Console) -> None:
         finally:  # no second Ctrl-C may interrupt what follows
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            _place(workspace).unlink(missing_ok=True)
+            (workspace.prefect / server.PLACE).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -193,16 +194,13 @@ def _group(leader: int) -> set[int]:
     return {pid for pid in killed.processes() if killed.stat(pid)[2:3] == [str(leader)]}
 
 
-def _place(workspace: Workspace) -> Path:
-    return workspace.prefect / "serve.json"
-
-
 def _keep_place(workspace: Workspace, port: int | None) -> dict[str, Any]:
     """Write down where this workspace is served. No port: by a server that is not ours."""
     place = {"pid": os.getpid(), "port": port, "url": os.environ["PREFECT_API_URL"]}
-    draft = _place(workspace).with_suffix(".draft")
+    path = workspace.prefect / server.PLACE
+    draft = path.with_suffix(".draft")
     draft.write_text(json.dumps(place), encoding="utf-8")
-    draft.replace(_place(workspace))
+    draft.replace(path)
     return place
 
 

@@ -75,15 +75,10 @@ def _flow_runs(seen: Examination, client: SyncPrefectClient) -> None:
 
 def _open(client: SyncPrefectClient) -> dict[str, str]:
     """The name of the state of every flow run that is Running or Cancelling, by its id."""
-    from prefect.client.schemas.filters import (
-        FlowRunFilter,
-        FlowRunFilterState,
-        FlowRunFilterStateType,
-    )
-    from prefect.client.schemas.objects import StateType
+    from prefect.client.schemas.filters import FlowRunFilter
 
-    types = FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.CANCELLING])
-    wanted = FlowRunFilter(state=FlowRunFilterState(type=types))
+    types = {"any_": ["RUNNING", "CANCELLING"]}
+    wanted = FlowRunFilter.model_validate({"state": {"type": types}})
     found: dict[str, str] = {}
     while True:
         page = client.read_flow_runs(flow_run_filter=wanted, limit=PAGE, offset=len(found))
