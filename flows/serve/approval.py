@@ -1,10 +1,9 @@
 """Ask a person before a run spends: the plan is shown, the answer is kept in `approvals`.
 
-A run of a deployment is suspended: its process ends, so that nothing waits for days, a restart of
-the server loses nothing, and a cancellation takes effect at once. When it is resumed a worker
-starts the flow from its top again: what was made is reused, and the answer is read instead of asked
-for. Prefect suspends runs of deployments only, so any other run is paused: its process stays and
-looks for the answer every few seconds. Neither may hold the device or an open run of the ledger.
+A run of a deployment is suspended: its process ends. Once resumed, a worker starts the flow from
+its top: what was made is reused, and the answer is read instead of asked for. Any other run can
+only be paused: its process stays and looks for the answer every few seconds. Neither may hold the
+device or an open run of the ledger.
 """
 
 from __future__ import annotations

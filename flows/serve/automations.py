@@ -1,10 +1,5 @@
 """What the server does by itself: mark runs whose process is gone, and tell somebody.
 
-    solon zombies        a flow run without a heartbeat for 90 s becomes Crashed
-    solon alert: failed  a flow run failed or crashed
-    solon alert: gate    a nightly checkpoint did not pass the gate
-    solon alert: late    no nightly run completed for 26 hours
-
 The alerts are off until there is somebody to tell. Make a notification block in the UI (Blocks,
 say Slack Webhook named `team`), set SOLON_ALERT_BLOCK=slack-webhook/team (the type's slug, a slash,
 the block's name) and start `solon serve` again: from then on they are on and use it. Automations
@@ -30,7 +25,6 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 BLOCK = "SOLON_ALERT_BLOCK"
-MISSING = timedelta(seconds=3 * HEARTBEAT_S)
 HEARTBEAT = "prefect.flow-run.heartbeat"
 # After these no heartbeat is to be expected: a suspended run has no process.
 ENDS = ("Completed", "Failed", "Cancelled", "Crashed", "Suspended", "Paused")
@@ -48,12 +42,12 @@ ZOMBIES = AutomationCore(
         match_related=OURS,
         for_each={"prefect.resource.id"},
         posture=Posture.Proactive,
-        within=MISSING,
+        within=timedelta(seconds=3 * HEARTBEAT_S),
     ),
     actions=[
         ChangeFlowRunState(
             state=StateType.CRASHED,
-            message=f"No heartbeat for {MISSING.seconds} seconds: its process is gone.",
+            message=f"No heartbeat for {3 * HEARTBEAT_S} seconds: its process is gone.",
         )
     ],
 )

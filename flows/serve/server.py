@@ -23,14 +23,12 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
-from flows.run.keeper import answers, end, kept_up
+from flows.run.keeper import Server, answers, end, kept_up
 from storage.code import ROOT
 from storage.errors import SolonError
 from storage.lock import file_lock
 from storage.workspace import Workspace
 from tasks.worker import die_with_parent
-
-Process = subprocess.Popen[bytes]
 
 HOST = "127.0.0.1"
 PLACE = "serve.json"  # in Prefect's folder: where `solon serve` serves, while it does
@@ -40,11 +38,13 @@ HEARTBEAT_S = 30  # of a flow run, the shortest there is; automations.py counts 
 POOL = "solon"
 TAG = "solon"  # on every flow run, so that automations on a shared server touch no others
 LEASES = "prefect.server.concurrency.lease_storage.filesystem"
-# How a flow's own process behaves, also where it uses a server that someone named. The loggers of
-# tasks say "Finished in state Completed()" of each; failures are errors and still said.
+# How flow runs and the worker behave, whoever's server they use.
 RUNS = {
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
+    # Without a "Finished in state Completed()" for each task; failures are errors, so still said.
     "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "WARNING",
+    "PREFECT_RUNNER_AUTO_INSTALL_DEPENDENCIES": "false",
+    "PREFECT_WORKER_QUERY_SECONDS": "3",  # how often it asks for runs to start
 }
 # Loops a server needs only while it schedules; a run's own server goes without them.
 SCHEDULING = ("SCHEDULER", "LATE_RUNS", "CANCELLATION_CLEANUP", "PAUSE_EXPIRATIONS", "FOREMAN")
@@ -128,7 +128,7 @@ def started(
     port: int,
     is_scheduling: bool,
     meanwhile: Callable[[], object] = lambda: None,
-) -> Iterator[Process]:
+) -> Iterator[Server]:
     """A healthy server on `port`, with the limit of the device; ended with the block.
 
     Of several that start at once in a workspace one after the other does: two at a time would make
@@ -189,17 +189,15 @@ def _greet(url: str) -> None:
         raise SolonError(f"PREFECT_API_URL={url}: {why}") from error
 
 
-def _start(workspace: Workspace, port: int) -> Process:
+def _start(workspace: Workspace, port: int) -> Server:
     arguments = ("flows.serve.server", str(os.getpid()), str(port))
     return spawn(workspace, "server", *arguments, cwd=workspace.prefect)
 
 
-def spawn(
-    workspace: Workspace, name: str, *arguments: str, cwd: Path, **environment: str
-) -> Process:
+def spawn(workspace: Workspace, name: str, *arguments: str, cwd: Path) -> Server:
     """Start `python -m ARGUMENTS`; what it says goes to the file NAME.log of Prefect's folder.
 
-    It has a session of its own: Ctrl-C is for us, and what it runs for may still need it.
+    It has a session of its own: Ctrl-C is for us, who may still need it.
     """
     with (workspace.prefect / f"{name}.log").open("ab") as log:
         return subprocess.Popen(
@@ -209,11 +207,11 @@ def spawn(
             stderr=log,
             cwd=cwd,
             start_new_session=True,
-            env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
         )
 
 
-def _wait_until_healthy(process: Process, port: int, log: Path) -> None:
+def _wait_until_healthy(process: Server, port: int, log: Path) -> None:
     deadline = time.monotonic() + START_WAIT_S
     while not answers(os.environ["PREFECT_API_URL"]):
         if process.poll() is not None or time.monotonic() > deadline:

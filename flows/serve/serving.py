@@ -8,9 +8,6 @@ Everything dies with what started it, `kill -9` included. Server and worker have
 own: Ctrl-C reaches `solon serve` alone, which ends the flow runs, the worker, then the server.
 Worker and all that it started are one process group. Where server or worker ends by itself
 `solon serve` ends too, with exit code 1: to start it again is up to systemd and the like.
-
-    python -m flows.serve.serving worker PID    Prefect's worker, for as long as process PID lives
-    python -m flows.serve.serving run           a flow run, for as long as its worker lives
 """
 
 from __future__ import annotations
@@ -41,7 +38,6 @@ from tasks.worker import die_with_parent
 POLL_S = 0.2
 END_RUNS_S = 5.0  # with the two below and the server's, within 15 seconds
 END_WORKER_S = 2.0
-QUERY_S = 3  # how often the worker asks for runs to start
 STOPPED = "solon serve was stopped"
 
 
@@ -77,6 +73,8 @@ def _is_first(workspace: Workspace, stack: ExitStack) -> bool:
 
 
 def _serve(workspace: Workspace, port: int, console: Console) -> None:
+    binaries = str(Path(sys.executable).parent)  # where the worker finds its Python
+    os.environ["PATH"] = os.pathsep.join([binaries, os.environ.get("PATH", os.defpath)])
     os.environ["SOLON_HOME"] = str(workspace.root)
     with _server(workspace, port) as watched:
         try:
@@ -92,7 +90,7 @@ def _serve(workspace: Workspace, port: int, console: Console) -> None:
 
 
 @contextmanager
-def _server(workspace: Workspace, port: int) -> Iterator[dict[str, server.Process]]:
+def _server(workspace: Workspace, port: int) -> Iterator[dict[str, server.Server]]:
     """A server of our own unless PREFECT_API_URL names one; yields what is to be watched."""
     if "PREFECT_API_URL" in os.environ:
         with server.running(workspace):
@@ -123,25 +121,17 @@ def _prepare(console: Console) -> None:
 
 
 @contextmanager
-def _worker(workspace: Workspace) -> Iterator[server.Process]:
+def _worker(workspace: Workspace) -> Iterator[server.Server]:
     """Prefect's worker of our pool; at the end of the block it and its flow runs are ended."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    process = server.spawn(
-        workspace,
-        "worker",
-        *("flows.serve.serving", "worker", str(os.getpid())),
-        cwd=workspace.root,
-        PATH=path,
-        PREFECT_RUNNER_AUTO_INSTALL_DEPENDENCIES="false",
-        PREFECT_WORKER_QUERY_SECONDS=str(QUERY_S),
-    )
+    arguments = ("flows.serve.serving", "worker", str(os.getpid()))
+    process = server.spawn(workspace, "worker", *arguments, cwd=workspace.root)
     try:
         yield process
     finally:
         _end_worker(process)
 
 
-def _watch(workspace: Workspace, processes: dict[str, server.Process]) -> None:
+def _watch(workspace: Workspace, processes: dict[str, server.Server]) -> None:
     """Return never: raises SolonError once one of the processes has ended."""
     while True:
         for name, process in processes.items():
@@ -151,7 +141,7 @@ def _watch(workspace: Workspace, processes: dict[str, server.Process]) -> None:
         time.sleep(POLL_S)
 
 
-def _end_worker(worker: server.Process) -> None:
+def _end_worker(worker: server.Server) -> None:
     """End the flow runs, tell Prefect that they are cancelled, then end the worker.
 
     What the group still has after that is killed.
@@ -176,8 +166,6 @@ def _set_state(name: str, flow_runs: set[str]) -> None:
 
     What the server does not take is left to `solon doctor`.
     """
-    if not flow_runs:
-        return
     from prefect import states
     from prefect.client.orchestration import get_client
 
@@ -214,13 +202,11 @@ def _say(workspace: Workspace, place: dict[str, Any], console: Console) -> None:
 
 
 def main(role: str, parent: str = "") -> None:
-    """Become Prefect's worker, or a flow run: this process is replaced and dies with its parent."""
+    """Become Prefect's "worker" or a flow "run": replaced, and dead when its parent is."""
     die_with_parent(int(parent or os.getppid()))
-    words = ["prefect.engine"]
-    if role == "worker":
-        name = f"solon-{platform.node()}"
-        words = ["prefect", "worker", "start", "--pool", server.POOL, "--type", "process"]
-        words += ["--name", name]
+    worker = ["prefect", "worker", "start", "--pool", server.POOL, "--type", "process"]
+    worker += ["--name", f"solon-{platform.node()}"]
+    words = worker if role == "worker" else ["prefect.engine"]
     os.execv(sys.executable, [sys.executable, "-P", "-m", *words])
 
 
