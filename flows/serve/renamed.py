@@ -49,9 +49,8 @@ def find(
     new = client.create_deployment(old.flow_id, name, schedules=schedules, **body)
     for run in runs:
         if run.expected_start_time and run.expected_start_time <= datetime.now(UTC):
-            key = str(run.id)
             client.create_flow_run_from_deployment(
-                new, parameters=run.parameters, idempotency_key=key
+                new, parameters=run.parameters, idempotency_key=str(run.id)
             )
     client.delete_deployment(old.id)
     return client.read_deployment(new)

@@ -35,13 +35,17 @@ def start(tmp_path: Path) -> Iterator[Callable[[], Served]]:
             served.process.wait()
 
 
-def name_as_before(served: Served, flow: str, **facts: Any) -> str:
-    """Put `flow/local` in the place of what there is now, as a commit before would; its id."""
+def name_as_before(served: Served, flow: str, is_killed: bool = False, **facts: Any) -> str:
+    """Put `flow/local` in the place of what there is now, as a commit before would; its id.
+
+    is_killed: beside it, as a start leaves it that was killed on the way.
+    """
     now = served.deployment(flow)
     wanted = ("flow_id", "entrypoint", "tags", "pull_steps", "work_pool_name", "parameters")
     body = {name: now[name] for name in (*wanted, "parameter_openapi_schema")}
     body |= {"name": "local", "enforce_parameter_schema": True} | facts
-    assert served.api(f"deployments/{now['id']}", method="DELETE")[0] == 204
+    if not is_killed:
+        assert served.api(f"deployments/{now['id']}", method="DELETE")[0] == 204
     status, made = served.api("deployments/", body)
     assert status == 201, made
     return str(made["id"])
@@ -88,6 +92,7 @@ def test_deployments_named_local_are_carried_over(start: Callable[[], Served]) -
         ],
     )
     name_as_before(served, "refresh", parameters={"overrides": ["seed=4"]}, paused=True)
+    name_as_before(served, "train", is_killed=True, parameters={"overrides": ["seed=5"]})
     amend = name_as_before(served, "amend")
     waiting = served.api(f"deployments/{amend}/create_flow_run", {"parameters": {}})[1]["id"]
     state = {"type": "PAUSED", "name": "Suspended", "state_details": {"pause_reschedule": True}}
@@ -111,6 +116,7 @@ def test_deployments_named_local_are_carried_over(start: Callable[[], Served]) -
     assert "nightly   30 3 * * * Europe/Berlin, recipe smoke" in served.text
     refresh = content(served)["refresh-rows"]
     assert (refresh["parameters"], refresh["paused"]) == ({"overrides": ["seed=4"]}, True)
+    assert content(served)["train-checkpoints"]["parameters"] == {"overrides": ["seed=5"]}
     due = [run for run in served.runs() if run["deployment_id"] == found["id"]]
     assert [run["parameters"]["recipe"] for run in due] == ["smoke"]
     until(lambda: served.state(due[0]["id"]) == "FAILED", "the night that was due")
