@@ -61,6 +61,11 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
+def short(row_id: str) -> str:
+    """The prefix and the first 8 digits of an id, for people; any other text as it is."""
+    return row_id[: row_id.index("_") + 9] if is_id(row_id) else row_id
+
+
 def seed_of(row_id: str) -> int:
     """The first 64 bits of an id's digest: the seed of every draw that belongs to that row."""
     return int(row_id.rpartition("_")[2][:16], 16)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -13,6 +15,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from flows.run.progress import log, sentence
+
 
 class BarProgress:
     """Implements flows.run.progress.Progress: a Rich bar, plain lines without a terminal."""
@@ -20,12 +24,12 @@ class BarProgress:
     def __init__(self, console: Console) -> None:
         self.console = console
         self._bar: Progress | None = None
-        self._task: TaskID | None = None
-        self._step = ""
+        self._task = TaskID(0)
+        self._step, self._started = "", 0.0
 
     def start(self, step: str, total: int, unit: str) -> None:
         self.close()
-        self._step = step
+        self._step, self._started = step, time.monotonic()
         if not self.console.is_terminal:
             self.console.print(f"{step}: {total} {unit}", highlight=False)
             return
@@ -43,18 +47,22 @@ class BarProgress:
         self._task = self._bar.add_task(step, total=total, unit=unit, note="")
 
     def update(self, done: int, total: int, note: str = "") -> None:
-        if self._bar is not None and self._task is not None:
+        if self._bar:
             self._bar.update(self._task, completed=done, total=total, note=note)
 
     def finish(self, summary: str) -> None:
+        """Say it here and, as the server may be looked at later, in the run's log there."""
         self.close()
-        self.console.print(f"{self._step}: {summary}", highlight=False, markup=False)
+        text = sentence(self._step, summary, self._started)
+        self._step = ""
+        self.console.print(text, highlight=False, markup=False)
+        log(text)
 
     def say(self, message: str) -> None:
         self.console.print(message, highlight=False, markup=False, style="dim")
 
     def close(self) -> None:
         """Take the bar down, if there is one; also on the way out of an exception."""
-        if self._bar is not None:
+        if self._bar:
             self._bar.stop()
             self._bar = None

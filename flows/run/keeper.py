@@ -1,8 +1,7 @@
 """Keep a run's own server up: one that dies is started anew on its port, and the run goes on.
 
-Prefect's client tries for a minute to reach a server that it knew, each time it is asked, and a run
-asks often: without a server it would take many minutes to fail. A client that is new, as that of a
-slot, does not try twice: `wait_until_up` is for what comes before.
+Prefect's client looks for a lost server for a minute at each of a run's many requests; a new
+client, as a slot's, does not try twice: `wait_until_up` is for what comes before.
 """
 
 from __future__ import annotations
@@ -35,14 +34,26 @@ def kept_up(server: Server, start: Callable[[], Server]) -> Iterator[None]:
     Raises SolonError where the block ends because there was no server to ask.
     """
     is_over = threading.Event()
-    keeper = threading.Thread(target=_keep, args=(server, start, is_over), daemon=True)
+
+    def keep() -> None:
+        """What this thread starts dies with it (see tasks.process), so it is ended here."""
+        now, started = server, 0
+        while not is_over.wait(POLL_S):
+            if now.poll() is not None and started < STARTS:
+                now, started = start(), started + 1
+        if started and now.poll() is None:
+            end(now)
+
+    keeper = threading.Thread(target=keep, daemon=True)
     keeper.start()
     try:
         yield
     except Exception as error:
-        if _is_unreachable(error):
-            raise SolonError("the run's Prefect server went away; run again") from error
-        raise
+        import httpx  # slow to load
+
+        if not isinstance(error, httpx.TransportError):
+            raise
+        raise SolonError("the run's Prefect server went away; run again") from error
     finally:
         is_over.set()
         keeper.join()
@@ -64,23 +75,6 @@ def answers(url: str) -> bool:
     except (OSError, ValueError, HTTPException):
         return False
     return True
-
-
-def _is_unreachable(error: Exception) -> bool:
-    import httpx
-
-    return isinstance(error, httpx.TransportError)
-
-
-def _keep(server: Server, start: Callable[[], Server], is_over: threading.Event) -> None:
-    """What this thread starts dies with it (see tasks.process), so it is ended here."""
-    started: list[Server] = []
-    while not is_over.wait(POLL_S):
-        if server.poll() is not None and len(started) < STARTS:
-            server = start()
-            started.append(server)
-    if started and server.poll() is None:
-        end(server)
 
 
 def end(server: Server) -> None:

@@ -18,7 +18,6 @@ from storage.workspace import Workspace
 
 PROC = Path("/proc")
 CLOCK_S = 10.0  # how far the clocks of the ledger and of the kernel may be apart
-ENDED = "its process {pid} ended without closing it: killed, or the machine went down"
 
 
 @dataclass(frozen=True)
@@ -34,10 +33,8 @@ def is_alive(pid: int, since: datetime | None = None) -> bool:
     """Whether the process `pid` runs, and is the one that ran at `since`."""
     if not PROC.is_dir():
         return _answers(pid)
-    stat = _stat(pid)
-    if stat is None or stat[0] == "Z":
-        return False
-    return since is None or _started(stat) <= since.timestamp() + CLOCK_S
+    found = stat(pid)
+    return bool(found) and (since is None or _started(found) <= since.timestamp() + CLOCK_S)
 
 
 def killed_runs(ledger: Ledger) -> list[Row]:
@@ -48,39 +45,63 @@ def killed_runs(ledger: Ledger) -> list[Row]:
 
 
 def end_killed_runs(ledger: Ledger) -> None:
-    """Close them in the ledger, as failed."""
     for row in killed_runs(ledger):
         end_run(ledger, row)
 
 
 def end_run(ledger: Ledger, run: Row) -> None:
+    """Close a killed run in the ledger, as failed."""
+    why = f"its process {run['pid']} ended without closing it: killed, or the machine went down"
     with ledger.transaction() as con:
         con.execute(
             "UPDATE runs SET state = 'failed', message = ?, ended_at = ?"
             " WHERE run_id = ? AND state = 'running'",
-            [ENDED.format(pid=run["pid"]), now(), run["run_id"]],
+            [why, now(), run["run_id"]],
         )
+
+
+def processes() -> list[int]:
+    """The numbers of all processes."""
+    return [int(path.parent.name) for path in PROC.glob("[0-9]*/stat")]
+
+
+def strings(pid: int, name: str) -> list[str]:
+    """A process's `cmdline` or `environ`; none where it ended meanwhile or is another user's."""
+    try:
+        return (PROC / str(pid) / name).read_text("utf-8", "replace").rstrip("\0").split("\0")
+    except OSError:
+        return []
+
+
+def environment_value(pid: int, name: str) -> str | None:
+    found = (text.partition("=") for text in strings(pid, "environ"))
+    return next((value for key, _, value in found if key == name), None)
+
+
+def stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the third: state, parent, group, …; none of the dead."""
+    try:
+        text = (PROC / str(pid) / "stat").read_text("utf-8", "replace")
+    except OSError:
+        return []
+    fields = text.rpartition(")")[2].split()
+    return [] if fields[0] == "Z" else fields
 
 
 def workers(workspace: Workspace) -> list[Worker]:
     """The worker processes whose job file lies in this workspace's logs."""
-    if not PROC.is_dir():
-        return []
     logs = workspace.logs.resolve()
-    found = (_worker(int(p.name), logs) for p in PROC.iterdir() if p.name.isdigit())
-    return [worker for worker in found if worker]
+    return [worker for pid in processes() if (worker := _worker(pid, logs))]
 
 
 def _worker(pid: int, logs: Path) -> Worker | None:
-    words, stat = _strings(pid, "cmdline"), _stat(pid)
-    if stat is None or stat[0] == "Z" or "tasks.worker" not in words:
+    words, fields = strings(pid, "cmdline"), stat(pid)
+    if not fields or "tasks.worker" not in words:
         return None
     if not (Path(words[-1]).resolve().is_relative_to(logs) and _is_near(pid)):
         return None
-    given = [w for w in _strings(pid, "environ") if w.startswith("SOLON_PARENT_PID=")]
-    parent = int(given[0].partition("=")[2] or 0) if given else 0
-    adopted = int(stat[1]) != parent if parent else int(stat[1]) == 1
-    return Worker(pid, words[-1], adopted)
+    parent, started_by = int(fields[1]), int(environment_value(pid, "SOLON_PARENT_PID") or 0)
+    return Worker(pid, words[-1], parent != started_by if started_by else parent == 1)
 
 
 def _is_near(pid: int) -> bool:
@@ -91,24 +112,9 @@ def _is_near(pid: int) -> bool:
         return False
 
 
-def _strings(pid: int, name: str) -> list[str]:
-    try:
-        return (PROC / str(pid) / name).read_text("utf-8", "replace").rstrip("\0").split("\0")
-    except OSError:  # ended meanwhile, or another user's
-        return []
-
-
-def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/PID/stat from the third: state, parent, …; None where it is gone."""
-    try:
-        return (PROC / str(pid) / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-    except OSError:
-        return None
-
-
-def _started(stat: list[str]) -> float:
+def _started(fields: list[str]) -> float:
     """Seconds since the epoch; field 22 of stat counts clock ticks since the machine's start."""
-    age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(stat[19]) / os.sysconf("SC_CLK_TCK")
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
     return time.time() - age
 
 

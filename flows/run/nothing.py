@@ -8,7 +8,7 @@ from flows.plan.inputs import Inputs, count_exclusions
 from flows.plan.plan import Plan
 from flows.plan.steps import STAGES
 from flows.run.killed import end_killed_runs
-from storage.ledger import Ledger, point
+from storage.ledger import Ledger, move
 from storage.workspace import Workspace
 
 
@@ -21,8 +21,14 @@ def nothing_done(made: Plan, inputs: Inputs, workspace: Workspace) -> dict[str, 
     end_killed_runs(ledger)
     ids = {name: step.id for name, step in made.steps.items()}
     snapshots = {"sft": made.sft_rows_id, "preferences": ids.get("pairs")}
-    followed = snapshots | {"prompts": ids.get("pairs") and inputs.prompt_snapshot.dataset_id}
-    _follow(ledger, ids, followed)
+    targets = {f"{kind}-rows": found for kind, found in snapshots.items()}
+    targets |= {step: ids.get(step) for step in (*STAGES, "evaluate")}
+    if ids.get("pairs"):
+        targets["prompts-rows"] = inputs.prompt_snapshot.dataset_id
+    with ledger.transaction() as con:
+        for name, target in targets.items():
+            if target:
+                move(con, f"latest/{name}", target)
     report = workspace.reports / (ids.get("evaluate") or "") / "report.md"
     names = ("step", "reused", "excluded", "id")
     steps = [
@@ -39,12 +45,3 @@ def nothing_done(made: Plan, inputs: Inputs, workspace: Workspace) -> dict[str, 
         "checkpoints": {stage: ids.get(stage) for stage in STAGES},
         "report": str(report) if report.is_file() else None,
     }
-
-
-def _follow(ledger: Ledger, ids: dict[str, str | None], snapshots: dict[str, str | None]) -> None:
-    targets = {f"latest/{kind}-rows": found for kind, found in snapshots.items()}
-    targets |= {f"latest/{step}": ids.get(step) for step in (*STAGES, "evaluate")}
-    known = {row["name"]: row["target_id"] for row in ledger.query("SELECT * FROM refs")}
-    for name, target in targets.items():
-        if target and known.get(name) != target:
-            point(ledger, name, target)

@@ -21,6 +21,7 @@ from prefect.artifacts import (
 
 from flows.run.session import Session
 from storage.artifacts import artifact_path
+from storage.ids import short
 from storage.ledger import Row
 from tasks.evaluation.escape import markdown_cell
 from tasks.generation.snapshots import Rows
@@ -39,6 +40,18 @@ SAMPLE = """
 PICTURE = re.compile(r"!\[([^\]]*)\]\(([\w-]+)\.png\)")
 
 
+def publish_markdown(
+    key: str, text: str, shows: str, recipe: str, run_id: str | None = None
+) -> None:
+    """Show a Markdown text, described by what it shows (or its verdict), recipe and run."""
+    create_markdown_artifact(text, key=key, description=described(shows, recipe, run_id))
+
+
+def described(shows: str, recipe: str, run_id: str | None = None) -> str:
+    run = f", {short(run_id)}" if run_id else ""
+    return f"{markdown_cell(shows)} (recipe {markdown_cell(recipe)}{run})"
+
+
 def publish_samples(session: Session, rows: Rows) -> None:
     """A few pairs, chosen by their ids, which are hashes: not hand-picked.
 
@@ -47,7 +60,8 @@ def publish_samples(session: Session, rows: Rows) -> None:
     wanted = {"pair_id": list(rows.preferences.training[:SAMPLES])}
     found = session.ledger.query(SAMPLE, wanted=wanted)
     if found:
-        create_markdown_artifact("\n".join(_samples(found)) + "\n", key="samples")
+        text, shows = "\n".join(_samples(found)) + "\n", f"{len(found)} pairs of draft and revision"
+        publish_markdown("samples", text, shows, session.recipe.name, session.run_id)
 
 
 def _samples(rows: Sequence[Row]) -> Iterator[str]:
@@ -68,27 +82,29 @@ def publish_run(
     chart: str | None,
 ) -> None:
     """What was reused, generated and trained; curves, lineage, and the report with its pictures."""
-    create_table_artifact(
-        table=steps, key="steps", description="What was reused, generated, trained"
-    )
+    of_run = session.recipe.name, session.run_id
+    sums = {name: sum(step[name] for step in steps) for name in ("reused", "generated", "trained")}
+    shows = "By step: " + ", ".join(f"{count} {name}" for name, count in sums.items())
+    table = [step | {"id": short(step["id"] or "")} for step in steps]
+    create_table_artifact(table, key="steps", description=described(shows, *of_run))
     for stage, checkpoint_id in checkpoints.items():
-        _publish_picture(
-            artifact_path(session.workspace, checkpoint_id) / "loss.png", f"loss-{stage}"
-        )
+        picture = artifact_path(session.workspace, checkpoint_id) / "loss.png"
+        shows = f"The loss of {stage} in training {short(checkpoint_id)}"
+        _publish_picture(picture, f"loss-{stage}", described(shows, *of_run))
     if chart:
-        last = list(checkpoints.values())[-1]
+        last = short(list(checkpoints.values())[-1])
         text = f"`solon why {last}` says more.\n\n```mermaid\n{chart}\n```\n"
-        name = "What the checkpoint was made from"
-        create_markdown_artifact(text, key="lineage", description=name)
+        publish_markdown("lineage", text, f"What {last} was made from", *of_run)
     if report is None:
         return
     text = report.read_text(encoding="utf-8")
-    create_markdown_artifact(PICTURE.sub(r"*\1: the artifact `\2`*", text), key="report")
-    for picture in sorted(report.parent.glob("*.png")):
-        _publish_picture(picture, picture.stem)
+    shown = PICTURE.sub(r"*\1: the artifact `\2`*", text)
+    publish_markdown("report", shown, "Rows, losses, measures and answers of the run", *of_run)
+    for shows, name in PICTURE.findall(text):
+        _publish_picture(report.with_name(f"{name}.png"), name, described(shows, *of_run))
 
 
-def _publish_picture(picture: Path, key: str) -> None:
+def _publish_picture(picture: Path, key: str, description: str) -> None:
     if picture.is_file():
-        content = base64.b64encode(picture.read_bytes()).decode()
-        create_image_artifact(f"data:image/png;base64,{content}", key=key)
+        url = f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
+        create_image_artifact(url, key=key, description=description)

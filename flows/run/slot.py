@@ -10,7 +10,6 @@ import fcntl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
@@ -23,6 +22,7 @@ from storage.lock import file_lock
 from storage.workspace import Workspace
 
 LIMIT = "gpu"
+LOCK = "device.lock"
 WAIT_S = 7 * 24 * 3600.0
 LEASE_S = 60.0
 # Just after a change of state the server's recorder is still writing. A slot that is asked for then
@@ -37,7 +37,7 @@ def device_slot(workspace: Workspace, run_id: str) -> Iterator[None]:
     wait_until_up()
     with (
         concurrency(LIMIT, occupy=1, strict=True, lease_duration=LEASE_S),
-        file_lock(_lock_path(workspace), WAIT_S, run_id),
+        file_lock(workspace.root / LOCK, WAIT_S, run_id),
     ):
         try:
             yield
@@ -46,7 +46,7 @@ def device_slot(workspace: Workspace, run_id: str) -> Iterator[None]:
 
 
 def ensure_limit() -> None:
-    """Create the limit of one job on the device, where the server does not have it yet."""
+    """Create the limit of one job on the device where the server has none."""
     with get_client(sync_client=True) as client:
         try:
             client.read_global_concurrency_limit_by_name(LIMIT)
@@ -61,27 +61,19 @@ def free_leaked(workspace: Workspace) -> None:
     Nobody holds the kernel's lock: nobody is at work, whatever the server still counts. Without
     this the next run would wait for the killed one's lease to end, a minute or more.
     """
-    try:
-        with file_lock(_lock_path(workspace), wait_s=0), get_client(sync_client=True) as client:
-            client.update_global_concurrency_limit(
-                LIMIT, GlobalConcurrencyLimitUpdate(active_slots=0)
-            )
-    except LedgerBusy:
-        return  # somebody is at work
+    freed = GlobalConcurrencyLimitUpdate(active_slots=0)
+    with suppress(LedgerBusy), file_lock(workspace.root / LOCK, wait_s=0):
+        with get_client(sync_client=True) as client:
+            client.update_global_concurrency_limit(LIMIT, freed)
 
 
 def is_in_use(workspace: Workspace) -> bool:
     """Whether somebody holds the kernel's lock of the device."""
-    path = _lock_path(workspace)
     try:
-        with path.open("rb") as file:
+        with (workspace.root / LOCK).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
     except BlockingIOError:
         return True
     return False
-
-
-def _lock_path(workspace: Workspace) -> Path:
-    return workspace.root / "device.lock"

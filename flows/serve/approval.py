@@ -1,10 +1,9 @@
 """Ask a person before a run spends: the plan is shown, the answer is kept in `approvals`.
 
-A run of a deployment is suspended: its process ends, so that nothing waits for days, a restart of
-the server loses nothing, and a cancellation takes effect at once. When it is resumed a worker
-starts the flow from its top again: what was made is reused, and the answer is read instead of asked
-for. Prefect suspends runs of deployments only, so any other run is paused: its process stays and
-looks for the answer every few seconds. Neither may hold the device or an open run of the ledger.
+A run of a deployment is suspended: its process ends. Once resumed, a worker starts the flow from
+its top: what was made is reused, and the answer is read instead of asked for. Any other run can
+only be paused: its process stays and looks for the answer every few seconds. Neither may hold the
+device or an open run of the ledger.
 """
 
 from __future__ import annotations
@@ -49,28 +48,6 @@ def ask(
     What is returned is what holds: an approval whose limit is below the plan's most calls is none.
     """
     approval_id = f"apr_{str(flow_run.get_id()).replace('-', '')}"
-    shown = _asked(ledger, approval_id, constitution_id, plan, run_id)
-    decision = _within_limit(_answer(description_markdown, wait_hours), shown["cost"])
-    with ledger.transaction() as con:
-        con.execute(
-            "UPDATE approvals SET decided_by = ?, note = ?, limit_calls = ?, is_approved = ?,"
-            " decided_at = coalesce(decided_at, ?) WHERE approval_id = ?",
-            [
-                decision.by,
-                decision.note,
-                decision.limit_calls,
-                decision.approve,
-                now(),
-                approval_id,
-            ],
-        )
-    return decision
-
-
-def _asked(
-    ledger: Ledger, approval_id: str, constitution_id: str, plan: Plan, run_id: str | None
-) -> dict[str, Any]:
-    """Keep the question where it is not kept yet; returns the plan as it was first shown."""
     row = {
         "approval_id": approval_id,
         "run_id": run_id,
@@ -80,10 +57,17 @@ def _asked(
         "asked_at": now(),
     }
     with ledger.transaction() as con:
-        insert(con, "approvals", [row])
+        insert(con, "approvals", [row])  # unless it was kept before a restart: that one was shown
     sql = "SELECT plan FROM approvals WHERE approval_id = ?"
-    found: dict[str, Any] = json.loads(ledger.query(sql, [approval_id])[0]["plan"])
-    return found
+    shown = json.loads(ledger.query(sql, [approval_id])[0]["plan"])
+    given = _within_limit(_answer(description_markdown, wait_hours), shown["cost"])
+    with ledger.transaction() as con:
+        con.execute(
+            "UPDATE approvals SET decided_by = ?, note = ?, limit_calls = ?, is_approved = ?,"
+            " decided_at = coalesce(decided_at, ?) WHERE approval_id = ?",
+            [given.by, given.note, given.limit_calls, given.approve, now(), approval_id],
+        )
+    return given
 
 
 def _answer(description_markdown: str, wait_hours: int) -> Decision:
@@ -94,14 +78,10 @@ def _answer(description_markdown: str, wait_hours: int) -> Decision:
     wait_s = wait_hours * 3600
     try:
         if deployment.get_id():
-            found = suspend_flow_run(wait_for_input=form, timeout=wait_s, key=KEY)
-        else:
-            found = pause_flow_run(
-                wait_for_input=form, timeout=wait_s, poll_interval=POLL_S, key=KEY
-            )
+            return suspend_flow_run(wait_for_input=form, timeout=wait_s, key=KEY)
+        return pause_flow_run(wait_for_input=form, timeout=wait_s, poll_interval=POLL_S, key=KEY)
     except FlowPauseTimeout as error:
         raise SolonError(f"nobody answered within {wait_hours} hours: start again") from error
-    return found
 
 
 def _within_limit(decision: Decision, cost: dict[str, Any]) -> Decision:
@@ -109,8 +89,8 @@ def _within_limit(decision: Decision, cost: dict[str, Any]) -> Decision:
     limit, most = decision.limit_calls, cost["calls"][1]
     if not decision.approve or limit is None or most <= limit:
         return decision
-    note = f"the plan may need {most} calls, the limit is {limit}"
-    note = f"{decision.note} ({note})" if decision.note else note
+    why = f"the plan may need {most} calls, the limit is {limit}"
+    note = f"{decision.note} ({why})" if decision.note else why
     return decision.model_copy(update={"approve": False, "note": note})
 
 
@@ -123,13 +103,14 @@ def rejected(decision: Decision) -> Any:
 
 def over_budget(cost: dict[str, Any], budget: BudgetSettings) -> list[str]:
     """Why a plan's cost is above the budget, most of each counted; empty where it is not."""
-    found = []
-    if budget.calls is not None and cost["calls"][1] > budget.calls:
-        found.append(f"{cost['calls'][1]} calls at most, the budget is {budget.calls}")
-    if budget.seconds is not None and cost["seconds"] is None:
-        found.append(f"no history of seconds, the budget is {budget.seconds:g} s")
-    elif budget.seconds is not None and cost["seconds"][1] > budget.seconds:
-        found.append(f"{cost['seconds'][1]:g} s at most, the budget is {budget.seconds:g} s")
+    found, calls = [], cost["calls"][1]
+    if budget.calls is not None and calls > budget.calls:
+        found.append(f"{calls} calls at most, the budget is {budget.calls}")
+    if budget.seconds is not None:
+        if cost["seconds"] is None:
+            found.append(f"no history of seconds, the budget is {budget.seconds:g} s")
+        elif cost["seconds"][1] > budget.seconds:
+            found.append(f"{cost['seconds'][1]:g} s at most, the budget is {budget.seconds:g} s")
     return found
 
 
@@ -143,8 +124,7 @@ def ask_above_budget(
     budget = load(recipe, overrides).budget
     if budget == BudgetSettings() or not deployment.get_id():
         return None
-    made, inputs = make_plan(recipe, overrides or {}, until)
-    return ask_for(made, inputs)
+    return ask_for(*make_plan(recipe, overrides or {}, until))
 
 
 def ask_for(made: Plan, inputs: Inputs) -> Any | None:
@@ -154,6 +134,6 @@ def ask_for(made: Plan, inputs: Inputs) -> Any | None:
         return None
     heading = "\n".join(f"- above the budget: {markdown_cell(reason)}" for reason in reasons)
     text = f"{heading}\n\n{plan_markdown(made)}\n"
-    workspace = Workspace.open().create()
-    decision = ask(Ledger(workspace.ledger), inputs.constitution_id, made, text)
+    ledger = Ledger(Workspace.open().create().ledger)
+    decision = ask(ledger, inputs.constitution_id, made, text)
     return None if decision.approve else rejected(decision)

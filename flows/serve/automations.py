@@ -1,10 +1,5 @@
 """What the server does by itself: mark runs whose process is gone, and tell somebody.
 
-    solon zombies        a flow run without a heartbeat for 90 s becomes Crashed
-    solon alert: failed  a flow run failed or crashed
-    solon alert: gate    a nightly checkpoint did not pass the gate
-    solon alert: late    no nightly run completed for 26 hours
-
 The alerts are off until there is somebody to tell. Make a notification block in the UI (Blocks,
 say Slack Webhook named `team`), set SOLON_ALERT_BLOCK=slack-webhook/team (the type's slug, a slash,
 the block's name) and start `solon serve` again: from then on they are on and use it. Automations
@@ -30,67 +25,68 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 BLOCK = "SOLON_ALERT_BLOCK"
-MISSING = timedelta(seconds=3 * HEARTBEAT_S)
-LATE = timedelta(hours=26)  # a day and two hours for the run itself
 HEARTBEAT = "prefect.flow-run.heartbeat"
 # After these no heartbeat is to be expected: a suspended run has no process.
-ENDS = {"Completed", "Failed", "Cancelled", "Crashed", "Suspended", "Paused"}
+ENDS = ("Completed", "Failed", "Cancelled", "Crashed", "Suspended", "Paused")
 RUNS = {"prefect.resource.id": "prefect.flow-run.*"}
 OURS = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"}
 NIGHTLY = {"prefect.resource.role": "flow", "prefect.resource.name": "nightly"}
 
-
-def ensure() -> list[str]:
-    """Make the automations that are not there; returns lines to show."""
-    with get_client(sync_client=True) as client:
-        _ensure(client, zombies())
-        block, lines = _alert_block(client)
-        for name, trigger in alerts().items():
-            _ensure(client, _alert(name, trigger, block))
-    return lines
-
-
-def zombies() -> AutomationCore:
-    """Crashed for a run that goes on in name only, so that it blocks no other one."""
-    ends = {f"prefect.flow-run.{name}" for name in ENDS}
-    trigger = EventTrigger(
+# Crashed for a run that goes on in name only, so that it blocks no other one.
+ZOMBIES = AutomationCore(
+    name="solon zombies",
+    trigger=EventTrigger(
         after={HEARTBEAT},
-        expect={HEARTBEAT} | ends,
+        expect={HEARTBEAT, *(f"prefect.flow-run.{name}" for name in ENDS)},
         match=RUNS,
         match_related=OURS,
         for_each={"prefect.resource.id"},
         posture=Posture.Proactive,
-        within=MISSING,
-    )
-    message = f"No heartbeat for {MISSING.seconds} seconds: its process is gone."
-    action = ChangeFlowRunState(state=StateType.CRASHED, message=message)
-    return AutomationCore(name="solon zombies", trigger=trigger, actions=[action])
+        within=timedelta(seconds=3 * HEARTBEAT_S),
+    ),
+    actions=[
+        ChangeFlowRunState(
+            state=StateType.CRASHED,
+            message=f"No heartbeat for {3 * HEARTBEAT_S} seconds: its process is gone.",
+        )
+    ],
+)
+# What somebody is told.
+ALERTS = {
+    "solon alert: failed": EventTrigger(
+        expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"},
+        match=RUNS,
+        match_related=OURS,
+        posture=Posture.Reactive,
+    ),
+    "solon alert: gate": EventTrigger(
+        expect={GATE_FAILED}, match={"prefect.resource.id": RESOURCE}, posture=Posture.Reactive
+    ),
+    "solon alert: late": EventTrigger(
+        expect={"prefect.flow-run.Completed"},
+        match=RUNS,
+        match_related=NIGHTLY,
+        posture=Posture.Proactive,
+        within=timedelta(hours=26),  # a day and two hours for the run itself
+    ),
+}
 
 
-def alerts() -> dict[str, EventTrigger]:
-    """What somebody is told, by the alert's name."""
-    failed = {"prefect.flow-run.Failed", "prefect.flow-run.Crashed"}
-    return {
-        "solon alert: failed": EventTrigger(
-            expect=failed, match=RUNS, match_related=OURS, posture=Posture.Reactive
-        ),
-        "solon alert: gate": EventTrigger(
-            expect={GATE_FAILED}, match={"prefect.resource.id": RESOURCE}, posture=Posture.Reactive
-        ),
-        "solon alert: late": EventTrigger(
-            expect={"prefect.flow-run.Completed"},
-            match=RUNS,
-            match_related=NIGHTLY,
-            posture=Posture.Proactive,
-            within=LATE,
-        ),
-    }
+def ensure() -> list[str]:
+    """Make the automations that are not there; returns lines to show.
 
-
-def _alert(name: str, trigger: EventTrigger, block: SendNotification | None) -> AutomationCore:
-    """An alert, off and without anybody to tell where there is no block."""
-    action = block.model_copy(update={"subject": name}) if block else DoNothing()
-    return AutomationCore(name=name, enabled=bool(block), trigger=trigger, actions=[action])
+    Alerts are off and tell nobody where there is no block.
+    """
+    with get_client(sync_client=True) as client:
+        _ensure(client, ZOMBIES)
+        block, lines = _alert_block(client)
+        for name, trigger in ALERTS.items():
+            action = block.model_copy(update={"subject": name}) if block else DoNothing()
+            alert = AutomationCore(
+                name=name, enabled=bool(block), trigger=trigger, actions=[action]
+            )
+            _ensure(client, alert)
+    return lines
 
 
 def _alert_block(client: SyncPrefectClient) -> tuple[SendNotification | None, list[str]]:

@@ -12,8 +12,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from flows.run.killed import end_run, is_alive, killed_runs, workers
@@ -41,56 +40,37 @@ def examine(workspace: Workspace, fix: bool = False) -> Examination:
 
 def _orphans(seen: Examination) -> None:
     for worker in workers(seen.workspace):
-        if worker.is_orphan and seen.found(
-            "orphan", f"process {worker.pid}", f"its run is gone ({worker.spec})", "killed"
-        ):
+        subject, detail = f"process {worker.pid}", f"its run is gone ({worker.spec})"
+        if worker.is_orphan and seen.found("orphan", subject, detail, "killed"):
             with suppress(ProcessLookupError):
                 os.kill(worker.pid, signal.SIGKILL)
 
 
 def _locks(seen: Examination) -> None:
     """A lock's note outlives its holder only where the holder was killed."""
-    paths = sorted(path for pattern in LOCKS for path in seen.workspace.root.glob(pattern))
-    for path in paths:
+    for path in sorted(path for pattern in LOCKS for path in seen.workspace.root.glob(pattern)):
         if path.is_symlink() or not _is_inside(seen, path):
             continue
-        with _free(path) as descriptor:
-            pid = _noted_pid(descriptor) if descriptor is not None else 0
-            if descriptor is None or not pid or is_alive(pid):
-                continue
+        with path.open("r+b") as file, suppress(BlockingIOError):  # held: its note is right
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            pid = _noted_pid(file.read(4096))
             detail = f"names process {pid}, which is gone"
-            if seen.found("lock", path.name, detail, "emptied"):
-                os.ftruncate(descriptor, 0)
+            if pid and not is_alive(pid) and seen.found("lock", path.name, detail, "emptied"):
+                file.truncate(0)
 
 
-@contextmanager
-def _free(path: Path) -> Iterator[int | None]:
-    """The open file under its lock for the time of the block; None where somebody holds it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+def _noted_pid(note: bytes) -> int:
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield None
-        else:
-            yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _noted_pid(descriptor: int) -> int:
-    try:
-        return int(json.loads(os.pread(descriptor, 4096, 0))["pid"])
+        return int(json.loads(note)["pid"])
     except (ValueError, KeyError, TypeError):
         return 0
 
 
 def _runs(seen: Examination) -> None:
-    ledger = seen.ledger
-    for run in killed_runs(ledger):
+    for run in killed_runs(seen.ledger):
         detail = f"is running in the ledger, but its process {run['pid']} is gone"
         if seen.found("run", run["run_id"], detail, "closed as failed"):
-            end_run(ledger, run)
+            end_run(seen.ledger, run)
 
 
 def _artifacts(seen: Examination) -> None:
@@ -107,10 +87,10 @@ def _artifacts(seen: Examination) -> None:
             detail = "files are missing or damaged" if path.exists() else "its files are gone"
             action = "the next run that needs it makes it again"
             seen.found("artifact", artifact_id, detail, action, mends=False)
-        elif _is_idle(seen) and seen.found(
-            "artifact", artifact_id, "torn, and unknown to the ledger", "deleted"
-        ):
-            _delete(path)
+        elif _is_idle(seen):
+            detail = "torn, and unknown to the ledger"
+            if seen.found("artifact", artifact_id, detail, "deleted"):
+                _delete(path)
 
 
 def _left_overs(seen: Examination) -> None:
@@ -169,7 +149,8 @@ def _delete(path: Path) -> None:
 
 def _is_idle(seen: Examination) -> bool:
     """Nobody makes files here: no worker lives, no run is open that was not killed."""
+    if any(not worker.is_orphan for worker in workers(seen.workspace)):
+        return False
     dead = {run["run_id"] for run in killed_runs(seen.ledger)}
     open_ = seen.ledger.query("SELECT run_id FROM runs WHERE state = 'running'")
-    at_work = any(not worker.is_orphan for worker in workers(seen.workspace))
-    return not at_work and all(row["run_id"] in dead for row in open_)
+    return all(run["run_id"] in dead for run in open_)

@@ -14,13 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from constitution.load import from_body, meant_file
-from constitution.rewrite import (
-    check_unchanged,
-    read_exactly,
-    read_text,
-    rewritten,
-    write_back,
-)
+from constitution.rewrite import check_unchanged, read_exactly, read_text, rewritten, write_back
 from constitution.schema import Constitution, Principle
 from flows.explain.compare.markdown import MARKS
 from flows.explain.compare.words import difference
@@ -99,25 +93,22 @@ def propose(
     ConstitutionError for words that may not stand there.
     """
     path = None if name.startswith(REF) else meant_file(name)
+    if edit is not None:
+        _check_edit(edit, name, path, workspace)
     if path is None:
-        if edit is not None:
-            rule = "an edit is written into a file, and this names none"
-            raise InputError(name, rule, "name a file, as default or mine.yaml", "constitution")
         return Proposal(name, name)
-    if edit is not None and not edit.changes:
-        raise InputError(edit.slug, "the edit has no new words", "fill in a field", "edit")
-    if edit is not None and _is_behind_a_link(path, workspace):
-        rule = f"a link: the edit would be written into {path.resolve()}"
-        raise InputError(str(path), rule, "name that file itself", "constitution")
     folder = workspace.state / "amend" / flow_run_id
     kept, original = folder / path.name, folder / BEFORE
     if not kept.exists():
         before = read_exactly(path)
         after = rewritten(before, edit.slug, edit.changes) if edit else before
         folder.mkdir(parents=True, exist_ok=True)
-        _write(original, before)
-        _write(kept, after)
-    return Proposal(name, str(kept) if edit else name, path, _read(original), _read(kept))
+        original.write_bytes(before.encode())
+        draft = kept.with_name(f"{path.name}.new")
+        draft.write_bytes(after.encode())
+        draft.replace(kept)  # last: where it is, both are whole
+    texts = original.read_bytes().decode(), kept.read_bytes().decode()
+    return Proposal(name, str(kept) if edit else name, path, *texts)
 
 
 def _file_name(name: str) -> str:
@@ -126,26 +117,22 @@ def _file_name(name: str) -> str:
     return path.name if path else Path(name).name
 
 
-def _is_behind_a_link(path: Path, workspace: Workspace) -> bool:
-    """Whether a file is a link, or lies in the workspace by a link that leads out of it."""
+def _check_edit(edit: PrincipleEdit, name: str, path: Path | None, workspace: Workspace) -> None:
+    if path is None:
+        rule = "an edit is written into a file, and this names none"
+        raise InputError(name, rule, "name a file, as default or mine.yaml", "constitution")
+    if not edit.changes:
+        raise InputError(edit.slug, "the edit has no new words", "fill in a field", "edit")
     is_within = path.absolute().is_relative_to(workspace.root)
     leads_out = is_within and not path.resolve().is_relative_to(workspace.root.resolve())
-    return path.is_symlink() or leads_out
+    if path.is_symlink() or leads_out:
+        rule = f"a link: the edit would be written into {path.resolve()}"
+        raise InputError(str(path), rule, "name that file itself", "constitution")
 
 
 def forget(workspace: Workspace, flow_run_id: str) -> None:
     """Delete what was kept of a proposal that is settled."""
     shutil.rmtree(workspace.state / "amend" / flow_run_id, ignore_errors=True)
-
-
-def _write(path: Path, text: str) -> None:
-    draft = path.with_name(f"{path.name}.new")
-    draft.write_bytes(text.encode("utf-8"))
-    draft.replace(path)
-
-
-def _read(path: Path) -> str:
-    return path.read_bytes().decode("utf-8")
 
 
 def reworded(inputs: Inputs, before: Constitution | None) -> list[tuple[Principle, Principle]]:
@@ -171,7 +158,7 @@ def words_markdown(changed: Sequence[tuple[Principle, Principle]]) -> Iterator[s
 
 
 def samples_markdown(slug: str, rows: Sequence[Previewed]) -> Iterator[str]:
-    """Before and after of a few prompts, side by side. Texts of models are cut and escaped."""
+    """Before and after of a few prompts, side by side."""
     yield from ("", f"## Samples of {markdown_cell(slug)}")
     for row in rows:
         yield from ("", f"**{markdown_cell(row.prompt, 200)}**", "", "| | before | after |")

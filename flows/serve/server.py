@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import http.client
-import importlib
 import json
 import os
 import secrets
@@ -20,23 +19,33 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
-from flows.run.keeper import end, kept_up
+from flows.run.keeper import Server, answers, end, kept_up
+from storage.code import ROOT
 from storage.errors import SolonError
 from storage.lock import file_lock
 from storage.workspace import Workspace
 from tasks.worker import die_with_parent
 
 HOST = "127.0.0.1"
+PLACE = "serve.json"  # in Prefect's folder: where `solon serve` serves, while it does
 START_WAIT_S = 120.0
 DRAIN_WAIT_S = 10.0
 HEARTBEAT_S = 30  # of a flow run, the shortest there is; automations.py counts on it
 POOL = "solon"
 TAG = "solon"  # on every flow run, so that automations on a shared server touch no others
 LEASES = "prefect.server.concurrency.lease_storage.filesystem"
+# How flow runs and the worker behave, whoever's server they use.
+RUNS = {
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
+    # Without a "Finished in state Completed()" for each task; failures are errors, so still said.
+    "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "WARNING",
+    "PREFECT_RUNNER_AUTO_INSTALL_DEPENDENCIES": "false",
+    "PREFECT_WORKER_QUERY_SECONDS": "3",  # how often it asks for runs to start
+}
 # Loops a server needs only while it schedules; a run's own server goes without them.
 SCHEDULING = ("SCHEDULER", "LATE_RUNS", "CANCELLATION_CLEANUP", "PAUSE_EXPIRATIONS", "FOREMAN")
 
@@ -44,29 +53,24 @@ SCHEDULING = ("SCHEDULER", "LATE_RUNS", "CANCELLATION_CLEANUP", "PAUSE_EXPIRATIO
 def login(workspace: Workspace) -> str:
     """The workspace's `user:password`; drawn once and kept where only the user can read it."""
     path = workspace.prefect / "login"
-    if not (path.exists() and path.read_text().strip()):
-        workspace.prefect.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)  # left empty by a process that was killed
-        draft = path.with_name(f"login-{secrets.token_hex(4)}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        os.write(descriptor, f"solon:{secrets.token_urlsafe(18)}".encode())
-        os.close(descriptor)
-        with suppress(FileExistsError):  # another process was first: its login counts
-            os.link(draft, path)
-        draft.unlink()
-    return path.read_text().strip()
+    workspace.prefect.mkdir(parents=True, exist_ok=True)
+    with file_lock(workspace.prefect / "login.lock", START_WAIT_S, "solon"):
+        if not (path.exists() and path.read_text().strip()):
+            path.unlink(missing_ok=True)  # left empty by a process that was killed
+            path.touch(0o600)
+            path.write_text(f"solon:{secrets.token_urlsafe(18)}")
+        return path.read_text().strip()
 
 
 def environment(workspace: Workspace, port: int, is_scheduling: bool) -> dict[str, str]:
     """What server and clients of this workspace are told. Set before prefect is imported."""
     url, secret = f"http://{HOST}:{port}", login(workspace)
-    settings = {
+    settings = RUNS | {
         "DO_NOT_TRACK": "1",
         "NO_PROXY": ",".join(filter(None, [HOST, os.environ.get("NO_PROXY")])),
         "PREFECT_HOME": str(workspace.prefect),
         "PREFECT_API_URL": f"{url}/api",
         "PREFECT_API_AUTH_STRING": secret,
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_API_AUTH_STRING": secret,
@@ -89,7 +93,9 @@ def free_port() -> int:
 
 @contextmanager
 def running(
-    workspace: Workspace, port: int | None = None, meanwhile: Callable[[], object] | None = None
+    workspace: Workspace,
+    port: int | None = None,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> Iterator[str]:
     """A server for the time of the block; yields the address of its API.
 
@@ -98,28 +104,22 @@ def running(
     starts.
     """
     given = os.environ.get("PREFECT_API_URL")
-    if given and port is None:
-        os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", str(HEARTBEAT_S))
-        _greet(given)
-        with _tagged_runs():
-            yield given
-        return
-    served = served_port(workspace) if port is None else None
-    try:
-        if served:
-            os.environ.update(environment(workspace, served, is_scheduling=True))
-            with _tagged_runs():
-                yield os.environ["PREFECT_API_URL"]
+    with ExitStack() as stack:
+        if given and port is None:
+            for name, value in RUNS.items():
+                os.environ.setdefault(name, value)
+            _greet(given)
         else:
-            own = port or free_port()
-            with (
-                started(workspace, own, port is not None, meanwhile) as process,
-                kept_up(process, partial(_start, workspace, own)),
-                _tagged_runs(),
-            ):
-                yield os.environ["PREFECT_API_URL"]
-    finally:
-        os.environ.pop("PREFECT_API_URL", None)
+            stack.callback(os.environ.pop, "PREFECT_API_URL", None)
+            if port is None and (served := served_port(workspace)):
+                os.environ.update(environment(workspace, served, is_scheduling=True))
+            else:
+                own = port or free_port()
+                server = started(workspace, own, port is not None, meanwhile)
+                process = stack.enter_context(server)
+                stack.enter_context(kept_up(process, partial(_start, workspace, own)))
+        stack.enter_context(_tagged_runs())
+        yield os.environ["PREFECT_API_URL"]
 
 
 @contextmanager
@@ -127,8 +127,8 @@ def started(
     workspace: Workspace,
     port: int,
     is_scheduling: bool,
-    meanwhile: Callable[[], object] | None = None,
-) -> Iterator[subprocess.Popen[bytes]]:
+    meanwhile: Callable[[], object] = lambda: None,
+) -> Iterator[Server]:
     """A healthy server on `port`, with the limit of the device; ended with the block.
 
     Of several that start at once in a workspace one after the other does: two at a time would make
@@ -139,9 +139,9 @@ def started(
         with file_lock(workspace.prefect / "start.lock", START_WAIT_S, "solon"):
             process = _start(workspace, port)
             stack.callback(end, process)
-            slot = importlib.import_module("flows.run.slot")
-            if meanwhile:
-                meanwhile()
+            from flows.run import slot  # imports prefect, which reads the environment then
+
+            meanwhile()
             _wait_until_healthy(process, port, workspace.prefect / "server.log")
             slot.ensure_limit()
             slot.free_leaked(workspace)
@@ -151,22 +151,15 @@ def started(
 def served_port(workspace: Workspace) -> int | None:
     """The port of this workspace's `solon serve`; None where none answers to its login."""
     try:
-        port = json.loads((workspace.prefect / "serve.json").read_text(encoding="utf-8"))["port"]
-    except (OSError, ValueError, KeyError):
+        port = int(json.loads((workspace.prefect / PLACE).read_text(encoding="utf-8"))["port"])
+        secret = base64.b64encode(login(workspace).encode()).decode()
+        header = {"Authorization": f"Basic {secret}"}
+        request = urllib.request.Request(f"http://{HOST}:{port}/api/admin/version", headers=header)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        opener.open(request, timeout=2).close()
+    except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
         return None
-    secret = base64.b64encode(login(workspace).encode()).decode()
-    header = {"Authorization": f"Basic {secret}"}
-    request = urllib.request.Request(f"http://{HOST}:{port}/api/admin/version", headers=header)
-    return int(port) if port and _answers(request) else None
-
-
-def _answers(request: urllib.request.Request) -> bool:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(request, timeout=2):
-            return True
-    except (OSError, http.client.HTTPException):
-        return False
+    return port
 
 
 @contextmanager
@@ -178,53 +171,52 @@ def _tagged_runs() -> Iterator[None]:
         with tags(TAG):
             yield
     finally:
-        _send_what_is_left()
+        from prefect.events.worker import EventsWorker
+        from prefect.logging.handlers import APILogWorker
+
+        for sender in (APILogWorker, EventsWorker):
+            sender.drain_all(timeout=DRAIN_WAIT_S)
 
 
 def _greet(url: str) -> None:
-    """Make a server that someone named ready for a run; SolonError where it does not answer."""
-    slot = importlib.import_module("flows.run.slot")
+    """Make a server that someone named ready for a run. SolonError where there is none."""
+    from flows.run import slot
+
     try:
         slot.ensure_limit()
     except Exception as error:
-        reason = str(error) or type(error).__name__
-        raise SolonError(
-            f"PREFECT_API_URL={url}: no Prefect server to use there: {reason}"
-        ) from error
+        why = f"no Prefect server to use there: {error or type(error).__name__}"
+        raise SolonError(f"PREFECT_API_URL={url}: {why}") from error
 
 
-def _start(workspace: Workspace, port: int) -> subprocess.Popen[bytes]:
-    with (workspace.prefect / "server.log").open("ab") as log:
+def _start(workspace: Workspace, port: int) -> Server:
+    arguments = ("flows.serve.server", str(os.getpid()), str(port))
+    return spawn(workspace, "server", *arguments, cwd=workspace.prefect)
+
+
+def spawn(workspace: Workspace, name: str, *arguments: str, cwd: Path) -> Server:
+    """Start `python -m ARGUMENTS`; what it says goes to the file NAME.log of Prefect's folder.
+
+    It has a session of its own: Ctrl-C is for us, who may still need it.
+    """
+    with (workspace.prefect / f"{name}.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "flows.serve.server", str(os.getpid()), str(port)],
+            [sys.executable, "-P", "-m", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            cwd=workspace.prefect,
-            start_new_session=True,  # Ctrl-C is for the run, which still needs its server
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
+            cwd=cwd,
+            start_new_session=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
         )
 
 
-def _wait_until_healthy(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _wait_until_healthy(process: Server, port: int, log: Path) -> None:
     deadline = time.monotonic() + START_WAIT_S
-    request = urllib.request.Request(f"http://{HOST}:{port}/api/health")
-    while process.poll() is None and time.monotonic() < deadline:
-        if _answers(request):
-            return
+    while not answers(os.environ["PREFECT_API_URL"]):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise SolonError(f"the Prefect server did not start on port {port}: see {log}")
         time.sleep(0.1)
-    raise SolonError(f"the Prefect server did not start on port {port}: see {log}")
-
-
-def _send_what_is_left() -> None:
-    """Let Prefect's background senders finish while there is a server to send to."""
-    if "prefect" not in sys.modules:
-        return
-    from prefect.events.worker import EventsWorker
-    from prefect.logging.handlers import APILogWorker
-
-    for sender in (APILogWorker, EventsWorker):
-        sender.drain_all(timeout=DRAIN_WAIT_S)
 
 
 def main(parent: str, port: str) -> None:

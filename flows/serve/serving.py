@@ -8,9 +8,6 @@ Everything dies with what started it, `kill -9` included. Server and worker have
 own: Ctrl-C reaches `solon serve` alone, which ends the flow runs, the worker, then the server.
 Worker and all that it started are one process group. Where server or worker ends by itself
 `solon serve` ends too, with exit code 1: to start it again is up to systemd and the like.
-
-    python -m flows.serve.serving worker PID    Prefect's worker, for as long as process PID lives
-    python -m flows.serve.serving run           a flow run, for as long as its worker lives
 """
 
 from __future__ import annotations
@@ -31,8 +28,8 @@ from uuid import UUID
 
 from rich.console import Console
 
+from flows.run import killed
 from flows.serve import server
-from storage.code import ROOT
 from storage.errors import InputError, LedgerBusy, SolonError
 from storage.lock import file_lock
 from storage.workspace import Workspace
@@ -41,7 +38,6 @@ from tasks.worker import die_with_parent
 POLL_S = 0.2
 END_RUNS_S = 5.0  # with the two below and the server's, within 15 seconds
 END_WORKER_S = 2.0
-QUERY_S = 3  # how often the worker asks for runs to start
 STOPPED = "solon serve was stopped"
 
 
@@ -51,14 +47,15 @@ def serve_until_stopped(workspace: Workspace, port: int, console: Console) -> No
     Raises InputError where another program has the port, SolonError where server or worker dies.
     """
     workspace.prefect.mkdir(parents=True, exist_ok=True)
+    path = workspace.prefect / server.PLACE
     with ExitStack() as stack, suppress(KeyboardInterrupt):
         if not _is_first(workspace, stack):
-            place = json.loads(_place(workspace).read_text(encoding="utf-8"))
+            place = json.loads(path.read_text(encoding="utf-8"))
             console.print(f"running already, process {place['pid']}", highlight=False)
             _say(workspace, place, console)
             return
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        _place(workspace).unlink(missing_ok=True)  # of one that was killed
+        path.unlink(missing_ok=True)  # of one that was killed
         _serve(workspace, port, console)
 
 
@@ -69,18 +66,19 @@ def _is_first(workspace: Workspace, stack: ExitStack) -> bool:
         with suppress(LedgerBusy):
             stack.enter_context(file_lock(workspace.prefect / "serve.lock", 0, "solon serve"))
             return True
-        if _place(workspace).exists():
+        if (workspace.prefect / server.PLACE).exists():
             return False
         time.sleep(POLL_S)  # it is starting, or about to end
     raise SolonError(f"{workspace.prefect}/serve.lock: held by a process that does not get ready")
 
 
 def _serve(workspace: Workspace, port: int, console: Console) -> None:
+    binaries = str(Path(sys.executable).parent)  # where the worker finds its Python
+    os.environ["PATH"] = os.pathsep.join([binaries, os.environ.get("PATH", os.defpath)])
     os.environ["SOLON_HOME"] = str(workspace.root)
-    is_own = "PREFECT_API_URL" not in os.environ
     with _server(workspace, port) as watched:
         try:
-            place = _keep_place(workspace, port if is_own else None)
+            place = _keep_place(workspace, port if watched else None)
             _prepare(console)
             with _worker(workspace) as worker:
                 _say(workspace, place, console)
@@ -88,11 +86,11 @@ def _serve(workspace: Workspace, port: int, console: Console) -> None:
         finally:  # no second Ctrl-C may interrupt what follows
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            _place(workspace).unlink(missing_ok=True)
+            (workspace.prefect / server.PLACE).unlink(missing_ok=True)
 
 
 @contextmanager
-def _server(workspace: Workspace, port: int) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+def _server(workspace: Workspace, port: int) -> Iterator[dict[str, server.Server]]:
     """A server of our own unless PREFECT_API_URL names one; yields what is to be watched."""
     if "PREFECT_API_URL" in os.environ:
         with server.running(workspace):
@@ -117,38 +115,23 @@ def _prepare(console: Console) -> None:
     """Make pool, deployments and automations, or bring them up to date; say what is scheduled."""
     from flows.serve import automations, deployments
 
-    deployments.apply_all()
-    for line in [*automations.ensure(), *deployments.scheduled()]:
+    scheduled = deployments.apply_all()
+    for line in [*automations.ensure(), *scheduled]:
         console.print(line, highlight=False, markup=False)
 
 
 @contextmanager
-def _worker(workspace: Workspace) -> Iterator[subprocess.Popen[bytes]]:
+def _worker(workspace: Workspace) -> Iterator[server.Server]:
     """Prefect's worker of our pool; at the end of the block it and its flow runs are ended."""
-    binaries = str(Path(sys.executable).parent)
-    environment = os.environ | {
-        "PATH": os.pathsep.join([binaries, os.environ.get("PATH", os.defpath)]),
-        "PREFECT_RUNNER_AUTO_INSTALL_DEPENDENCIES": "false",
-        "PREFECT_WORKER_QUERY_SECONDS": str(QUERY_S),
-        "PYTHONPATH": str(ROOT),
-    }
-    with (workspace.prefect / "worker.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "flows.serve.serving", "worker", str(os.getpid())],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=workspace.root,
-            start_new_session=True,
-            env=environment,
-        )
+    arguments = ("flows.serve.serving", "worker", str(os.getpid()))
+    process = server.spawn(workspace, "worker", *arguments, cwd=workspace.root)
     try:
         yield process
     finally:
         _end_worker(process)
 
 
-def _watch(workspace: Workspace, processes: dict[str, subprocess.Popen[bytes]]) -> None:
+def _watch(workspace: Workspace, processes: dict[str, server.Server]) -> None:
     """Return never: raises SolonError once one of the processes has ended."""
     while True:
         for name, process in processes.items():
@@ -158,12 +141,13 @@ def _watch(workspace: Workspace, processes: dict[str, subprocess.Popen[bytes]]) 
         time.sleep(POLL_S)
 
 
-def _end_worker(worker: subprocess.Popen[bytes]) -> None:
+def _end_worker(worker: server.Server) -> None:
     """End the flow runs, tell Prefect that they are cancelled, then end the worker.
 
     What the group still has after that is killed.
     """
-    flow_runs = {run for pid in _group(worker.pid) if (run := _flow_run_of(pid))}
+    found = (killed.environment_value(p, "PREFECT__FLOW_RUN_ID") for p in _group(worker.pid))
+    flow_runs = {run for run in found if run}
     _set_state("Cancelling", flow_runs)
     deadline = time.monotonic() + END_RUNS_S
     while time.monotonic() < deadline and _group(worker.pid) - {worker.pid}:
@@ -182,8 +166,6 @@ def _set_state(name: str, flow_runs: set[str]) -> None:
 
     What the server does not take is left to `solon doctor`.
     """
-    if not flow_runs:
-        return
     from prefect import states
     from prefect.client.orchestration import get_client
 
@@ -197,35 +179,16 @@ def _set_state(name: str, flow_runs: set[str]) -> None:
 
 def _group(leader: int) -> set[int]:
     """The living processes of a process group (Linux; elsewhere none are seen)."""
-    found = set()
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it ended meanwhile
-            state, _, group = path.read_text().rpartition(")")[2].split()[:3]
-            if int(group) == leader and state != "Z":
-                found.add(int(path.parent.name))
-    return found
-
-
-def _flow_run_of(pid: int) -> str | None:
-    """The flow run that a process belongs to, by its environment."""
-    try:
-        values = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return None
-    key = b"PREFECT__FLOW_RUN_ID="
-    return next((v.removeprefix(key).decode() for v in values if v.startswith(key)), None)
-
-
-def _place(workspace: Workspace) -> Path:
-    return workspace.prefect / "serve.json"
+    return {pid for pid in killed.processes() if killed.stat(pid)[2:3] == [str(leader)]}
 
 
 def _keep_place(workspace: Workspace, port: int | None) -> dict[str, Any]:
-    """Write down where this workspace is served; no port: by a server that is not ours."""
+    """Write down where this workspace is served. No port: by a server that is not ours."""
     place = {"pid": os.getpid(), "port": port, "url": os.environ["PREFECT_API_URL"]}
-    draft = _place(workspace).with_suffix(".draft")
+    path = workspace.prefect / server.PLACE
+    draft = path.with_suffix(".draft")
     draft.write_text(json.dumps(place), encoding="utf-8")
-    draft.replace(_place(workspace))
+    draft.replace(path)
     return place
 
 
@@ -238,20 +201,14 @@ def _say(workspace: Workspace, place: dict[str, Any], console: Console) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _become_worker(parent: str) -> None:
-    die_with_parent(int(parent))
-    command = [sys.executable, "-P", "-m", "prefect", "worker", "start", "--pool", server.POOL]
-    name = f"solon-{platform.node()}"
-    os.execv(sys.executable, [*command, "--type", "process", "--name", name])
-
-
-def _become_run() -> None:
-    die_with_parent(os.getppid())
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "prefect.engine"])
+def main(role: str, parent: str = "") -> None:
+    """Become Prefect's "worker" or a flow "run": replaced, and dead when its parent is."""
+    die_with_parent(int(parent or os.getppid()))
+    worker = ["prefect", "worker", "start", "--pool", server.POOL, "--type", "process"]
+    worker += ["--name", f"solon-{platform.node()}"]
+    words = worker if role == "worker" else ["prefect.engine"]
+    os.execv(sys.executable, [sys.executable, "-P", "-m", *words])
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "worker":
-        _become_worker(sys.argv[2])
-    else:
-        _become_run()
+    main(*sys.argv[1:])

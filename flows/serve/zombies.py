@@ -12,22 +12,25 @@ from flows.run.keeper import answers
 from flows.run.killed import is_alive
 from flows.serve import server
 from flows.serve.findings import Examination
-from storage.ledger import Ledger, Row
 from storage.workspace import Workspace
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-
 NONE_UP = "no Prefect server is up: its flow runs and slots are not looked at"
 PAGE = 200
 SETTLE_S = 1.0  # between a slot and the kernel's lock, whose order nobody outside sees
 LOCAL = (server.HOST, "localhost", "::1")
+# This machine's last run in the ledger of each of the wanted flow runs.
+LAST_RUNS = """
+    SELECT r.flow_run_id, r.pid, r.started_at, r.state FROM runs r
+    JOIN wanted USING (flow_run_id) WHERE r.host = ?
+    QUALIFY row_number() OVER (PARTITION BY r.flow_run_id ORDER BY r.started_at DESC) = 1"""
 
 
 def look(seen: Examination) -> None:
     """Flow runs of killed processes and a slot nobody uses. Imports prefect if a server is up."""
-    url = address(seen.workspace)
+    url = _address(seen.workspace)
     if url is None or not answers(url):
         seen.skipped.append(f"{url} does not answer: {NONE_UP}" if url else NONE_UP)
         return
@@ -41,18 +44,16 @@ def look(seen: Examination) -> None:
         seen.skipped.append(f"{url}: {' '.join(str(error).split())[:200] or type(error).__name__}")
 
 
-def address(workspace: Workspace) -> str | None:
+def _address(workspace: Workspace) -> str | None:
     """The API of the server that PREFECT_API_URL names, else of the running `solon serve`.
 
     For the latter the environment gets what a client needs.
     """
-    given = os.environ.get("PREFECT_API_URL")
-    if given:
-        return given
-    port = server.served_port(workspace)
-    if port is None:
-        return None
-    os.environ.update(server.environment(workspace, port, is_scheduling=True))
+    if not os.environ.get("PREFECT_API_URL"):
+        port = server.served_port(workspace)
+        if port is None:
+            return None
+        os.environ.update(server.environment(workspace, port, is_scheduling=True))
     return os.environ["PREFECT_API_URL"]
 
 
@@ -60,7 +61,8 @@ def _flow_runs(seen: Examination, client: SyncPrefectClient) -> None:
     from prefect.states import Crashed
 
     open_ = _open(client)
-    for row in _runs_of(Ledger(seen.workspace.ledger), list(open_)):
+    wanted = {"flow_run_id": list(open_)}
+    for row in seen.ledger.query(LAST_RUNS, [platform.node()], wanted):
         flow_run_id = row["flow_run_id"]
         is_between = row["state"] == "completed"  # resumed by another process, or about to go on
         if is_between or is_alive(row["pid"], row["started_at"]):
@@ -73,32 +75,16 @@ def _flow_runs(seen: Examination, client: SyncPrefectClient) -> None:
 
 def _open(client: SyncPrefectClient) -> dict[str, str]:
     """The name of the state of every flow run that is Running or Cancelling, by its id."""
-    from prefect.client.schemas.filters import (
-        FlowRunFilter,
-        FlowRunFilterState,
-        FlowRunFilterStateType,
-    )
-    from prefect.client.schemas.objects import StateType
+    from prefect.client.schemas.filters import FlowRunFilter
 
-    types = FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.CANCELLING])
-    wanted = FlowRunFilter(state=FlowRunFilterState(type=types))
+    types = {"any_": ["RUNNING", "CANCELLING"]}
+    wanted = FlowRunFilter.model_validate({"state": {"type": types}})
     found: dict[str, str] = {}
     while True:
         page = client.read_flow_runs(flow_run_filter=wanted, limit=PAGE, offset=len(found))
         found |= {str(run.id): run.state_name or "open" for run in page}
         if len(page) < PAGE:
             return found
-
-
-def _runs_of(ledger: Ledger, flow_run_ids: list[str]) -> list[Row]:
-    """This machine's last run in the ledger of each of these flow runs."""
-    return ledger.query(
-        "SELECT r.flow_run_id, r.pid, r.started_at, r.state FROM runs r"
-        " JOIN wanted USING (flow_run_id) WHERE r.host = ?"
-        " QUALIFY row_number() OVER (PARTITION BY r.flow_run_id ORDER BY r.started_at DESC) = 1",
-        [platform.node()],
-        {"flow_run_id": flow_run_ids},
-    )
 
 
 def _slot(seen: Examination, client: SyncPrefectClient, url: str) -> None:

@@ -97,7 +97,7 @@ def through_prefect(home: Path, recipe: str) -> Done:
         from prefect.client.orchestration import get_client  # it reads its settings at import
 
         with get_client(sync_client=True) as client:
-            deployment = client.read_deployment_by_name("align/local")
+            deployment = client.read_deployment_by_name("align/run-the-method")
             run = client.create_flow_run_from_deployment(
                 deployment.id, parameters={"recipe": recipe}
             )

@@ -22,6 +22,15 @@ from .driven import tables
 from .prefect_db import seed
 from .test_kill import processes_of
 
+NAMES = {
+    "align": "run-the-method",
+    "refresh": "refresh-rows",
+    "train": "train-checkpoints",
+    "evaluate": "measure-checkpoints",
+    "amend": "amend-the-constitution",
+    "nightly": "every-night",
+}
+
 
 def as_form(values: dict[str, Any]) -> list[str]:
     """Overrides as a form sends them."""
@@ -113,7 +122,7 @@ class Served:
         return done.stdout.strip()
 
     def deployment(self, flow: str) -> Any:
-        return self.api(f"deployments/name/{flow}/local")[1]
+        return self.api(f"deployments/name/{flow}/{NAMES[flow]}")[1]
 
     def create(self, flow: str, parameters: dict[str, Any]) -> tuple[int, Any]:
         path = f"deployments/{self.deployment(flow)['id']}/create_flow_run"

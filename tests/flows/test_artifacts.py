@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import io
 import json
 import os
 import subprocess
@@ -10,9 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from flows.run import progress
-from flows.run.progress import StepArtifact
+from flows.run.console import BarProgress
+from flows.run.progress import StepArtifact, sentence
 from flows.run.publish import SAMPLE_CHARS
 from tasks.evaluation.escape import ZERO_WIDTH
 
@@ -84,6 +87,23 @@ def assert_texts_only(lines: list[str]) -> None:
         assert len(shown.replace(ZERO_WIDTH, "")) <= SAMPLE_CHARS + 40
     everything = html.unescape(" ".join(texts)).replace(ZERO_WIDTH, "")
     assert any(text.partition("\n")[0].split(" \u202e")[0] in everything for text in HOSTILE)
+
+
+def test_a_step_that_ends_says_how_long_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    console = Console(file=io.StringIO(), width=100)
+    bar = BarProgress(console)
+    bar.start("drafts", 80, "rows")
+    clock[0] = 164.25
+    bar.finish("80 made, 146 tokens/s")
+    bar.finish("nothing was begun")
+    assert console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
+        "drafts: 80 rows",
+        "drafts: 80 made in 64.2 s, 146 tokens/s",
+        "nothing was begun",
+    ]
+    assert sentence("sft", "done", 100.0) == "sft: done in 64.2 s"
 
 
 class Counted(StepArtifact):

@@ -6,6 +6,7 @@ The deployment's own schedule, every fifteen seconds instead of at 02:00.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ import pytest
 
 from flows.run.publish import PICTURE
 from flows.serve.server import HOST
+from storage.find import find
+from storage.ids import short
 from storage.ledger import Ledger, point
 
 from .driven import ROOT, TINY
@@ -96,7 +99,10 @@ def refs(ledger: Ledger) -> dict[str, str]:
 
 
 def steps(served: Served, run: dict[str, Any]) -> dict[str, Any]:
-    return {step["step"]: step for step in json.loads(served.artifacts(run["id"])["steps"])}
+    """What the run shows of each step; of an id it shows the start."""
+    ledger = Ledger(served.solon.home / "ledger.duckdb")
+    shown = json.loads(served.artifacts(run["id"])["steps"])
+    return {s["step"]: s | {"id": s["id"] and find(ledger, s["id"])[0]} for s in shown}
 
 
 @pytest.fixture(scope="module")
@@ -137,9 +143,38 @@ def test_a_run_shows_its_steps_curves_lineage_and_report(
     assert all(found[key]["data"].startswith("data:image/png;base64,iVBOR") for key in pictures)
     chart, made = found["lineage"]["data"], steps(served, first)
     assert "```mermaid\nflowchart BT\n" in chart
-    assert all(made[stage]["id"] in chart for stage in ("ppo", "sft", "reward"))
+    assert all(short(made[stage]["id"]) in chart for stage in ("ppo", "sft", "reward"))
     assert "the artifact `training`" in found["report"]["data"]
     assert not PICTURE.search(found["report"]["data"])  # a relative link leads nowhere in the UI
+
+
+def test_what_a_run_shows_says_what_it_is_and_of_which_run(
+    served: Served, ledger: Ledger, first: dict[str, Any]
+) -> None:
+    sql = "SELECT run_id FROM runs WHERE flow_run_id = ? AND until IS NULL"
+    run_id = ledger.query(sql, [first["id"]])[0]["run_id"]
+    found = {key: artifact["description"] for key, artifact in served.shown(first["id"]).items()}
+    bars = {key: text for key, text in found.items() if key.startswith("progress-")}
+    assert all(text.startswith("nightly smoke: ") for text in bars.values())
+    assert re.fullmatch(r"nightly smoke: drafts: .* in \d+\.\d s(,.*)?", bars["progress-drafts"])
+    own = {"steps", "samples", "lineage", "report", "loss-sft", "loss-ppo", "training", "rewards"}
+    of_run = f"(recipe smoke, {short(run_id)})"
+    assert [key for key in own if not found[key].endswith(of_run)] == []
+    ppo = short(steps(served, first)["ppo"]["id"])
+    assert found["lineage"] == f"What {ppo} was made from {of_run}"
+    assert re.match(r"By step: \d+ reused, \d+ generated, 5 trained \(", found["steps"])
+
+
+def test_the_log_says_what_was_done_and_not_that_tasks_are_over(
+    served: Served, first: dict[str, Any]
+) -> None:
+    wanted = {"logs": {"flow_run_id": {"any_": [first["id"]]}}, "limit": 200}
+    found = served.api("logs/filter", wanted)[1]
+    lines = [log["message"] for log in found]
+    for step in ("drafts", "revisions, round 0", "sft", "ppo", "evaluate"):
+        pattern = re.compile(rf"{step}: .* in \d+\.\d s(,.*)?")
+        assert any(pattern.fullmatch(line) for line in lines), (step, lines)
+    assert not [log for log in found if log["task_run_id"] and "Completed()" in log["message"]]
 
 
 def test_every_step_has_a_bar_that_ends_full(served: Served, first: dict[str, Any]) -> None:

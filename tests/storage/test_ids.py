@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.ids import canonical_json, content_id, dataset_id, kind_of, seed_of
+from storage.ids import canonical_json, content_id, dataset_id, kind_of, seed_of, short
 
 JSON = st.recursive(
     st.none()
@@ -63,3 +63,10 @@ def test_a_seed_is_the_first_64_bits_of_the_id() -> None:
     assert seed_of("cmp_ffffffffffffffff0000000000000000") == 2**64 - 1
     assert kind_of("cmp_00") == "completion"
     assert kind_of("nonsense") is None
+
+
+def test_a_short_id_is_its_prefix_and_eight_digits() -> None:
+    whole = content_id("pair", 1)
+    assert short(whole) == whole[:12]
+    for other in ("", "sft", "par_12", f"{whole}0"):
+        assert short(other) == other
