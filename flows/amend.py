@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from prefect import flow
-from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run
 from pydantic import Field
 
@@ -23,6 +22,7 @@ from flows.plan.recipe import Overrides
 from flows.run.data import make_some
 from flows.run.gate import conclude
 from flows.run.nothing import nothing_done
+from flows.run.publish import publish_markdown
 from flows.run.session import Session
 from flows.serve.approval import WAIT_HOURS, ask, rejected
 from flows.serve.forms import PrincipleEdit
@@ -84,11 +84,11 @@ def amend(
     made, inputs = make_plan(recipe, tried, None)
     if made.is_empty and not proposal.is_edit:
         forget(workspace, run)
-        create_markdown_artifact("Nothing to do: every row and checkpoint is there.", key="plan")
+        publish_markdown("plan", "Every row and checkpoint is there.", "Nothing to do", recipe)
         return nothing_done(made, inputs, workspace)
     before = proposal.words_before(ledger)
     text, run_id = _question(recipe, tried, made, reworded(inputs, before), samples)
-    create_markdown_artifact(text, key="plan")
+    publish_markdown("plan", text, "What the amendment changes and costs", recipe, run_id)
     author = ""
     if approve == "ask":
         decision = ask(ledger, inputs.constitution_id, made, text, wait_hours, run_id)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from prefect import flow
-from prefect.artifacts import create_markdown_artifact
 from prefect.events import emit_event
 
 from flows.align import method, session_of
@@ -18,6 +17,7 @@ from flows.plan.planner import make_plan
 from flows.plan.recipe import Overrides
 from flows.run.gate import GATE_FAILED, RESOURCE, conclude
 from flows.run.nothing import nothing_done
+from flows.run.publish import publish_markdown
 from flows.serve.approval import ask_for
 from flows.serve.reach import check_form
 from storage.workspace import Workspace
@@ -35,9 +35,10 @@ def nightly(recipe: str = "demo", overrides: Overrides = None) -> dict[str, Any]
     workspace = Workspace.open().create()
     made, inputs = make_plan(recipe, overrides or {}, None)
     if made.is_empty:
-        create_markdown_artifact("Nothing new: every row and checkpoint is there.", key="plan")
+        publish_markdown("plan", "Every row and checkpoint is there.", "Nothing new", recipe)
         return nothing_done(made, inputs, workspace)
-    create_markdown_artifact(f"# Plan\n\n{plan_markdown(made)}\n", key="plan")
+    text = f"# Plan\n\n{plan_markdown(made)}\n"
+    publish_markdown("plan", text, "What this night will make and what it costs", recipe)
     refused = ask_for(made, inputs)
     if refused is not None:
         return refused  # type: ignore[no-any-return]

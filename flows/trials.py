@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from prefect import flow
-from prefect.artifacts import create_markdown_artifact
 from pydantic import Field
 
 from flows.align import session_of
@@ -15,6 +14,7 @@ from flows.plan.needs import stage_needs
 from flows.plan.recipe import Overrides
 from flows.run.data import existing_rows, make_some
 from flows.run.evaluation import answers_of, evaluate_checkpoints
+from flows.run.publish import publish_markdown
 from flows.run.stages import reuse, train
 from tasks.generation.snapshots import Rows
 
@@ -76,7 +76,9 @@ def ablate(slug: str, recipe: str = "demo", overrides: Overrides = None) -> dict
             "evaluations": dict(zip(("with", "without"), evaluations, strict=True)),
             "metrics": compared(session.inputs.constitution, before, after, session.recipe.seed),
         }
-        create_markdown_artifact(markdown(result), key="ablation")
+        publish_markdown(
+            "ablation", markdown(result), f"What {slug} bought", recipe, session.run_id
+        )
         return result
 
 

@@ -128,9 +128,8 @@ class Asker:
             tokens += complete_chunk(rows, chunk)["tokens"]
             self._rates[done] = len(part) / (time.monotonic() - began)
             first += len(part)
-        seconds = time.monotonic() - started
-        rate = f", {tokens / seconds:.0f} tokens/s" if tokens else ""
-        bar.finish(f"{len(missing)} {done} in {seconds:.0f} s{rate}")
+        rate = f", {tokens / (time.monotonic() - started):.0f} tokens/s" if tokens else ""
+        bar.finish(f"{len(missing)} {done}{rate}")
 
     def _chunk_rows(self, done: str) -> int:
         """The recipe's number of rows, or what the engine does in CHUNK_S where that is more."""

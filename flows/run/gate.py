@@ -14,13 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeGuard
 
-from prefect.artifacts import create_markdown_artifact
-
 from flows.plan.answers import BASE
 from flows.plan.recipe import GateSettings
 from flows.run.evaluation import answers_of, evaluate_checkpoints
+from flows.run.publish import publish_markdown
 from flows.run.session import Session
 from storage.artifacts import artifact_path, is_whole
+from storage.ids import short
 from storage.ledger import Ledger, move
 from tasks.evaluation.escape import markdown_cell
 from tasks.evaluation.metrics import bootstrap
@@ -135,7 +135,8 @@ def conclude(
     is_promoted = verdict.passed and is_wanted
     if is_promoted:
         promote(session, candidate, author, "; ".join(verdict.reasons))
-    create_markdown_artifact(gate_markdown(verdict, candidate, is_promoted), key="gate")
+    text, shows = gate_markdown(verdict, candidate, is_promoted), _outcome(verdict)
+    publish_markdown("gate", text, shows, session.recipe.name, session.run_id)
     return {"gate": verdict.to_json(), "champion": champion_of(session.ledger)}
 
 
@@ -200,7 +201,10 @@ def champion_of(ledger: Ledger) -> str | None:
 
 def gate_markdown(verdict: Gate, candidate: str, is_promoted: bool) -> str:
     """The verdict as Markdown."""
-    outcome = "passed" if verdict.passed else "not passed"
     place = "is the champion now" if is_promoted else "is not promoted"
-    lines = [f"# Gate: {outcome}", "", f"{candidate} {place}.", ""]
+    lines = [f"# {_outcome(verdict)}", "", f"{short(candidate)} {place}.", ""]
     return "\n".join(lines + [f"- {markdown_cell(reason)}" for reason in verdict.reasons]) + "\n"
+
+
+def _outcome(verdict: Gate) -> str:
+    return "Gate: passed" if verdict.passed else "Gate: not passed"

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from storage.find import find
 
 from flows.run.publish import PICTURE
 from flows.serve.server import HOST
-from storage.find import find
 from storage.ids import short
 from storage.ledger import Ledger, point
 
