@@ -8,24 +8,22 @@ prompts -> drafts -> (critique -> revision) x rounds -> pairs -+-> SFT -+-> DPO 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.explain.lineage_text import origin_chart
-from flows.plan.inputs import count_exclusions
 from flows.plan.needs import stage_needs
 from flows.plan.recipe import Overrides, load
-from flows.plan.steps import STAGES, STEPS, Stage, Step, at_most
+from flows.plan.steps import Stage, Step, at_most
 from flows.run.data import existing_rows, make_rows
 from flows.run.evaluation import evaluate_checkpoints
 from flows.run.evaluation import report as write_report
 from flows.run.publish import publish_run
+from flows.run.results import run_result
 from flows.run.runs import open_session
 from flows.run.session import Session
 from flows.run.stages import reuse
@@ -57,13 +55,11 @@ def align(
 def method(session: Session, until: Step | None = None) -> dict[str, Any]:
     """The method itself, one call an arrow; returns the run in short."""
     rows = make_rows(session, until)
-    if rows is None:
-        return _result(session)
-    checkpoints = train_stages(session, stage_needs(session.inputs, rows, until))
+    checkpoints = train_stages(session, stage_needs(session.inputs, rows, until)) if rows else {}
     evaluation = None
     if at_most("evaluate", until):
         evaluation = evaluate_checkpoints(session, checkpoints)
-    return _result(session, rows, checkpoints, write_report(session, rows, checkpoints, evaluation))
+    return _finish(session, rows, checkpoints, evaluation)
 
 
 @flow(name="refresh", flow_run_name="refresh {recipe}")
@@ -77,7 +73,7 @@ def refresh(recipe: str = "demo", overrides: Overrides = None) -> dict[str, Any]
     check_form(recipe, overrides)
     with session_of(recipe, overrides, "pairs") as session:
         rows = make_rows(session, "pairs")
-        return _result(session, rows, {}, write_report(session, rows, {}, None) if rows else None)
+        return _finish(session, rows)
 
 
 @flow(name="train", flow_run_name="train {recipe}")
@@ -95,7 +91,7 @@ def train(
     with session_of(recipe, overrides, until) as session:
         rows = existing_rows(session)
         checkpoints = train_stages(session, stage_needs(session.inputs, rows, until))
-        return _result(session, rows, checkpoints, write_report(session, rows, checkpoints, None))
+        return _finish(session, rows, checkpoints)
 
 
 @flow(name="evaluate", flow_run_name="evaluate {recipe}")
@@ -111,9 +107,7 @@ def evaluate(recipe: str = "demo", overrides: Overrides = None) -> dict[str, Any
         rows = existing_rows(session)
         checkpoints = reuse(session, stage_needs(session.inputs, rows))
         evaluation = evaluate_checkpoints(session, checkpoints)
-        return _result(
-            session, rows, checkpoints, write_report(session, rows, checkpoints, evaluation)
-        )
+        return _finish(session, rows, checkpoints, evaluation)
 
 
 @contextmanager
@@ -124,29 +118,24 @@ def session_of(recipe: str, overrides: Overrides, until: Step | None) -> Iterato
         yield session
 
 
-def _result(
+def _finish(
     session: Session,
-    rows: Rows | None = None,
-    checkpoints: dict[str, str] | None = None,
-    report: Path | None = None,
+    rows: Rows | None,
+    checkpoints: Mapping[str, str] | None = None,
+    evaluation: str | None = None,
 ) -> dict[str, Any]:
-    """The run in short, as `solon run --json` promises it; published as Prefect artifacts."""
-    done = session.results.steps
-    steps = [asdict(done[name]) for name in STEPS if name in done]
-    left_out = rows.left_out if rows else Counter[tuple[str, str]]()
-    last = list(checkpoints.values())[-1] if checkpoints else None
-    chart = origin_chart(session.ledger, last) if last else None
-    publish_run(session, steps, checkpoints or {}, report, chart)
-    return {
-        "run_id": session.run_id,
-        "recipe": session.recipe.name,
-        "workspace": str(session.workspace.root),
-        "steps": steps,
-        "exclusions": count_exclusions(session.inputs.exclusions, left_out),
-        "snapshots": {
-            "sft": rows.sft.dataset_id if rows else None,
-            "preferences": rows.preferences.dataset_id if rows else None,
-        },
-        "checkpoints": {stage: (checkpoints or {}).get(stage) for stage in STAGES},
-        "report": str(report) if report else None,
-    }
+    """Write the report, where there are rows, and publish the run; returns it in short."""
+    made = checkpoints or {}
+    report = write_report(session, rows, made, evaluation) if rows else None
+    result = run_result(
+        session.inputs,
+        session.workspace,
+        session.run_id,
+        session.results.steps,
+        rows.left_out if rows else Counter(),
+        rows.sft.dataset_id if rows else None,
+        report,
+    )
+    chart = origin_chart(session.ledger, list(made.values())[-1]) if made else None
+    publish_run(session, result["steps"], made, report, chart)
+    return result

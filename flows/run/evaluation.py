@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,7 @@ def _summary(session: Session, answers: list[dict[str, Any]]) -> list[dict[str, 
 
 
 def report(
-    session: Session, rows: Rows, checkpoints: dict[str, str], evaluation_id: str | None
+    session: Session, rows: Rows, checkpoints: Mapping[str, str], evaluation_id: str | None
 ) -> Path:
     """Write the report into the folder of the evaluation, else of the run; returns report.md."""
     inputs, revisions = session.inputs, session.results.of("revisions")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from flows.plan.inputs import Inputs, count_exclusions
+from flows.plan.inputs import Inputs
 from flows.plan.plan import Plan
 from flows.plan.steps import STAGES
 from flows.run.killed import end_killed_runs
+from flows.run.results import StepResult, run_result
 from storage.ledger import Ledger, move
 from storage.workspace import Workspace
 
@@ -30,18 +31,9 @@ def nothing_done(made: Plan, inputs: Inputs, workspace: Workspace) -> dict[str, 
             if target:
                 move(con, f"latest/{name}", target)
     report = workspace.reports / (ids.get("evaluate") or "") / "report.md"
-    names = ("step", "reused", "excluded", "id")
-    steps = [
-        {"generated": 0, "trained": 0, "duration_s": 0.0} | {n: getattr(step, n) for n in names}
-        for step in made.steps.values()
-    ]
-    return {
-        "run_id": None,
-        "recipe": inputs.recipe.name,
-        "workspace": str(workspace.root),
-        "steps": steps,
-        "exclusions": count_exclusions(inputs.exclusions, made.left_out),
-        "snapshots": snapshots,
-        "checkpoints": {stage: ids.get(stage) for stage in STAGES},
-        "report": str(report) if report.is_file() else None,
+    steps = {
+        name: StepResult(name, reused=step.reused, excluded=step.excluded, id=step.id)
+        for name, step in made.steps.items()
     }
+    found = report if report.is_file() else None
+    return run_result(inputs, workspace, None, steps, made.left_out, made.sft_rows_id, found)

@@ -5,10 +5,16 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
+from flows.plan.inputs import Inputs, count_exclusions
+from flows.plan.steps import STAGES, STEPS
 from storage.ledger import Ledger, insert, now, point
+from storage.workspace import Workspace
 
 Change = tuple[object, object, object]  # a component of a key, its value before, its value now
 
@@ -69,6 +75,29 @@ class Results:
         ]
         with self.ledger.transaction() as con:
             insert(con, "decisions", values)
+
+
+def run_result(
+    inputs: Inputs,
+    workspace: Workspace,
+    run_id: str | None,
+    steps: Mapping[str, StepResult],
+    left_out: Counter[tuple[str, str]],
+    sft_rows_id: str | None,
+    report: Path | None,
+) -> dict[str, Any]:
+    """A run in short, as `solon run --json` promises it."""
+    ids = {name: step.id for name, step in steps.items()}
+    return {
+        "run_id": run_id,
+        "recipe": inputs.recipe.name,
+        "workspace": str(workspace.root),
+        "steps": [dataclasses.asdict(steps[name]) for name in STEPS if name in steps],
+        "exclusions": count_exclusions(inputs.exclusions, left_out),
+        "snapshots": {"sft": sft_rows_id, "preferences": ids.get("pairs")},
+        "checkpoints": {stage: ids.get(stage) for stage in STAGES},
+        "report": str(report) if report else None,
+    }
 
 
 @contextmanager
