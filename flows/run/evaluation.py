@@ -17,8 +17,9 @@ from flows.run.session import Session
 from flows.run.stages import ensure, has_changed, learned
 from storage.artifacts import artifact_path
 from storage.ledger import insert
-from tasks.evaluation.answers import REFERENCE, Answered, Policy, rows, wanted_scores
-from tasks.evaluation.checks import compliance
+from tasks.evaluation.answers import REFERENCE, Answered, Policy, wanted_scores
+from tasks.evaluation.answers import rows as answer_rows
+from tasks.evaluation.checks import rules
 from tasks.evaluation.metrics import summarise
 from tasks.evaluation.report import ReportData, StageResult, write_report
 from tasks.generation.record import record_model, record_snapshot
@@ -50,7 +51,7 @@ def _evaluate(session: Session, need: Need, out: Path) -> dict[str, Any]:
     ]
     judges = policies[REFERENCE], policies[REWARD]
     scores = asker.score("scores of the answers", list(wanted_scores(answered, *judges)))
-    found = rows(answered, *judges, lambda wanted: scores[wanted.key])
+    found = answer_rows(answered, *judges, lambda wanted: scores[wanted.key])
     with (out / ANSWERS).open("w", encoding="utf-8") as stream:
         for row in found:
             stream.write(json.dumps(row) + "\n")  # ASCII: no odd line end in a text ends a row
@@ -122,8 +123,7 @@ def _record_metrics(session: Session, evaluation_id: str) -> None:
 
 def _summary(session: Session, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Measures of the answers, and how often they keep the principles a program can check."""
-    rules = compliance(session.inputs.constitution, answers)
-    return summarise(answers, session.recipe.seed) + rules
+    return summarise(answers, rules(session.inputs.constitution), session.recipe.seed)
 
 
 def report(

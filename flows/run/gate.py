@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, TypeGuard
+from typing import Any
 
 from flows.plan.answers import BASE
 from flows.plan.recipe import GateSettings
@@ -23,10 +23,10 @@ from storage.artifacts import artifact_path, is_whole
 from storage.ids import short
 from storage.ledger import Ledger, move
 from tasks.evaluation.escape import markdown_cell
-from tasks.evaluation.metrics import bootstrap
+from tasks.evaluation.metrics import PER_ANSWER, Answer, answered, bootstrap, is_finite, paired
 from tasks.training.settings import WEIGHT_CHANGE
 
-Answers = Sequence[Mapping[str, Any]]
+Answers = Sequence[Answer]
 GATE_FAILED = "solon.gate.failed"  # the event that an alert can listen to
 RESOURCE = "solon.workspace"
 CANDIDATE = "ppo"
@@ -73,23 +73,24 @@ def gate(
     Answers are rows of answers.jsonl, one policy each. A number that is missing or not finite fails
     the gate: what cannot be measured is not promoted.
     """
-    answers = _by_prompt(candidate)
+    answers, old = (_by_prompt(rows) for rows in (candidate, before))
     if not answers:
         return Gate(False, ("the candidate answered no prompt",))
     is_near, near, numbers = _nearness(answers, settings)
-    is_no_worse, worth, more = _worth(_by_prompt(before), answers, seed, name)
+    is_no_worse, worth, more = _worth(old, answers, seed, name)
     return Gate(is_near and is_no_worse, (worth, near), numbers | more)
 
 
-def _by_prompt(answers: Answers) -> dict[str, Mapping[str, Any]]:
-    return {a["prompt_id"]: a for a in answers if a["finish_reason"] != "too_long"}
+def _by_prompt(answers: Answers) -> Mapping[str, Answer]:
+    """The answers of one policy that were made."""
+    return next(iter(answered(answers).values()), {})
 
 
 def _nearness(
-    answers: Mapping[str, Mapping[str, Any]], settings: GateSettings
+    answers: Mapping[str, Answer], settings: GateSettings
 ) -> tuple[bool, str, dict[str, float]]:
     values = [answer["kl"] for answer in answers.values()]
-    if not all(_is_finite(value) for value in values):
+    if not all(is_finite(value) for value in values):
         return False, "the candidate's KL to SFT is not finite", {}
     kl = math.fsum(values) / len(values)
     is_near = kl <= settings.max_kl
@@ -98,30 +99,21 @@ def _nearness(
 
 
 def _worth(
-    before: Mapping[str, Mapping[str, Any]],
-    candidate: Mapping[str, Mapping[str, Any]],
-    seed: int,
-    name: str,
+    before: Mapping[str, Answer], candidate: Mapping[str, Answer], seed: int, name: str
 ) -> tuple[bool, str, dict[str, float]]:
-    both = [prompt_id for prompt_id in candidate if prompt_id in before]
+    both = sum(prompt_id in before for prompt_id in candidate)
     if not both:
         return False, f"{name} and the candidate have no answered prompt in common", {}
-    differences: list[float] = []
-    for prompt_id in both:
-        new, old = candidate[prompt_id]["reward"], before[prompt_id]["reward"]
-        if not (_is_finite(new) and _is_finite(old)):
-            return False, "a reward is not finite", {"prompts": len(both)}
-        differences.append(new - old)
+    pairs = paired(candidate, before, PER_ANSWER["reward"])
+    if len(pairs) < both:
+        return False, "a reward is not finite", {"prompts": both}
+    differences = [new - old for new, old in pairs]
     low, high = bootstrap(differences, seed)
-    mean = math.fsum(differences) / len(differences)
-    numbers = {"difference": mean, "low": low, "high": high, "prompts": len(both)}
+    mean = math.fsum(differences) / both
+    numbers = {"difference": mean, "low": low, "high": high, "prompts": both}
     verdict = f"no worse than {name}" if high >= 0 else f"worse than {name}"
-    text = f"{verdict}: reward {mean:+.3f} ({low:+.3f} to {high:+.3f}, {len(both)} prompts)"
+    text = f"{verdict}: reward {mean:+.3f} ({low:+.3f} to {high:+.3f}, {both} prompts)"
     return high >= 0, text, numbers
-
-
-def _is_finite(value: float | None) -> TypeGuard[float]:
-    return value is not None and math.isfinite(value)
 
 
 def conclude(

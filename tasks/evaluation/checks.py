@@ -1,4 +1,4 @@
-"""How often answers keep the principles that a program can check: rows for the report.
+"""How often answers keep the principles that a program can check, as measures of an answer.
 
 | metric | of one answer |
 |---|---|
@@ -12,50 +12,29 @@ applies, do not: `n` says how many did. An answer that was cut counts as it stan
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from functools import partial
 
 from constitution.checks import complies
-from constitution.schema import Constitution
-from tasks.evaluation.metrics import wilson
-
-Answer = Mapping[str, Any]
+from constitution.schema import Constitution, Principle
+from tasks.evaluation.metrics import Answer, Measure
 
 
-def compliance(constitution: Constitution, answers: Iterable[Answer]) -> list[dict[str, Any]]:
-    """{"policy", "metric", "value", "low", "high", "n"} per policy and metric, in order of answers.
+def rules(constitution: Constitution) -> dict[str, Measure]:
+    """The measures by name; none where no enabled principle has a check.
 
-    answers: rows of answers.jsonl. low, high: Wilson's 95 % interval over answers, None where
-    n < 2; for `rules`, whose values lie between 0 and 1, it is if anything too wide.
+    Their intervals are Wilson's over answers; for `rules`, whose values lie between 0 and 1, it is
+    if anything too wide.
     """
-    by_policy: dict[str, list[Answer]] = {}
-    for answer in answers:
-        if answer["finish_reason"] != "too_long":
-            by_policy.setdefault(answer["policy"], []).append(answer)
-    return [
-        {"policy": policy, "metric": metric, **_share(values)}
-        for policy, own in by_policy.items()
-        for metric, values in _columns(constitution, own).items()
-        if values
-    ]
+    checked = [principle for principle in constitution.enabled if principle.check is not None]
+    measures: dict[str, Measure] = {f"rule:{p.slug}": partial(_kept, p) for p in checked}
+    return measures | ({"rules": partial(_share, checked)} if checked else {})
 
 
-def _columns(constitution: Constitution, answers: Sequence[Answer]) -> dict[str, list[float]]:
-    """The values of each metric, those that do not apply left out."""
-    checked = [p for p in constitution.enabled if p.check is not None]
-    metrics = [*(f"rule:{p.slug}" for p in checked), "rules"]
-    columns: dict[str, list[float]] = {metric: [] for metric in metrics}
-    for answer in answers:
-        kept = {p.slug: complies(p, answer["prompt"], answer["text"]) for p in checked}
-        known = {slug: float(value) for slug, value in kept.items() if value is not None}
-        for slug, value in known.items():
-            columns[f"rule:{slug}"].append(value)
-        if known:
-            columns["rules"].append(math.fsum(known.values()) / len(known))
-    return columns
+def _kept(principle: Principle, answer: Answer) -> float | None:
+    kept = complies(principle, answer["prompt"], answer["text"])
+    return None if kept is None else float(kept)
 
 
-def _share(values: Sequence[float]) -> dict[str, Any]:
-    total, n = math.fsum(values), len(values)
-    low, high = wilson(total, n) if n > 1 else (None, None)
-    return {"value": total / n, "low": low, "high": high, "n": n}
+def _share(checked: list[Principle], answer: Answer) -> float | None:
+    values = [kept for p in checked if (kept := _kept(p, answer)) is not None]
+    return math.fsum(values) / len(values) if values else None

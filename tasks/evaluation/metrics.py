@@ -20,13 +20,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from tasks.evaluation.refusal import is_refusal
 
 Answer = Mapping[str, Any]
+Measure = Callable[[Answer], float | None]
+NO_RULES: Mapping[str, Measure] = MappingProxyType({})
 RESAMPLES = 2000
 REFERENCE = "sft"
 _CHUNK = 4_000_000  # drawn indices in memory at once
@@ -49,7 +52,7 @@ def _grams(text: str, n: int) -> list[tuple[str, ...]]:
     return list(zip(*(words[start:] for start in range(n)), strict=False))
 
 
-PER_ANSWER: dict[str, Callable[[Answer], float | None]] = {
+PER_ANSWER: dict[str, Measure] = {
     "reward": lambda answer: answer["reward"],
     "kl": lambda answer: answer["kl"],
     "tokens": lambda answer: answer["tokens"],
@@ -62,53 +65,68 @@ PER_ANSWER: dict[str, Callable[[Answer], float | None]] = {
 RATES = ("refusal_rate", "eos_rate")
 
 
+def answered(answers: Iterable[Answer]) -> dict[str, dict[str, Answer]]:
+    """The answers that were made, by policy and prompt, in their order."""
+    found: dict[str, dict[str, Answer]] = {}
+    for answer in answers:
+        if answer["finish_reason"] != "too_long":
+            found.setdefault(answer["policy"], {})[answer["prompt_id"]] = answer
+    return found
+
+
 def summarise(
-    answers: Iterable[Answer], seed: int = 0, resamples: int = RESAMPLES
+    answers: Iterable[Answer],
+    rules: Mapping[str, Measure] = NO_RULES,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
 ) -> list[dict[str, Any]]:
     """{"policy", "metric", "value", "low", "high", "n"} per policy and metric, in order of answers.
 
-    low, high: 95 % interval, a percentile bootstrap over answers, and Wilson's for the two rates
-    (a bootstrap of 0 out of n has no width). Both None where n < 2. A metric without any value is
-    left out; reward_minus_sft is paired by prompt and there for every policy but sft.
+    rules: more measures, with values from 0 to 1, as `checks.rules` makes them. low, high: 95 %
+    interval, a percentile bootstrap over answers, and Wilson's for rules and the two rates (a
+    bootstrap of 0 out of n has no width). Both None where n < 2. A metric without any value is left
+    out; reward_minus_sft is paired by prompt and there for every policy but sft.
     """
-    by_policy: dict[str, list[Answer]] = {}
-    for answer in answers:
-        if answer["finish_reason"] != "too_long":
-            by_policy.setdefault(answer["policy"], []).append(answer)
+    by_policy = answered(answers)
     rows = []
     for policy, own in by_policy.items():
         columns: dict[str, Sequence[float | None]] = {
-            metric: [measure(answer) for answer in own] for metric, measure in PER_ANSWER.items()
+            metric: [measure(answer) for answer in own.values()]
+            for metric, measure in (PER_ANSWER | dict(rules)).items()
         }
         if policy != REFERENCE:
-            columns["reward_minus_sft"] = paired_differences(own, by_policy.get(REFERENCE, []))
+            pairs = paired(own, by_policy.get(REFERENCE, {}), PER_ANSWER["reward"])
+            columns["reward_minus_sft"] = [value - base for value, base in pairs]
         for metric, column in columns.items():
-            values = [value for value in column if value is not None and math.isfinite(value)]
+            values = [value for value in column if is_finite(value)]
             if values:
-                low, high = _interval(metric, values, seed, resamples)
+                is_rate = metric in RATES or metric in rules
+                low, high = _interval(is_rate, values, seed, resamples)
                 mean = math.fsum(values) / len(values)
                 numbers = {"value": mean, "low": low, "high": high, "n": len(values)}
                 rows.append({"policy": policy, "metric": metric, **numbers})
     return rows
 
 
-def paired_differences(own: Sequence[Answer], reference: Sequence[Answer]) -> list[float]:
-    """Reward minus the reference's reward on the same prompt, where both have one."""
-    base = {answer["prompt_id"]: answer["reward"] for answer in reference}
-    return [
-        answer["reward"] - base[answer["prompt_id"]]
-        for answer in own
-        if answer["reward"] is not None and base.get(answer["prompt_id"]) is not None
-    ]
+def paired(
+    own: Mapping[str, Answer], other: Mapping[str, Answer], measure: Measure
+) -> list[tuple[float, float]]:
+    """A measure of two answers to one prompt, for all prompts where both have a finite value."""
+    found = ((measure(own[p]), measure(other[p])) for p in own if p in other)
+    return [(a, b) for a, b in found if is_finite(a) and is_finite(b)]
+
+
+def is_finite(value: float | None) -> TypeGuard[float]:
+    return value is not None and math.isfinite(value)
 
 
 def _interval(
-    metric: str, values: Sequence[float], seed: int, resamples: int
+    is_rate: bool, values: Sequence[float], seed: int, resamples: int
 ) -> tuple[float | None, float | None]:
     if len(values) < 2:
         return None, None
-    if metric in RATES:
-        return wilson(sum(values), len(values))
+    if is_rate:
+        return wilson(math.fsum(values), len(values))
     return bootstrap(values, seed, resamples)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from constitution.load import load, resolve
 from constitution.schema import Check, Constitution, Principle
-from tasks.evaluation.checks import compliance
+from tasks.evaluation.checks import rules
 from tasks.evaluation.metrics import summarise, wilson
 
 
@@ -43,6 +43,13 @@ ANSWERS = [
     answer("sft", "", finish_reason="too_long"),
     answer("ppo", "Fine."),
 ]
+
+
+def compliance(constitution: Constitution, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of the rules alone."""
+    numbered = [row | {"prompt_id": str(n)} for n, row in enumerate(answers)]
+    found = summarise(numbered, rules(constitution))
+    return [row for row in found if row["metric"].startswith("rule")]
 
 
 def test_shares_by_hand() -> None:

@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.evaluation.metrics import (
+    PER_ANSWER,
+    answered,
     bootstrap,
     distinct,
-    paired_differences,
+    paired,
     repetition,
     summarise,
     wilson,
@@ -67,7 +69,9 @@ def test_the_paired_difference_is_surer_than_the_two_means():
     rows = {(row["policy"], row["metric"]): row for row in summarise(own + base)}
     assert rows["dpo", "reward"]["low"] < rows["sft", "reward"]["high"]
     assert rows["dpo", "reward_minus_sft"]["low"] == pytest.approx(1.0)
-    assert paired_differences(own, base[:5]) == pytest.approx([1.0] * 5)
+    by_policy = answered(own + base[:5])
+    pairs = paired(by_policy["dpo"], by_policy["sft"], PER_ANSWER["reward"])
+    assert [value - old for value, old in pairs] == pytest.approx([1.0] * 5)
 
 
 def test_without_rewards_or_with_one_answer_nothing_is_made_up():
