@@ -23,7 +23,7 @@ from storage.artifacts import artifact_path, is_whole
 from storage.ids import short
 from storage.ledger import Ledger, move
 from tasks.evaluation.escape import markdown_cell
-from tasks.evaluation.metrics import PER_ANSWER, Answer, answered, bootstrap, is_finite, paired
+from tasks.evaluation.metrics import PER_ANSWER, Answer, bootstrap, is_finite, paired
 from tasks.training.settings import WEIGHT_CHANGE
 
 Answers = Sequence[Answer]
@@ -83,7 +83,7 @@ def gate(
 
 def _by_prompt(answers: Answers) -> Mapping[str, Answer]:
     """The answers of one policy that were made."""
-    return next(iter(answered(answers).values()), {})
+    return {a["prompt_id"]: a for a in answers if a["finish_reason"] != "too_long"}
 
 
 def _nearness(
