@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from tasks.engines.logprobs import widen
 from tasks.training.base import ADAPTER_WEIGHTS
-from tasks.training.ppo.roles import Roles, adapter_parameters, widen
+from tasks.training.ppo.roles import Roles, adapter_parameters
 from tasks.training.settings import TrainingInputError
 
 

@@ -166,11 +166,6 @@ def scalar(head: nn.Linear, hidden: Tensor) -> Tensor:
     return result.squeeze(-1)
 
 
-def widen(tensor: Tensor) -> Tensor:
-    """Half precision -> float32; wider types stay."""
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
-
-
 def _disable_dropout(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.Dropout):

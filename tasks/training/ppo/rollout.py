@@ -4,32 +4,26 @@ Layout: prompts are padded on the left to P, completions on the right to T, so c
 every row is column P + t. Masks come from lengths, never from ids: pad may equal EOS.
 
 Departures from TRL 1.12's PPO: (1) old log-probabilities come from a forward of the training kind,
-not from `generate`, so the first ratio of an update is exactly 1; (2) sampling is Gumbel-max with
-one generator a row, so a row's text does not depend on its batch and no random state needs saving.
+not from sampling, so the first ratio of an update is exactly 1; (2) sampling is the engine's
+(`tasks.engines.sampling`): a row's text depends on its seed and not on its batch, and no random
+state needs saving.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import (
-    GenerationConfig,
-    LogitsProcessor,
-    LogitsProcessorList,
-    PreTrainedTokenizerBase,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
+from transformers import PreTrainedTokenizerBase
 
-from tasks.engines.tokens import pad, positions
+from tasks.engines.decode import Prompt, decode
+from tasks.engines.logprobs import token_logprobs
+from tasks.engines.tokens import pad
 from tasks.training.ppo.config import PPOConfig
 from tasks.training.ppo.maths import completion_mask, value_mask
-from tasks.training.ppo.roles import Roles, widen
+from tasks.training.ppo.roles import Roles
 
 
 @dataclass
@@ -83,29 +77,6 @@ class Rollout(Tokens):
         return replace(self, **{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
 
-class GumbelSampler(LogitsProcessor):
-    """Adds Gumbel noise, one generator a row: the argmax is then an exact sample of the softmax."""
-
-    def __init__(self, seeds: Sequence[int], device: torch.device) -> None:
-        self._generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        noise = torch.empty_like(scores)
-        for row, generator in zip(noise, self._generators, strict=True):
-            row.exponential_(generator=generator)
-        return scores - noise.log()
-
-
-def count_tokens(completions: Tensor, stops: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """[B, T] ids -> lengths [B] up to and including the first stop id, and whether there was
-    one."""
-    ends = torch.isin(completions, torch.tensor(stops, device=completions.device))
-    terminated = ends.any(1)
-    first = ends.int().argmax(1) + 1
-    return torch.where(terminated, first, completions.shape[1]), terminated
-
-
-@torch.no_grad()
 def generate(
     roles: Roles,
     role: str,
@@ -116,59 +87,29 @@ def generate(
     config: PPOConfig,
 ) -> Tokens:
     """Complete prompts with a role, in batches of ``rollout_batch_size``; no seeds: greedily."""
-    device = roles.causal.device
-    ids, mask = pad(prompts, pad_id, left=True, device=device)
-    completions = torch.full((len(ids), config.max_new_tokens), pad_id, device=device)
-    lengths = torch.zeros(len(ids), dtype=torch.long, device=device)
-    terminated = torch.zeros(len(ids), dtype=torch.bool, device=device)
-    settings = GenerationConfig(
-        max_new_tokens=config.max_new_tokens,
-        do_sample=False,
-        use_cache=True,
-        eos_token_id=list(stops),
-        pad_token_id=pad_id,
-    )
+    temperature = config.temperature if seeds else 0.0
+    asked = [
+        Prompt(n, list(ids), temperature, config.top_p, seeds[n] if seeds else 0, ())
+        for n, ids in enumerate(prompts)
+    ]
+    written: list[list[int]] = []
     roles.train(False)
     with roles.use(role) as causal:
-        model: Any = causal
-        model.generation_config = settings
-        for part in chunks(len(ids), config.rollout_batch_size):
-            output = model.generate(
-                ids[part],
-                attention_mask=mask[part].long(),
-                position_ids=positions(mask[part]),
-                logits_processor=_samplers(seeds[part] if seeds else None, config, device),
-                generation_config=settings,
-            )[:, ids.shape[1] :]
-            completions[part, : output.shape[1]] = output
-            lengths[part], terminated[part] = count_tokens(output, stops)
-    return Tokens(ids, mask, completions[:, : int(lengths.max())], lengths, terminated)
-
-
-def _samplers(
-    seeds: Sequence[int] | None, config: PPOConfig, device: torch.device
-) -> LogitsProcessorList:
-    if seeds is None:
-        return LogitsProcessorList()
-    steps: list[LogitsProcessor] = [TemperatureLogitsWarper(float(config.temperature))]
-    if config.top_k > 0:
-        steps.append(TopKLogitsWarper(config.top_k))
-    if config.top_p < 1:
-        steps.append(TopPLogitsWarper(config.top_p))
-    return LogitsProcessorList([*steps, GumbelSampler(seeds, device)])
-
-
-def token_logprobs(
-    logits: Tensor, ids: Tensor, temperature: float, *, entropy_grad: bool = False
-) -> tuple[Tensor, Tensor]:
-    """Log-probability of ids [b, T] and entropy [b, T] under logits [b, T, V], in float32 or
-    wider."""
-    logits = widen(logits) / temperature
-    total = logits.logsumexp(-1)
-    chosen = logits.gather(-1, ids[..., None]).squeeze(-1) - total
-    with torch.set_grad_enabled(entropy_grad and torch.is_grad_enabled()):
-        entropy = total - ((logits - total[..., None]).exp() * logits).sum(-1)
-    return chosen, entropy
+        for part in chunks(len(asked), config.rollout_batch_size):
+            written += decode(
+                causal,
+                asked[part],
+                config.max_new_tokens,
+                lambda _, tokens: tokens[-1] in stops,
+                top_k=config.top_k,
+            )
+    device = roles.causal.device
+    return Tokens(
+        *pad(prompts, pad_id, left=True, device=device),
+        pad(written, pad_id, device=device)[0],
+        lengths=torch.tensor([len(tokens) for tokens in written], device=device),
+        terminated=torch.tensor([tokens[-1] in stops for tokens in written], device=device),
+    )
 
 
 @torch.no_grad()

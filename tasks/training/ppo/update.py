@@ -18,11 +18,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from tasks.engines.logprobs import token_logprobs
 from tasks.training.ppo import maths
 from tasks.training.ppo.config import PPOConfig
 from tasks.training.ppo.prompts import permutation
 from tasks.training.ppo.roles import Roles
-from tasks.training.ppo.rollout import Rollout, chunks, token_logprobs
+from tasks.training.ppo.rollout import Rollout, chunks
 from tasks.training.ppo.targets import Targets
 
 
