@@ -40,7 +40,7 @@ MIX = (_signed(0xBF58476D1CE4E5B9), _signed(0x94D049BB133111EB))
 class Draws:
     """How rows draw: temperature [B] float32 (0 is greedy), top_p [B] float32, seed [B] int64.
 
-    `top_k` is the same for all rows: that many likeliest tokens take part, before `top_p`; 0 is all.
+    `top_k` holds for all rows: so many likeliest tokens take part, before `top_p`; 0 is all.
     """
 
     temperature: Tensor

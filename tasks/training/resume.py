@@ -19,10 +19,10 @@ def mark_complete(checkpoint: Path) -> None:
     """Record the size of every file of a checkpoint, atomically, then drop the older ones."""
     sizes = _sizes(checkpoint)
     for name in sizes:
-        _sync(checkpoint / name)
+        sync(checkpoint / name)
     partial = checkpoint / (MARKER + ".tmp")
     partial.write_text(json.dumps(sizes, indent=0, sort_keys=True), encoding="utf-8")
-    _sync(partial)
+    sync(partial)
     partial.rename(checkpoint / MARKER)
     for other in checkpoint.parent.glob("checkpoint-*"):
         if other != checkpoint:
@@ -62,7 +62,8 @@ def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have a file's or folder's content on the disk before going on."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -11,7 +13,7 @@ from tasks.engines.logprobs import token_logprobs, widen  # noqa: E402
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
-def test_they_are_the_log_softmax_in_float32_or_wider(dtype: torch.dtype, temperature: float):
+def test_they_are_the_log_softmax_in_float32_or_wider(dtype: Any, temperature: float):
     torch.manual_seed(0)
     logits = (torch.randn(2, 3, 50) * 5).to(dtype)
     ids = torch.randint(50, (2, 3))

@@ -50,7 +50,7 @@ def golden_rollout(setting: str) -> Rollout:
 def test_targets_equal_trl(setting: str) -> None:
     config, rollout = golden_config(setting), golden_rollout(setting)
     scores = golden(setting, "scores")
-    targets = make_targets(rollout, scores, scores, config.kl_coef, config).targets
+    targets = make_targets(rollout, scores, scores, config.kl_coef, config)
     assert torch.equal(targets.mask, ~golden(setting, "padding_mask"))
     assert torch.equal(targets.value_mask, ~golden(setting, "padding_mask_p1"))
     close(targets.advantages, golden(setting, "advantages"))
@@ -75,7 +75,7 @@ def test_rewards_equal_trl(setting: str) -> None:
 def test_losses_equal_trl(setting: str) -> None:
     config, rollout = golden_config(setting), golden_rollout(setting)
     scores = golden(setting, "scores")
-    targets = make_targets(rollout, scores, scores, config.kl_coef, config).targets
+    targets = make_targets(rollout, scores, scores, config.kl_coef, config)
     batches = sorted({k.split("/")[1] for k in GOLDEN.files if k.startswith(f"{setting}/mb")})
     assert len(batches) >= 2
     for batch in batches:

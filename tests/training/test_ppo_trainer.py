@@ -185,11 +185,11 @@ def test_unscorable_rows_take_no_part(adapters: dict[str, Path]) -> None:
 
     run = tiny.trainer(tiny.roles(**adapters), picky)
     rollout = run.rollout(run.prompts[:8])
-    scored = run.score(run.prompts[:8], rollout)
+    targets = run.score(run.prompts[:8], rollout)
     odd = torch.arange(8) % 2 == 1
-    assert not scored.targets.mask[odd].any()
+    assert not targets.mask[odd].any()
     assert torch.equal(
-        scored.targets.mask[~odd], completion_mask(rollout.lengths, rollout.mask.shape[1])[~odd]
+        targets.mask[~odd], completion_mask(rollout.lengths, rollout.mask.shape[1])[~odd]
     )
     assert run.step()[0]["score/unscorable"] > 0
 

@@ -1,4 +1,4 @@
-"""Generate completions with the actor and measure them with actor, reference and critic.
+"""Completions as padded batches, measured with actor, reference and critic.
 
 Layout: prompts are padded on the left to P, completions on the right to T, so completion token t of
 every row is column P + t. Masks come from lengths, never from ids: pad may equal EOS.
@@ -11,16 +11,15 @@ state needs saving.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from typing import Self
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from tasks.engines.decode import Prompt, decode
 from tasks.engines.logprobs import token_logprobs
-from tasks.engines.tokens import pad
 from tasks.training.ppo.config import PPOConfig
 from tasks.training.ppo.maths import completion_mask, value_mask
 from tasks.training.ppo.roles import Roles
@@ -53,6 +52,14 @@ class Tokens:
         mask = torch.cat([self.prompt_mask, self.mask], 1).long()
         return ids, mask, self.completion_ids.shape[1]
 
+    def rows(self, index: Tensor | slice) -> Self:
+        """The given rows, in their order."""
+        return replace(self, **{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+    def parts(self, size: int) -> Iterator[Self]:
+        """All rows, at most ``size`` at a time."""
+        return (self.rows(part) for part in chunks(len(self.lengths), size))
+
     def texts(self, tokenizer: PreTrainedTokenizerBase) -> list[str]:
         """Completions as text, without special tokens."""
         return tokenizer.batch_decode(self.ids_lists(), skip_special_tokens=True)
@@ -71,45 +78,6 @@ class Rollout(Tokens):
     ref_logprobs: Tensor
     values: Tensor
     entropy: Tensor
-
-    def rows(self, index: Tensor) -> Rollout:
-        """The given rows, in their order."""
-        return replace(self, **{f.name: getattr(self, f.name)[index] for f in fields(self)})
-
-
-def generate(
-    roles: Roles,
-    role: str,
-    prompts: Sequence[Sequence[int]],
-    seeds: Sequence[int] | None,
-    stops: Sequence[int],
-    pad_id: int,
-    config: PPOConfig,
-) -> Tokens:
-    """Complete prompts with a role, in batches of ``rollout_batch_size``; no seeds: greedily."""
-    temperature = config.temperature if seeds else 0.0
-    asked = [
-        Prompt(n, list(ids), temperature, config.top_p, seeds[n] if seeds else 0, ())
-        for n, ids in enumerate(prompts)
-    ]
-    written: list[list[int]] = []
-    roles.train(False)
-    with roles.use(role) as causal:
-        for part in chunks(len(asked), config.rollout_batch_size):
-            written += decode(
-                causal,
-                asked[part],
-                config.max_new_tokens,
-                lambda _, tokens: tokens[-1] in stops,
-                top_k=config.top_k,
-            )
-    device = roles.causal.device
-    return Tokens(
-        *pad(prompts, pad_id, left=True, device=device),
-        pad(written, pad_id, device=device)[0],
-        lengths=torch.tensor([len(tokens) for tokens in written], device=device),
-        terminated=torch.tensor([tokens[-1] in stops for tokens in written], device=device),
-    )
 
 
 @torch.no_grad()
@@ -132,20 +100,16 @@ def measure(roles: Roles, tokens: Tokens, config: PPOConfig) -> Rollout:
 @torch.no_grad()
 def critic_values(roles: Roles, tokens: Tokens, config: PPOConfig) -> Tensor:
     """Values [B, T] before each completion token; meaningless outside the mask."""
-    ids, mask, width = tokens.inputs
     with roles.use("critic"):
-        parts = chunks(len(ids), config.micro_batch_size)
-        return torch.cat([roles.values(ids[p], mask[p], width) for p in parts])
+        parts = tokens.parts(config.micro_batch_size)
+        return torch.cat([roles.values(*part.inputs) for part in parts])
 
 
 def _logprobs(roles: Roles, role: str, tokens: Tokens, config: PPOConfig) -> tuple[Tensor, Tensor]:
-    ids, mask, width = tokens.inputs
     with roles.use(role):
         results = [
-            token_logprobs(
-                roles.logits(ids[p], mask[p], width), tokens.completion_ids[p], config.temperature
-            )
-            for p in chunks(len(ids), config.micro_batch_size)
+            token_logprobs(roles.logits(*part.inputs), part.completion_ids, config.temperature)
+            for part in tokens.parts(config.micro_batch_size)
         ]
     return torch.cat([r[0] for r in results]), torch.cat([r[1] for r in results])
 
