@@ -45,18 +45,22 @@ class Rows:
     positions: Tensor
     draws: Draws
 
-    def advance(self, chosen: Tensor, keep: list[int]) -> None:
-        """Go one token on with the rows in `keep` (indices into the current rows)."""
-        rows = torch.tensor(keep, device=chosen.device)
-        self.alive = [self.alive[row] for row in keep]
-        self.ids = chosen[rows, None]
-        mask = self.mask[rows]
-        self.mask = torch.cat([mask, mask.new_ones((len(keep), 1))], dim=1)
-        self.positions = self.positions[rows, -1:] + 1
-        self.draws = self.draws.rows(rows)
+    def append(self, chosen: Tensor) -> None:
+        """Go one token on, to the tokens chosen [B]."""
+        self.ids = chosen[:, None]
+        self.mask = torch.cat([self.mask, self.mask.new_ones((len(chosen), 1))], dim=1)
+        self.positions = self.positions[:, -1:] + 1
+
+    def keep(self, kept: Tensor) -> None:
+        """Go on with these rows only (indices into the current ones)."""
+        self.alive = [self.alive[row] for row in kept.tolist()]
+        self.ids, self.mask, self.positions = self.ids[kept], self.mask[kept], self.positions[kept]
+        self.draws = self.draws.rows(kept)
 
 
-def lay_out(prompts: Sequence[Prompt], prefix_length: int, device: torch.device) -> Rows:
+def lay_out(
+    prompts: Sequence[Prompt], prefix_length: int, top_k: int, device: torch.device
+) -> Rows:
     """Pad what follows the prefix on its left, to the longest."""
     ids, rest = pad([p.tokens[prefix_length:] for p in prompts], left=True, device=device)
     prefix = rest.new_ones((len(prompts), prefix_length))
@@ -67,23 +71,28 @@ def lay_out(prompts: Sequence[Prompt], prefix_length: int, device: torch.device)
         [prompt.top_p for prompt in prompts],
         [prompt.seed for prompt in prompts],
         str(device),
+        top_k,
     )
     return Rows(list(range(len(prompts))), ids, mask, places, draws)
 
 
+@torch.no_grad()
 def decode(
     model: PreTrainedModel,
     prompts: Sequence[Prompt],
     max_new_tokens: int,
     finished: Callable[[Prompt, list[int]], bool],
     prefix: Prefix | None = None,
+    top_k: int = 0,
 ) -> list[list[int]]:
     """New tokens of each prompt, in order: at least 1, at most `max_new_tokens`.
 
     `prefix` must be the start of every prompt. `finished(prompt, tokens)` is asked after every
-    token; the token it says yes to is the last one, and is included. Call it without gradients.
+    token; the token it says yes to is the last one, and is included. `top_k`: see `Draws`.
+    A caller that never trains can wrap it in `torch.inference_mode()`, which is a little faster;
+    without that, no tensor that the model keeps (a rotary cache) is barred from a later backward.
     """
-    rows = lay_out(prompts, len(prefix.tokens) if prefix else 0, model.device)
+    rows = lay_out(prompts, len(prefix.tokens) if prefix else 0, top_k, model.device)
     room = rows.ids.shape[1] + max_new_tokens
     cache = prefix.cache(len(prompts), room) if prefix else new_cache(model, room)
     can_drop = is_plain(cache)
@@ -105,8 +114,10 @@ def decode(
                 done[row] = finished(prompts[row], written[row])
         if all(done):
             break
-        keep = [n for n, row in enumerate(rows.alive) if not (can_drop and done[row])]
-        if len(keep) < len(rows.alive):
-            cache.batch_select_indices(torch.tensor(keep, device=model.device))
-        rows.advance(chosen, keep)
+        rows.append(chosen)
+        going_on = [n for n, row in enumerate(rows.alive) if not done[row]]
+        if can_drop and len(going_on) < len(rows.alive):
+            kept = torch.tensor(going_on, device=model.device)
+            cache.batch_select_indices(kept)
+            rows.keep(kept)
     return written

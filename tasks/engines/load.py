@@ -47,6 +47,17 @@ def precision(quantization: str, dtype: torch.dtype) -> dict[str, Any]:
     return {"quantization_config": config, "dtype": dtype}
 
 
+def never_repack(base: PreTrainedModel) -> None:
+    """Keep bitsandbytes from changing the frozen weights at the first forward on a CPU.
+
+    With AVX-512 BF16, an NF4 layer's first forward in eval mode packs its weights for a kernel
+    that has no gradient, rounding their scales to bfloat16.
+    """
+    for module in base.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
+
+
 def load(model: dict[str, Any]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The base in evaluation mode and its tokenizer.
 
@@ -60,6 +71,7 @@ def load(model: dict[str, Any]) -> tuple[PreTrainedModel, PreTrainedTokenizerBas
         device_map={"": device()},
         **precision(model.get("quantization", "none"), dtype),
     )
+    never_repack(base)
     return base.eval(), AutoTokenizer.from_pretrained(model["path"])
 
 

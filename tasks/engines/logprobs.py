@@ -1,4 +1,7 @@
-"""Log-probabilities of given tokens under a model's logits: said once for all who score text."""
+"""Log-probabilities of given tokens under a model's logits: said once for all who score text.
+
+Computed in float32 or wider, in nats. Shapes: B rows, T tokens, V vocabulary.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,18 @@ def widen(tensor: Tensor) -> Tensor:
 
 
 def logprobs_of(logits: Tensor, ids: Tensor, temperature: float | Tensor) -> Tensor:
-    """Log-probability [B, T] in nats of ids [B, T] under logits [B, T, V], divided by
-    `temperature`, in float32 or wider.
-    """
+    """Log-probability [B, T] of ids [B, T] under logits [B, T, V] / temperature."""
     logits = widen(logits) / temperature
     return logits.gather(-1, ids[..., None]).squeeze(-1) - logits.logsumexp(-1)
+
+
+def token_logprobs(
+    logits: Tensor, ids: Tensor, temperature: float, *, entropy_grad: bool = False
+) -> tuple[Tensor, Tensor]:
+    """`logprobs_of`, and the entropy [B, T], which has a gradient only with `entropy_grad`."""
+    logits = widen(logits) / temperature
+    total = logits.logsumexp(-1)
+    chosen = logits.gather(-1, ids[..., None]).squeeze(-1) - total
+    with torch.set_grad_enabled(entropy_grad and torch.is_grad_enabled()):
+        entropy = total - ((logits - total[..., None]).exp() * logits).sum(-1)
+    return chosen, entropy

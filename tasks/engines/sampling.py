@@ -38,12 +38,16 @@ MIX = (_signed(0xBF58476D1CE4E5B9), _signed(0x94D049BB133111EB))
 
 @dataclass(frozen=True)
 class Draws:
-    """How rows draw: temperature [B] float32 (0 is greedy), top_p [B] float32, seed [B] int64."""
+    """How rows draw: temperature [B] float32 (0 is greedy), top_p [B] float32, seed [B] int64.
+
+    `top_k` holds for all rows: so many likeliest tokens take part, before `top_p`; 0 is all.
+    """
 
     temperature: Tensor
     top_p: Tensor
     seed: Tensor
     sampled: bool
+    top_k: int = 0
 
     @classmethod
     def of(
@@ -52,6 +56,7 @@ class Draws:
         top_ps: Sequence[float],
         seeds: Sequence[int],
         device: str = "cpu",
+        top_k: int = 0,
     ) -> Draws:
         """From plain numbers; seeds are any 64-bit integers."""
         return cls(
@@ -59,11 +64,13 @@ class Draws:
             torch.tensor(top_ps, dtype=torch.float32, device=device),
             torch.tensor([_signed(seed) for seed in seeds], dtype=torch.int64, device=device),
             any(temperature > 0 for temperature in temperatures),
+            top_k,
         )
 
     def rows(self, keep: Tensor) -> Draws:
         """Only the rows whose indices are in `keep`."""
-        return Draws(self.temperature[keep], self.top_p[keep], self.seed[keep], self.sampled)
+        temperature, top_p, seed = self.temperature[keep], self.top_p[keep], self.seed[keep]
+        return Draws(temperature, top_p, seed, self.sampled, self.top_k)
 
 
 def _mix(state: Tensor) -> Tensor:
@@ -91,13 +98,23 @@ def choose(logits: Tensor, draws: Draws, step: int) -> Tensor:
         return logits.argmax(-1)
     if not bool(logits.logsumexp(-1).isfinite().all()):
         raise FloatingPointError("the model's logits are not finite numbers")
+    if draws.top_k:
+        logits = _likeliest(logits, draws.top_k)
     chosen = torch.empty_like(draws.seed)
     hot, whole = draws.temperature > 0, draws.top_p >= 1
     for rows, draw in ((~hot, _greedy), (hot & whole, _from_all), (hot & ~whole, _from_nucleus)):
         index = rows.nonzero()[:, 0]
+        if len(index) == len(logits):
+            return draw(logits, draws, step)
         if len(index):
             chosen[index] = draw(logits[index], draws.rows(index), step)
     return chosen
+
+
+def _likeliest(logits: Tensor, count: int) -> Tensor:
+    """-inf for all but the `count` likeliest tokens of a row, and those level with the last."""
+    last = logits.topk(min(count, logits.shape[-1]), dim=-1).values[:, -1:]
+    return logits.masked_fill(logits < last, -torch.inf)
 
 
 def _greedy(logits: Tensor, _draws: Draws, _step: int) -> Tensor:

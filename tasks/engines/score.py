@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from tasks.engines.batches import in_halves, plan_batches
 from tasks.engines.load import AdaptedModel
 from tasks.engines.logprobs import logprobs_of
-from tasks.engines.tokens import conversation_ids, pad, positions, prompt_ids
+from tasks.engines.tokens import conversation_ids, last_attended, pad, positions, prompt_ids
 
 LOGITS_AT_ONCE = 1 << 27  # of a batch, in float32: half a gigabyte
 Items = list[dict[str, Any]]
@@ -124,8 +124,7 @@ def _rewards(model: PreTrainedModel, head: torch.Tensor, texts: list[Text]) -> I
     ids, mask = pad([text.tokens for text in texts], device=model.device)
     decoder: Any = model.base_model
     hidden = decoder(input_ids=ids, attention_mask=mask.long()).last_hidden_state  # [B, T, H]
-    last = hidden[torch.arange(len(texts), device=hidden.device), mask.sum(1) - 1].float()
-    values = (last @ head.T)[:, 0].tolist()
+    values = (last_attended(hidden, mask).float() @ head.T)[:, 0].tolist()
     return [
         {"index": text.index, "value": value, "logprobs": []}
         for text, value in zip(texts, values, strict=True)

@@ -64,6 +64,11 @@ def positions(mask: Tensor) -> Tensor:
     return (mask.long().cumsum(-1) - 1).clamp(min=0)
 
 
+def last_attended(hidden: Tensor, mask: Tensor) -> Tensor:
+    """[B, T, H] -> [B, H] at the last attended token of rows padded on the right."""
+    return hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(1) - 1]
+
+
 def end_tokens(model: Any, tokenizer: Any, extra: Sequence[int] = ()) -> list[int]:
     """The ids that end an answer, sorted: the tokenizer's, the generation settings', and `extra`.
 

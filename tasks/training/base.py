@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from bitsandbytes.nn import Linear4bit
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
@@ -26,7 +25,6 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
-    BitsAndBytesConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     set_seed,
@@ -34,17 +32,12 @@ from transformers import (
 from transformers.utils import logging
 
 from tasks.compute import compute_type
+from tasks.engines.load import ADAPTER_WEIGHTS, device, never_repack, precision
 from tasks.report import Report
-from tasks.training.settings import TrainingInputError
+from tasks.training.settings import require
 
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
 HEAD_KEY = "base_model.model.score.weight"
 """Where a reward adapter's file holds its head [1, hidden]."""
-
-
-def device() -> torch.device:
-    """The accelerator if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def set_up(seed: int, threads: int = 0) -> None:
@@ -68,8 +61,8 @@ def load_base(
     Raises TrainingInputError for an unknown quantization or a folder without a model.
     """
     path = Path(model["path"])
-    if not (path / "config.json").is_file():
-        raise TrainingInputError(path, "is not a model folder", "give a folder with config.json")
+    is_model = (path / "config.json").is_file()
+    require(is_model, path, "is not a model folder", "give a folder with config.json")
     kind = AutoModelForSequenceClassification if with_head else AutoModelForCausalLM
     with _errors_only():  # a new head is reported as missing weights
         base = kind.from_pretrained(
@@ -78,11 +71,11 @@ def load_base(
             use_safetensors=True,
             trust_remote_code=False,
             device_map={"": device()},
-            **_precision(model["quantization"], getattr(torch, computed_in(model))),
+            **precision(model["quantization"], getattr(torch, computed_in(model))),
             **({"num_labels": 1} if with_head else {}),
         )
     base.requires_grad_(False)
-    _never_repack(base)
+    never_repack(base)
     return base, load_tokenizer(path)
 
 
@@ -96,17 +89,6 @@ def _errors_only() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-def _never_repack(base: PreTrainedModel) -> None:
-    """Keep bitsandbytes from changing the frozen weights at the first evaluation on a CPU.
-
-    With AVX-512 BF16, an NF4 layer's first forward in eval mode packs its weights for a kernel
-    that has no gradient, rounding their scales to bfloat16, and later training runs on that.
-    """
-    for module in base.modules():
-        if isinstance(module, Linear4bit):
-            module.support_avx512bf16_for_cpu = False
-
-
 def computed_in(model: dict[str, Any]) -> str:
     """The number type that `load_base` computes a model in, "float32" or "bfloat16".
 
@@ -118,26 +100,11 @@ def computed_in(model: dict[str, Any]) -> str:
     return compute_type(wanted).dtype
 
 
-def _precision(quantization: str, dtype: torch.dtype) -> dict[str, Any]:
-    if quantization == "nf4":
-        config = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=dtype,
-        )
-        return {"quantization_config": config, "dtype": dtype}
-    if quantization == "none":
-        return {"dtype": dtype}
-    raise TrainingInputError(quantization, "is no quantization", "use 'nf4' or 'none'")
-
-
 def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a local folder; pad is eos where it has no pad token of its own."""
     tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-    if tokenizer.chat_template is None:
-        fix = "use an instruct model or add chat_template.jinja to its folder"
-        raise TrainingInputError(path, "has no chat template", fix)
+    fix = "use an instruct model or add chat_template.jinja to its folder"
+    require(tokenizer.chat_template is not None, path, "has no chat template", fix)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -166,16 +133,25 @@ def attach_adapter(
     """
     if start is None:
         return get_peft_model(base, config)
-    if not (Path(start) / ADAPTER_WEIGHTS).is_file():
-        raise TrainingInputError(start, "holds no adapter", f"give a folder with {ADAPTER_WEIGHTS}")
+    weights = adapter_file(start)
     model = PeftModel.from_pretrained(base, start, is_trainable=True, local_files_only=True)
-    wanted = set(load_file(Path(start) / ADAPTER_WEIGHTS))
-    if wanted != set(adapter_state(model)):
-        rule = "does not fit this base: some of its weights would be left out"
-        raise TrainingInputError(start, rule, "use an adapter trained on the same base")
+    check_fit(start, set(load_file(weights)), set(adapter_state(model)))
     # A saved adapter names its base, and peft would look that name up on the hub when it saves.
     model.peft_config["default"].base_model_name_or_path = base.config.name_or_path
     return model
+
+
+def adapter_file(folder: str | Path) -> Path:
+    """The file of an adapter's weights; raises TrainingInputError where there is none."""
+    file = Path(folder) / ADAPTER_WEIGHTS
+    require(file.is_file(), folder, "holds no adapter", f"give a folder with {ADAPTER_WEIGHTS}")
+    return file
+
+
+def check_fit(adapter: str | Path, saved: set[str], wanted: set[str]) -> None:
+    """Raise TrainingInputError unless an adapter's saved weights are those that a model wants."""
+    rule = "does not fit this base: some of its weights would be left out"
+    require(saved == wanted, adapter, rule, "use an adapter trained on the same base")
 
 
 @contextmanager
@@ -185,7 +161,7 @@ def float32_adapters(model: PeftModel) -> Iterator[None]:
     TRL 1.16 rounds a QLoRA model's trainable weights to bfloat16. Casting back would keep the
     rounding, and DPO's policy would no longer equal its reference, so the values are put back.
     """
-    saved = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+    saved = trained_weights(model)
     yield
     for name, parameter in model.named_parameters():
         if name in saved:
@@ -197,16 +173,15 @@ def trained_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {n: p.detach().cpu().clone() for n, p in model.named_parameters() if p.requires_grad}
 
 
-def largest_change(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> float:
-    """The largest absolute difference of a weight; 0 where all are as they were."""
+def largest_change(
+    before: dict[str, torch.Tensor], after: dict[str, torch.Tensor], report: Report
+) -> float:
+    """The largest absolute difference of a weight; 0, which is warned of, if all are the same."""
     gaps = ((after[name] - value).abs().max().item() for name, value in before.items())
-    return max(gaps, default=0.0)
-
-
-def say_unchanged(change: float, report: Report) -> None:
-    """Warn where `largest_change` of a training is 0."""
+    change = max(gaps, default=0.0)
     if change == 0:
         report.log("no weight changed: raise the steps or the learning rate", "warning")
+    return change
 
 
 def trainable_parameters(model: torch.nn.Module) -> int:

@@ -20,18 +20,13 @@ UNREPORTED = ("_runtime", "_per_second", "num_tokens")
 
 
 class Reporter(TrainerCallback):
-    """Turns each logged step into events and refuses to go on with a loss that is no number."""
+    """Turns logged steps into events, stops at a loss that is no number, marks checkpoints."""
 
     def __init__(self, report: Report) -> None:
         self.report = report
 
     def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
+        self, args: Any, state: TrainerState, control: Any, logs: Any = None, **_: Any
     ) -> None:
         values = reported(logs or {})
         if "loss" in values:
@@ -43,13 +38,7 @@ class Reporter(TrainerCallback):
         if values:
             self.report.metric(state.global_step, **values)
 
-
-class Checkpoints(TrainerCallback):
-    """Marks each resumable checkpoint complete once all its files are written."""
-
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: Any, **_: Any) -> None:
         if state.is_world_process_zero:
             mark_complete(Path(args.output_dir or "") / f"checkpoint-{state.global_step}")
 
@@ -65,7 +54,7 @@ class KeepBest(TrainerCallback):
         self.folder, self.patience = Path(state_folder), patience
 
     def on_evaluate(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         losses = [loss for _, loss in evaluations(state.log_history)]
         best = losses.index(min(losses))
@@ -73,9 +62,7 @@ class KeepBest(TrainerCallback):
             save_file(trained_weights(kwargs["model"]), self._file(state.global_step))
         control.should_training_stop |= len(losses) - 1 - best >= self.patience
 
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_save(self, args: Any, state: TrainerState, control: Any, **_: Any) -> None:
         keep = self._file(best_step(state.log_history))
         for file in self.folder.glob("best-*.safetensors"):
             if file != keep:

@@ -13,16 +13,20 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
+Panels = Mapping[str, Mapping[str, Sequence[tuple[float, float]]]]
+"""Label of the y axis -> name of a curve -> its (step, value) points."""
+
+
+def write_lines(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """One JSON object per line."""
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    Path(path).write_text(text, encoding="utf-8")
+
 
 def write_metrics(path: str | Path, records: Iterable[Mapping[str, Any]]) -> None:
     """One JSON object per logged step, `step` first; NaN and infinities become null."""
-    with Path(path).open("w", encoding="utf-8") as stream:
-        for record in records:
-            row = {
-                "step": record["step"],
-                **{k: _finite(v) for k, v in record.items() if k != "step"},
-            }
-            stream.write(json.dumps(row) + "\n")
+    rows = [{name: _finite(value) for name, value in record.items()} for record in records]
+    write_lines(path, [{"step": row["step"], **row} for row in rows])
 
 
 def _finite(value: Any) -> Any:
@@ -40,29 +44,23 @@ def loss_summary(losses: Sequence[float]) -> dict[str, float]:
     }
 
 
-def write_curve(
-    path: str | Path,
-    curves: Mapping[str, Sequence[tuple[float, float]]],
-    *,
-    title: str = "",
-    ylabel: str = "loss",
-) -> None:
-    """Draw named curves of (step, value) points into a PNG; empty curves are left out.
+def write_curves(path: str | Path, panels: Panels, xlabel: str, title: str = "") -> None:
+    """Draw curves into a PNG, panel beside panel; empty curves are left out.
 
     Marked with dots below 50 points, so that a single evaluation is visible too.
     """
-    figure, axes = plt.subplots(figsize=(7, 4), dpi=120)
+    count = len(panels)
+    figure, row = plt.subplots(1, count, figsize=(3 + 4 * count, 4), dpi=120, squeeze=False)
     try:
-        for label, points in curves.items():
-            if points:
-                steps, values = zip(*points, strict=True)
-                axes.plot(
-                    steps, values, label=label, marker="o" if len(points) < 50 else None, ms=3
-                )
-        axes.set(xlabel="optimizer step", ylabel=ylabel, title=title)
-        axes.grid(alpha=0.3)
-        if axes.lines:
-            axes.legend()
+        for axes, (ylabel, curves) in zip(row[0], panels.items(), strict=True):
+            for label, points in curves.items():
+                if points:
+                    marker = "o" if len(points) < 50 else None
+                    axes.plot(*zip(*points, strict=True), label=label, marker=marker, ms=3)
+            axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+            axes.grid(alpha=0.3)
+            if axes.lines:
+                axes.legend()
         figure.tight_layout()
         figure.savefig(path, metadata={"Software": None})
     finally:

@@ -11,11 +11,9 @@ are means over rows, not over batches. Soft preferences are not used: chosen is 
 from __future__ import annotations
 
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
 from peft import PeftModel
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
@@ -23,17 +21,8 @@ from trl import DPOConfig, DPOTrainer
 from trl.trainer.utils import use_adapter
 
 from tasks.report import Report
-from tasks.training.base import (
-    attach_adapter,
-    computed_in,
-    float32_adapters,
-    load_base,
-    lora_config,
-    save_adapter,
-    set_up,
-    trainable_parameters,
-)
-from tasks.training.loop import StageTrainer, arguments, train, write_course
+from tasks.training.base import attach_adapter, load_base, lora_config, set_up
+from tasks.training.loop import StageTrainer, make_trainer, train
 from tasks.training.rows import load_split, prompt_and_responses
 from tasks.training.settings import DpoSettings, parse_settings
 
@@ -50,6 +39,9 @@ class ReferenceMismatch(RuntimeError):
 class PairTrainer(StageTrainer, DPOTrainer):
     """TRL's DPO trainer on tokenised pairs."""
 
+    title = "DPO"
+    columns = ("prompt_ids", "chosen_ids", "rejected_ids", "length")
+
 
 def run(spec: dict[str, Any], report: Report) -> dict[str, Any]:
     """Train a DPO adapter from rows {"id", "messages", "chosen", "rejected", …}.
@@ -62,26 +54,12 @@ def run(spec: dict[str, Any], report: Report) -> dict[str, Any]:
     split = load_split(spec["data"], lambda row: paired(tokenizer, row), settings, report)
     start = spec.get("adapters", {}).get("sft")
     model = attach_adapter(base, lora_config(settings.lora_r, settings.lora_alpha), start)
-    with float32_adapters(model):
-        trainer = PairTrainer(
-            model=model,
-            args=arguments(
-                DPOConfig, settings, spec, len(split.held_out), max_length=None, beta=settings.beta
-            ),
-            train_dataset=Dataset.from_list(split.train),
-            eval_dataset=Dataset.from_list(split.held_out) if split.held_out else None,
-            processing_class=tokenizer,
-        )
+    own = {"beta": settings.beta}
+    trainer = make_trainer(PairTrainer, DPOConfig, model, tokenizer, split, settings, spec, **own)
     check_reference(trainer, split.train[:CHECKED_PAIRS])
-    course = train(trainer, settings, report)
-    save_adapter(model, Path(spec["out"]) / "adapter", spec["model"]["name"])
-    metrics = write_course(course, spec["out"], "DPO") | split.metrics()
-    return {
-        "metrics": metrics | held_out_metrics(trainer, split.held_out, settings),
-        "steps": course.steps,
-        "dtype": computed_in(spec["model"]),
-        "trainable_parameters": trainable_parameters(model),
-    }
+    result = train(trainer, split, settings, spec, report)
+    result["metrics"] |= held_out_metrics(trainer, split.held_out, settings)
+    return result
 
 
 def paired(tokenizer: PreTrainedTokenizerBase, row: dict[str, Any]) -> dict[str, Any]:

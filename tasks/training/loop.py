@@ -8,65 +8,42 @@ stdout is the worker's protocol; (4) a NaN loss raises where the trainer would l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 import torch
 from datasets import Dataset
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from peft import PeftModel
+from transformers import PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainingArguments
 
 from tasks.report import Report
-from tasks.training.base import largest_change, say_unchanged, trained_weights
-from tasks.training.callbacks import Checkpoints, KeepBest, Reporter, evaluations, reported
-from tasks.training.curve import loss_summary, write_curve, write_metrics
+from tasks.training.base import (
+    computed_in,
+    float32_adapters,
+    largest_change,
+    save_adapter,
+    trainable_parameters,
+    trained_weights,
+)
+from tasks.training.callbacks import KeepBest, Reporter, evaluations, reported
+from tasks.training.curve import Panels, loss_summary, write_curves, write_metrics
 from tasks.training.resume import latest_complete
-from tasks.training.rows import LengthGroupedOrder
+from tasks.training.rows import LengthGroupedOrder, Split
 from tasks.training.settings import WEIGHT_CHANGE, StageSettings
-
-Config = TypeVar("Config", bound=TrainingArguments)
-
-
-def arguments(
-    kind: type[Config], settings: StageSettings, spec: dict[str, Any], held_out: int, **extra: Any
-) -> Config:
-    """TRL's arguments for a stage; extra holds what only its config class knows."""
-    cuda = torch.cuda.is_available()
-    return kind(
-        output_dir=spec["state"],
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=settings.warmup_ratio,
-        num_train_epochs=settings.epochs,
-        max_steps=settings.max_steps,
-        per_device_train_batch_size=settings.batch_size,
-        per_device_eval_batch_size=settings.batch_size,
-        gradient_accumulation_steps=settings.gradient_accumulation,
-        gradient_checkpointing=settings.gradient_checkpointing,
-        optim="adamw_torch",
-        weight_decay=0.0,
-        max_grad_norm=1.0,
-        bf16=False,
-        fp16=False,
-        use_cpu=not cuda,
-        dataloader_pin_memory=cuda,
-        seed=spec["seed"],
-        data_seed=spec["seed"],
-        save_strategy="steps",
-        save_steps=settings.save_steps,
-        eval_strategy="steps" if held_out else "no",
-        eval_steps=settings.eval_steps,
-        prediction_loss_only=True,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        disable_tqdm=True,
-        report_to="none",
-        **extra,
-    )
 
 
 class StageTrainer(Trainer):
     """Mixed in before a TRL trainer: rows as they are, our order, nothing sent or printed."""
+
+    title: ClassVar[str]
+    """Above the loss curve."""
+    columns: ClassVar[Sequence[str]]
+    """Of a row, what training reads; "length" among them."""
+    collate: ClassVar[Callable[..., Any] | None] = None
+    """Makes a batch of rows; None: as TRL does."""
+    has_head: ClassVar[bool] = False
+    """Whether a head is trained and saved with the adapter."""
 
     def _prepare_dataset(self, dataset: Dataset, *args: Any, **kwargs: Any) -> Dataset:
         return dataset
@@ -91,31 +68,107 @@ class StageTrainer(Trainer):
         """Write no card into the resumable state; cards are made from lineage."""
 
 
-@dataclass(frozen=True)
-class Course:
-    """How a training went."""
-
-    steps: int
-    """Optimizer steps in total, earlier attempts included."""
-    resumed_from_step: int
-    """0 for a fresh start."""
-    kept_step: int
-    """Step of the weights the model now has; less than steps where patience kept earlier ones."""
-    history: list[dict[str, Any]]
-    """One record per logged step, {"step", …}, earlier attempts included."""
-    largest_change: float
-    """Of a trained weight, since before the first step."""
+AnyTrainer = TypeVar("AnyTrainer", bound=StageTrainer)
 
 
-def train(trainer: Trainer, settings: StageSettings, report: Report) -> Course:
+def make_trainer(
+    kind: type[AnyTrainer],
+    config: type[Any],
+    model: PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    split: Split,
+    settings: StageSettings,
+    spec: dict[str, Any],
+    **own: Any,
+) -> AnyTrainer:
+    """A stage's trainer, its adapters still float32; own: arguments that only its config knows."""
+    cuda = torch.cuda.is_available()
+    arguments: TrainingArguments = config(
+        output_dir=spec["state"],
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=settings.warmup_ratio,
+        num_train_epochs=settings.epochs,
+        max_steps=settings.max_steps,
+        per_device_train_batch_size=settings.batch_size,
+        per_device_eval_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.gradient_accumulation,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        optim="adamw_torch",
+        weight_decay=0.0,
+        bf16=False,
+        use_cpu=not cuda,
+        dataloader_pin_memory=cuda,
+        seed=spec["seed"],
+        data_seed=spec["seed"],
+        save_steps=settings.save_steps,
+        eval_strategy="steps" if split.held_out else "no",
+        eval_steps=settings.eval_steps,
+        prediction_loss_only=True,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        disable_tqdm=True,
+        report_to="none",
+        max_length=None,
+        **own,
+    )
+
+    def dataset(rows: list[dict[str, Any]]) -> Dataset:
+        return Dataset.from_list([{name: row[name] for name in kind.columns} for row in rows])
+
+    with float32_adapters(model):
+        return kind(
+            model=model,
+            args=arguments,
+            data_collator=kind.collate,
+            train_dataset=dataset(split.train),
+            eval_dataset=dataset(split.held_out) if split.held_out else None,
+            processing_class=tokenizer,
+        )
+
+
+def train(
+    trainer: StageTrainer,
+    split: Split,
+    settings: StageSettings,
+    spec: dict[str, Any],
+    report: Report,
+) -> dict[str, Any]:
+    """Train, write adapter/, metrics.jsonl and loss.png into spec["out"]; return the job's result.
+
+    Afterwards the model holds the last weights, or with patience the best. Raises
+    FloatingPointError on a NaN loss.
+    """
+    model, out = cast(PeftModel, trainer.model), Path(spec["out"])
+    start = trained_weights(model)
+    resumed_from, kept_step = _fit(trainer, settings.patience, report)
+    change = largest_change(start, trained_weights(model), report)
+    save_adapter(model, out / "adapter", spec["model"]["name"], head=trainer.has_head)
+    history = [{**reported(r), "step": r["step"]} for r in trainer.state.log_history if reported(r)]
+    write_metrics(out / "metrics.jsonl", history)
+    losses = [(r["step"], r["loss"]) for r in history if "loss" in r]
+    held_out = evaluations(history)
+    panels: Panels = {"loss": {"train": losses, "held out": held_out}}
+    write_curves(out / "loss.png", panels, "optimizer step", trainer.title)
+    metrics = loss_summary([loss for _, loss in losses])
+    if held_out:
+        kept = dict(held_out).get(kept_step, held_out[-1][1])
+        metrics |= {"eval_loss_first": held_out[0][1], "eval_loss": kept}
+    steps = {"resumed_from_step": float(resumed_from), "kept_step": float(kept_step)}
+    return {
+        "metrics": metrics | steps | {WEIGHT_CHANGE: change} | split.metrics(),
+        "steps": trainer.state.global_step,
+        "dtype": computed_in(spec["model"]),
+        "trainable_parameters": trainable_parameters(model),
+    }
+
+
+def _fit(trainer: Trainer, patience: int, report: Report) -> tuple[int, int]:
     """Train to the end, from the newest complete checkpoint in the trainer's folder if any.
 
-    Evaluates before the first step, every eval_steps, and after the last. Afterwards the model
-    holds the last weights, or with patience the best; that they are those of the start is said.
-    Raises FloatingPointError on a NaN loss.
+    Evaluates before the first step, every eval_steps, and after the last. Returns the step it
+    started from, and that of the weights the model now has: with patience it may be an earlier one.
     """
-    model = cast(torch.nn.Module, trainer.model)
-    start = trained_weights(model)
     folder = Path(trainer.args.output_dir or "")
     checkpoint = latest_complete(folder)
     resumed_from = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
@@ -125,33 +178,12 @@ def train(trainer: Trainer, settings: StageSettings, report: Report) -> Course:
     trainer.args.eval_on_start = evaluates and checkpoint is None
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Reporter(report))
-    trainer.add_callback(Checkpoints())
-    keeper = KeepBest(folder, settings.patience) if settings.patience and evaluates else None
+    keeper = KeepBest(folder, patience) if patience and evaluates else None
     if keeper:
         trainer.add_callback(keeper)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    steps = trainer.state.global_step
-    if evaluates and evaluations(trainer.state.log_history)[-1][0] != steps:
+    steps, history = trainer.state.global_step, trainer.state.log_history
+    if evaluates and evaluations(history)[-1][0] != steps:
         trainer.evaluate()
-    kept = keeper.restore(model, trainer.state.log_history) if keeper else steps
-    change = largest_change(start, trained_weights(model))
-    say_unchanged(change, report)
-    history = [{**reported(r), "step": r["step"]} for r in trainer.state.log_history if reported(r)]
-    return Course(steps, resumed_from, kept, history, change)
-
-
-def write_course(course: Course, out: str | Path, title: str) -> dict[str, float]:
-    """Write metrics.jsonl and loss.png into out; return the metrics every stage reports."""
-    write_metrics(Path(out) / "metrics.jsonl", course.history)
-    losses = [(r["step"], r["loss"]) for r in course.history if "loss" in r]
-    held_out = evaluations(course.history)
-    write_curve(Path(out) / "loss.png", {"train": losses, "held out": held_out}, title=title)
-    metrics = loss_summary([loss for _, loss in losses])
-    if held_out:
-        kept = dict(held_out).get(course.kept_step, held_out[-1][1])
-        metrics |= {"eval_loss_first": held_out[0][1], "eval_loss": kept}
-    return metrics | {
-        "resumed_from_step": float(course.resumed_from_step),
-        "kept_step": float(course.kept_step),
-        WEIGHT_CHANGE: course.largest_change,
-    }
+    model = cast(torch.nn.Module, trainer.model)
+    return resumed_from, keeper.restore(model, history) if keeper else steps

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
 from peft import LoraConfig, PeftModel
 from peft.utils import set_peft_model_state_dict
 from safetensors.torch import load_file
@@ -24,30 +23,38 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import RewardConfig, RewardTrainer
 
+from tasks.engines.tokens import conversation_ids
 from tasks.report import Report
 from tasks.training.base import (
     ADAPTER_WEIGHTS,
     HEAD_KEY,
     adapter_state,
     attach_adapter,
-    computed_in,
-    float32_adapters,
+    check_fit,
     lora_config,
-    save_adapter,
     set_up,
-    trainable_parameters,
 )
-from tasks.training.loop import StageTrainer, arguments, train, write_course
+from tasks.training.loop import StageTrainer, make_trainer, train
 from tasks.training.preference import accuracy, bradley_terry, calibration_error, correlation
-from tasks.training.rows import conversation_ids, load_split
+from tasks.training.rows import load_split
 from tasks.training.scoring import load_scorer, pad_right, score_conversations, score_ids
-from tasks.training.settings import RewardSettings, TrainingInputError, parse_settings
+from tasks.training.settings import RewardSettings, parse_settings, require
 
 PROBES = 8
 
 
+def collate(rows: list[dict[str, Any]]) -> dict[str, Tensor]:
+    """Right-padded ids and mask [2B, T], the B chosen first, and preference [B]."""
+    batch = pad_right([row[side] for side in ("chosen_ids", "rejected_ids") for row in rows])
+    return {**batch, "preference": torch.tensor([float(row["preference"]) for row in rows])}
+
+
 class PreferenceTrainer(StageTrainer, RewardTrainer):
     """TRL's reward trainer with soft targets; logs accuracy and margin per step."""
+
+    title, has_head = "reward model", True
+    columns = ("chosen_ids", "rejected_ids", "preference", "length")
+    collate = staticmethod(collate)
 
     def compute_loss(
         self,
@@ -72,18 +79,6 @@ class PreferenceTrainer(StageTrainer, RewardTrainer):
         return (loss, {"margins": margins}) if return_outputs else loss
 
 
-def dataset(rows: list[dict[str, Any]]) -> Dataset:
-    """The columns that training reads."""
-    columns = ("chosen_ids", "rejected_ids", "preference", "length")
-    return Dataset.from_dict({name: [row[name] for row in rows] for name in columns})
-
-
-def collate(rows: list[dict[str, Any]]) -> dict[str, Tensor]:
-    """Right-padded ids and mask [2B, T], the B chosen first, and preference [B]."""
-    batch = pad_right([row[side] for side in ("chosen_ids", "rejected_ids") for row in rows])
-    return {**batch, "preference": torch.tensor([float(row["preference"]) for row in rows])}
-
-
 def run(spec: dict[str, Any], report: Report) -> dict[str, Any]:
     """Train a reward adapter and head from preference rows {"messages", "chosen", "rejected", …}.
 
@@ -91,47 +86,22 @@ def run(spec: dict[str, Any], report: Report) -> dict[str, Any]:
     enough, or `start: sft` without an SFT adapter.
     """
     settings = parse_settings(RewardSettings, spec["settings"])
-    start = _start(settings, spec.get("adapters", {}))
+    sft = spec.get("adapters", {}).get("sft") if settings.start == "sft" else None
+    have_start = settings.start == "base" or bool(sft)
+    require(have_start, "start=sft", "needs an SFT adapter", "train sft first or use base")
     set_up(spec["seed"], spec.get("threads", 0))
     base, tokenizer = load_scorer(spec["model"], spec["seed"])
     split = load_split(spec["data"], lambda row: compared(tokenizer, row), settings, report)
-    scorer = attach_scorer(base, settings, start)
-    with float32_adapters(scorer):
-        trainer = PreferenceTrainer(
-            model=scorer,
-            args=arguments(
-                RewardConfig,
-                settings,
-                spec,
-                len(split.held_out),
-                max_length=None,
-                remove_unused_columns=False,
-            ),
-            data_collator=collate,
-            train_dataset=dataset(split.train),
-            eval_dataset=dataset(split.held_out) if split.held_out else None,
-            processing_class=tokenizer,
-        )
-    course = train(trainer, settings, report)
-    out = Path(spec["out"])
-    save_adapter(scorer, out / "adapter", spec["model"]["name"], head=True)
-    probed = split.held_out + split.train
-    write_probes(out / "reward_probe.json", scorer, tokenizer, probed, computed_in(spec["model"]))
-    metrics = write_course(course, out, "reward model") | split.metrics()
-    return {
-        "metrics": metrics | held_out_metrics(scorer, split.held_out, settings.batch_size),
-        "steps": course.steps,
-        "dtype": computed_in(spec["model"]),
-        "trainable_parameters": trainable_parameters(scorer),
-    }
-
-
-def _start(settings: RewardSettings, adapters: dict[str, str]) -> str | None:
-    if settings.start == "base":
-        return None
-    if not adapters.get("sft"):
-        raise TrainingInputError("start=sft", "needs an SFT adapter", "train sft first or use base")
-    return adapters["sft"]
+    scorer = attach_scorer(base, settings, sft)
+    own = {"remove_unused_columns": False}
+    trainer = make_trainer(
+        PreferenceTrainer, RewardConfig, scorer, tokenizer, split, settings, spec, **own
+    )
+    result = train(trainer, split, settings, spec, report)
+    probes = Path(spec["out"]) / "reward_probe.json"
+    write_probes(probes, scorer, tokenizer, split.held_out + split.train, result["dtype"])
+    result["metrics"] |= held_out_metrics(scorer, split.held_out, settings.batch_size)
+    return result
 
 
 def attach_scorer(base: PreTrainedModel, settings: RewardSettings, start: str | None) -> PeftModel:
@@ -144,18 +114,17 @@ def attach_scorer(base: PreTrainedModel, settings: RewardSettings, start: str | 
     copied = LoraConfig.from_pretrained(start)
     scorer = attach_adapter(base, lora_config(copied.r, copied.lora_alpha, head=True))
     weights = load_file(Path(start) / ADAPTER_WEIGHTS)
-    if set(weights) != set(adapter_state(scorer)) - {HEAD_KEY}:
-        rule = "does not fit this base: some of its weights would be left out"
-        raise TrainingInputError(start, rule, "use an adapter trained on the same base")
-    set_peft_model_state_dict(scorer, weights | {HEAD_KEY: adapter_state(scorer)[HEAD_KEY]})
+    fresh = adapter_state(scorer)
+    check_fit(start, set(weights), set(fresh) - {HEAD_KEY})
+    set_peft_model_state_dict(scorer, weights | {HEAD_KEY: fresh[HEAD_KEY]})
     return scorer
 
 
 def compared(tokenizer: PreTrainedTokenizerBase, row: dict[str, Any]) -> dict[str, Any]:
     """The row with the token ids of both conversations and the length of the longer one."""
-    if not 0 <= row["preference"] <= 1:
-        rule = f"preference {row['preference']} is no probability"
-        raise TrainingInputError(row.get("id", "row"), rule, "use P(chosen better) in [0, 1]")
+    rule = f"preference {row['preference']} is no probability"
+    fix = "use P(chosen better) in [0, 1]"
+    require(0 <= row["preference"] <= 1, row.get("id", "row"), rule, fix)
     messages, chosen, rejected = row["messages"], row["chosen"], row["rejected"]
     chosen_ids = conversation_ids(tokenizer, messages, chosen)
     rejected_ids = conversation_ids(tokenizer, messages, rejected)
@@ -181,15 +150,14 @@ def write_probes(
         {"messages": messages, "score": score}
         for messages, score in zip(conversations, scores, strict=True)
     ]
-    kept = {"dtype": dtype, "probes": probes}
-    path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps({"dtype": dtype, "probes": probes}, indent=1)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def held_out_metrics(
     scorer: PeftModel, rows: list[dict[str, Any]], batch_size: int
 ) -> dict[str, float]:
-    """Accuracy, calibration, length bias and mean scores on held-out rows; what is undefined
-    (no rows, no decided row, no variation) is left out."""
+    """Accuracy, calibration, length bias and mean scores; what is undefined is left out."""
     if not rows:
         return {}
     chosen = score_ids(scorer, [row["chosen_ids"] for row in rows], batch_size)

@@ -7,6 +7,7 @@ one tokenisation of the whole conversation, so the ids are those a served conver
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,8 +18,9 @@ import torch
 from torch.utils.data import Sampler
 from transformers import PreTrainedTokenizerBase
 
+from tasks.engines.tokens import conversation_ids, prompt_ids
 from tasks.report import Report
-from tasks.training.settings import StageSettings, TrainingInputError
+from tasks.training.settings import StageSettings, TrainingInputError, require
 
 Message = dict[str, str]
 
@@ -39,13 +41,6 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
     return rows
 
 
-def conversation_ids(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], response: str
-) -> list[int]:
-    """Token ids of the whole rendered conversation, ending as the template ends a message."""
-    return _render(tokenizer, [*messages, {"role": "assistant", "content": response}], False)
-
-
 def prompt_and_responses(
     tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *responses: str
 ) -> tuple[list[int], list[list[int]]]:
@@ -54,26 +49,11 @@ def prompt_and_responses(
     The split is where the rendered prompt stops being a prefix of every conversation: its end, or
     one token earlier where a response's first characters merge with the prompt's last token.
     """
-    prompt = _render(tokenizer, list(messages), True)
+    prompt = prompt_ids(tokenizer, messages)
     wholes = [conversation_ids(tokenizer, messages, response) for response in responses]
-    cut = min(_common_prefix(prompt, whole) for whole in wholes)
+    columns = zip(prompt, *wholes, strict=False)
+    cut = len(list(itertools.takewhile(lambda ids: len(set(ids)) == 1, columns)))
     return prompt[:cut], [whole[cut:] for whole in wholes]
-
-
-def _render(
-    tokenizer: PreTrainedTokenizerBase, messages: list[Message], generation_prompt: bool
-) -> list[int]:
-    ids = tokenizer.apply_chat_template(
-        messages, add_generation_prompt=generation_prompt, tokenize=True, return_dict=False
-    )
-    return list(ids)
-
-
-def _common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
-    for index, (a, b) in enumerate(zip(left, right, strict=False)):
-        if a != b:
-            return index
-    return min(len(left), len(right))
 
 
 @dataclass(frozen=True)
@@ -105,15 +85,12 @@ def load_split(
     dropped is counted and logged. Raises TrainingInputError if nothing is left to train on.
     """
     limit = settings.max_length
-    train = [convert(row) for row in read_rows(data["train"])]
-    held_out = [convert(row) for row in read_rows(data["eval"])]
-    kept = [row for row in train if row["length"] <= limit]
-    kept_out = [row for row in held_out if row["length"] <= limit]
+    train, held_out = ([convert(r) for r in read_rows(data[name])] for name in ("train", "eval"))
+    kept, kept_out = ([r for r in rows if r["length"] <= limit] for rows in (train, held_out))
     dropped = len(train) + len(held_out) - len(kept) - len(kept_out)
-    if not kept:
-        rule = f"all {len(train)} rows are over max_length={limit} tokens" if train else "is empty"
-        fix = "raise max_length" if train else "generate rows before training"
-        raise TrainingInputError(data["train"], rule, fix)
+    rule = f"all {len(train)} rows are over max_length={limit} tokens" if train else "is empty"
+    fix = "raise max_length" if train else "generate rows before training"
+    require(bool(kept), data["train"], rule, fix)
     if dropped:
         report.log(f"dropped {dropped} rows over max_length={limit} tokens", level="warning")
     return Split(kept, kept_out, dropped)

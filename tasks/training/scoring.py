@@ -19,9 +19,9 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import SequenceClassifierOutputWithPast
 
-from tasks.engines.tokens import pad
+from tasks.engines.tokens import conversation_ids, last_attended, pad
 from tasks.training.base import attach_adapter, load_base, lora_config
-from tasks.training.rows import Message, conversation_ids
+from tasks.training.rows import Message
 
 
 def load_scorer(
@@ -56,14 +56,15 @@ def _forward(
     """logits [B, 1]: float32 scores of right-padded ids [B, T], at the last attended token."""
     decoder = getattr(self, self.base_model_prefix)
     hidden = decoder(input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
-    last = attention_mask.sum(1) - 1
-    pooled = hidden[torch.arange(len(hidden), device=hidden.device), last]
-    return SequenceClassifierOutputWithPast(logits=self.score(pooled.float()))
+    pooled = last_attended(hidden, attention_mask).float()
+    return SequenceClassifierOutputWithPast(logits=self.score(pooled))
 
 
-def pad_right(sequences: Sequence[Sequence[int]]) -> dict[str, Tensor]:
+def pad_right(
+    sequences: Sequence[Sequence[int]], device: torch.device | str = "cpu"
+) -> dict[str, Tensor]:
     """input_ids and attention_mask [B, T]; padding is id 0, which the mask hides."""
-    input_ids, mask = pad(sequences)
+    input_ids, mask = pad(sequences, device=device)
     return {"input_ids": input_ids, "attention_mask": mask.long()}
 
 
@@ -76,8 +77,7 @@ def score_ids(scorer: PeftModel, sequences: Sequence[Sequence[int]], batch_size:
     scores = torch.empty(len(sequences))
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        batch = pad_right([sequences[row] for row in rows])
-        logits = scorer(**{name: tensor.to(scorer.device) for name, tensor in batch.items()}).logits
+        logits = scorer(**pad_right([sequences[row] for row in rows], scorer.device)).logits
         scores[rows] = logits.squeeze(-1).float().cpu()
     scorer.train(was_training)
     return scores

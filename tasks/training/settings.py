@@ -21,6 +21,12 @@ class TrainingInputError(JobInputError):
     """Bad input to a training stage: the value, the rule it breaks and the fix, on one line."""
 
 
+def require(holds: bool, value: object, rule: str, fix: str) -> None:
+    """Raise TrainingInputError of a value unless its rule holds."""
+    if not holds:
+        raise TrainingInputError(value, rule, fix)
+
+
 @dataclass(frozen=True)
 class StageSettings:
     """What all three stages share."""
@@ -55,28 +61,23 @@ class StageSettings:
     adapter; 0 never stops and keeps the last."""
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "epochs"):
-            _require(self, name, getattr(self, name) > 0, "must be positive")
+        self._check("learning_rate", self.learning_rate > 0, "must be positive")
+        self._check("epochs", self.epochs > 0, "must be positive")
         for name in POSITIVE_COUNTS:
-            _require(self, name, getattr(self, name) >= 1, "must be at least 1")
-        _require(
-            self,
-            "max_steps",
-            self.max_steps == -1 or self.max_steps >= 1,
-            "must be -1 or more than 0",
-        )
-        _require(self, "warmup_ratio", 0 <= self.warmup_ratio < 1, "must be in [0, 1)")
-        _require(self, "patience", self.patience >= 0, "must not be negative")
+            self._check(name, getattr(self, name) >= 1, "must be at least 1")
+        steps = self.max_steps == -1 or self.max_steps >= 1
+        self._check("max_steps", steps, "must be -1 or more than 0")
+        self._check("warmup_ratio", 0 <= self.warmup_ratio < 1, "must be in [0, 1)")
+        self._check("patience", self.patience >= 0, "must not be negative")
+
+    def _check(self, name: str, holds: bool, rule: str) -> None:
+        value = f"{name}={getattr(self, name)!r}"
+        require(holds, value, rule, "change it in the recipe or with --set")
 
 
 POSITIVE_COUNTS = (
-    "batch_size",
-    "gradient_accumulation",
-    "max_length",
-    "lora_r",
-    "lora_alpha",
-    "save_steps",
-    "eval_steps",
+    *("batch_size", "gradient_accumulation", "max_length", "lora_r", "lora_alpha"),
+    *("save_steps", "eval_steps"),
 )
 
 
@@ -99,7 +100,7 @@ class RewardSettings(StageSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(self, "start", self.start in ("base", "sft"), "must be 'base' or 'sft'")
+        self._check("start", self.start in ("base", "sft"), "must be 'base' or 'sft'")
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class DpoSettings(StageSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(self, "beta", self.beta > 0, "must be positive")
+        self._check("beta", self.beta > 0, "must be positive")
 
 
 Settings = TypeVar("Settings", bound=StageSettings)
@@ -123,32 +124,19 @@ def parse_settings(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
 
     Raises TrainingInputError for an unknown key, a wrong type or a value out of range.
     """
-    known = {field.name: field for field in fields(kind)}
+    defaults = {field.name: field.default for field in fields(kind)}
+    chosen = {}
     for name, value in values.items():
-        if name not in known:
-            choices = ", ".join(sorted(known))
-            raise TrainingInputError(
-                name, f"is no setting of {kind.__name__}", f"use one of {choices}"
-            )
-        _check_type(name, value, known[name].default)
-    return kind(**{name: _coerce(value, known[name].default) for name, value in values.items()})
+        fix = f"use one of {', '.join(sorted(defaults))}"
+        require(name in defaults, name, f"is no setting of {kind.__name__}", fix)
+        chosen[name] = _checked(name, value, defaults[name])
+    return kind(**chosen)
 
 
-def _check_type(name: str, value: object, default: object) -> None:
-    wanted = type(default)
-    allowed: tuple[type, ...] = (int, float) if wanted is float else (wanted,)
-    wrong = not isinstance(value, allowed) or (isinstance(value, bool) and wanted is not bool)
-    if wrong or (isinstance(value, float) and not math.isfinite(value)):
-        raise TrainingInputError(
-            f"{name}={value!r}", f"must be a {wanted.__name__}", f"for example {default!r}"
-        )
-
-
-def _coerce(value: Any, default: object) -> Any:
-    return float(value) if isinstance(default, float) else value
-
-
-def _require(settings: StageSettings, name: str, holds: bool, rule: str) -> None:
-    if not holds:
-        value = getattr(settings, name)
-        raise TrainingInputError(f"{name}={value!r}", rule, "change it in the recipe or with --set")
+def _checked(name: str, value: Any, default: object) -> Any:
+    """The value in its default's type, which it must have; a whole number may stand for a float."""
+    wanted: Any = type(default)
+    right = type(value) is wanted or (wanted is float and type(value) is int)
+    right = right and not (isinstance(value, float) and not math.isfinite(value))
+    require(right, f"{name}={value!r}", f"must be a {wanted.__name__}", f"for example {default!r}")
+    return wanted(value)

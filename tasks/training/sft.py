@@ -7,31 +7,23 @@ Leaves out packing: rows are grouped by length instead, so that no row sees anot
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 from trl import SFTConfig, SFTTrainer
 
 from tasks.report import Report
-from tasks.training.base import (
-    attach_adapter,
-    computed_in,
-    float32_adapters,
-    load_base,
-    lora_config,
-    save_adapter,
-    set_up,
-    trainable_parameters,
-)
-from tasks.training.loop import StageTrainer, arguments, train, write_course
+from tasks.training.base import attach_adapter, load_base, lora_config, set_up
+from tasks.training.loop import StageTrainer, make_trainer, train
 from tasks.training.rows import load_split, prompt_and_responses
 from tasks.training.settings import SftSettings, parse_settings
 
 
 class ResponseTrainer(StageTrainer, SFTTrainer):
     """TRL's SFT trainer on tokenised rows with labels."""
+
+    title = "SFT"
+    columns = ("input_ids", "labels", "length")
 
 
 def run(spec: dict[str, Any], report: Report) -> dict[str, Any]:
@@ -44,23 +36,8 @@ def run(spec: dict[str, Any], report: Report) -> dict[str, Any]:
     base, tokenizer = load_base(spec["model"])
     split = load_split(spec["data"], lambda row: labelled(tokenizer, row), settings, report)
     model = attach_adapter(base, lora_config(settings.lora_r, settings.lora_alpha))
-    with float32_adapters(model):
-        trainer = ResponseTrainer(
-            model=model,
-            args=arguments(SFTConfig, settings, spec, len(split.held_out), max_length=None),
-            train_dataset=Dataset.from_list(split.train),
-            eval_dataset=Dataset.from_list(split.held_out) if split.held_out else None,
-            processing_class=tokenizer,
-        )
-    course = train(trainer, settings, report)
-    save_adapter(model, Path(spec["out"]) / "adapter", spec["model"]["name"])
-    metrics = write_course(course, spec["out"], "SFT") | split.metrics()
-    return {
-        "metrics": metrics,
-        "steps": course.steps,
-        "dtype": computed_in(spec["model"]),
-        "trainable_parameters": trainable_parameters(model),
-    }
+    trainer = make_trainer(ResponseTrainer, SFTConfig, model, tokenizer, split, settings, spec)
+    return train(trainer, split, settings, spec, report)
 
 
 def labelled(tokenizer: PreTrainedTokenizerBase, row: dict[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from tasks.training.base import (
     lora_config,
     save_adapter,
 )
-from tasks.training.curve import loss_summary, write_curve, write_metrics
+from tasks.training.curve import loss_summary, write_curves, write_metrics
 from tasks.training.resume import latest_complete, mark_complete
 from tasks.training.rows import LengthGroupedOrder, prompt_and_responses, read_rows
 from tasks.training.scoring import load_scorer
@@ -251,5 +251,7 @@ def test_loss_summary_and_files(tmp_path: Path):
     assert loss_summary([]) == {}
     write_metrics(tmp_path / "m.jsonl", [{"loss": float("nan"), "step": 1}])
     assert (tmp_path / "m.jsonl").read_text() == '{"step": 1, "loss": null}\n'
-    write_curve(tmp_path / "c.png", {"train": [(1, 2.0), (2, 1.0)], "held out": []})
+    write_curves(
+        tmp_path / "c.png", {"loss": {"train": [(1, 2.0), (2, 1.0)], "held out": []}}, "step"
+    )
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")

@@ -14,7 +14,7 @@ pytest.importorskip("trl")
 import torch
 from trl.trainer.utils import use_adapter
 
-from tasks.training import dpo
+from tasks.training import dpo, loop
 from tasks.training.base import adapter_state, load_tokenizer
 from tasks.training.dpo import ReferenceMismatch
 from tasks.training.settings import TrainingInputError
@@ -139,7 +139,7 @@ def test_a_changed_reference_stops_the_stage(stage, sft_adapter, monkeypatch):
 
 def test_a_rounded_policy_stops_the_stage(stage, sft_adapter, monkeypatch):
     """What TRL does to a QLoRA policy unguarded: bfloat16, beside a float32 reference."""
-    monkeypatch.setattr(dpo, "float32_adapters", lambda model: nullcontext())
+    monkeypatch.setattr(loop, "float32_adapters", lambda model: nullcontext())
     with pytest.raises(ReferenceMismatch):
         start(stage, sft_adapter).run(max_steps=1)
 

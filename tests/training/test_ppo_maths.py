@@ -13,7 +13,7 @@ import torch
 
 from tasks.training.ppo import maths
 from tasks.training.ppo.config import PPOConfig, config_from_settings
-from tasks.training.ppo.rollout import Rollout, count_tokens
+from tasks.training.ppo.rollout import Rollout
 from tasks.training.ppo.score import RewardNorm, collect_scores, shape_scores
 from tasks.training.ppo.targets import make_targets
 from tasks.training.settings import TrainingInputError
@@ -50,7 +50,7 @@ def golden_rollout(setting: str) -> Rollout:
 def test_targets_equal_trl(setting: str) -> None:
     config, rollout = golden_config(setting), golden_rollout(setting)
     scores = golden(setting, "scores")
-    targets = make_targets(rollout, scores, scores, config.kl_coef, config).targets
+    targets = make_targets(rollout, scores, scores, config.kl_coef, config)
     assert torch.equal(targets.mask, ~golden(setting, "padding_mask"))
     assert torch.equal(targets.value_mask, ~golden(setting, "padding_mask_p1"))
     close(targets.advantages, golden(setting, "advantages"))
@@ -75,7 +75,7 @@ def test_rewards_equal_trl(setting: str) -> None:
 def test_losses_equal_trl(setting: str) -> None:
     config, rollout = golden_config(setting), golden_rollout(setting)
     scores = golden(setting, "scores")
-    targets = make_targets(rollout, scores, scores, config.kl_coef, config).targets
+    targets = make_targets(rollout, scores, scores, config.kl_coef, config)
     batches = sorted({k.split("/")[1] for k in GOLDEN.files if k.startswith(f"{setting}/mb")})
     assert len(batches) >= 2
     for batch in batches:
@@ -123,15 +123,9 @@ def test_score_goes_to_the_last_token_or_one_later() -> None:
     assert after.tolist() == [[-0.5, -0.5, 5.0], [-0.5, -0.5, 6.5], [0.0, 0.0, 0.0]]
 
 
-def test_lengths_include_the_first_eos_only() -> None:
-    eos = 9
-    lengths, terminated = count_tokens(
-        torch.tensor([[1, 9, 9, 9], [1, 2, 3, 4], [9, 1, 9, 1], [1, 2, 3, 8]]), [8, eos]
-    )
-    assert lengths.tolist() == [2, 4, 1, 4]
-    assert terminated.tolist() == [True, False, True, True]
-    mask = maths.completion_mask(lengths, 4)
-    assert mask.sum(1).tolist() == [2, 4, 1, 4]
+def test_masks_cover_the_length() -> None:
+    lengths = torch.tensor([2, 4, 1, 4])
+    assert maths.completion_mask(lengths, 4).sum(1).tolist() == [2, 4, 1, 4]
     assert maths.value_mask(lengths, 4, "after_eos").sum(1).tolist() == [3, 4, 2, 4]
 
 

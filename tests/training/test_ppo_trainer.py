@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from tasks.engines.sampling import Draws, choose
 from tasks.training.ppo.maths import completion_mask
+from tasks.training.ppo.prompts import derive_seed
 from tasks.training.ppo.rollout import Rollout, measure
 from tasks.training.ppo.trainer import PPOTrainer
 
@@ -95,6 +97,54 @@ def test_a_rows_text_does_not_depend_on_its_batch(adapters: dict[str, Path]) -> 
     assert run.generate(run.prompts[:8], "actor", "rollout", 1).ids_lists() != alone.ids_lists()
 
 
+def test_greedy_and_sampled_tokens_are_those_of_single_forwards(adapters: dict[str, Path]) -> None:
+    """Token by token from whole forwards without a cache, padding or other rows."""
+    run = tiny.trainer(tiny.roles(**adapters), max_new_tokens=5, top_k=3, temperature=0.8)
+    seeds = [derive_seed(run.seed, "rollout", 0, row) for row in range(4)]
+    for purpose in ((), ("rollout", 0)):
+        tokens = run.generate(run.prompts[:4], "actor", *purpose)
+        for row, found in enumerate(tokens.ids_lists()):
+            ids = list(run.prompts[row].ids)
+            for step, token in enumerate(found):
+                with run.roles.use("actor"), torch.no_grad():
+                    logits = run.roles.causal(input_ids=torch.tensor([ids])).logits[:, -1]
+                temperature = run.config.temperature if purpose else 0.0
+                draws = Draws.of([temperature], [1.0], [seeds[row]], top_k=3)
+                assert int(choose(logits, draws, step)) == token
+                ids.append(token)
+
+
+def test_a_row_ends_at_its_first_end_token(adapters: dict[str, Path]) -> None:
+    free = tiny.trainer(tiny.roles(**adapters), max_new_tokens=20)
+    free.stops = []
+    whole = free.generate(free.prompts[:8], "actor", "rollout", 0).ids_lists()
+    assert {len(ids) for ids in whole} == {20}
+    run = tiny.trainer(tiny.roles(**adapters), max_new_tokens=20, stop_token_ids=(5, 9))
+    assert run.stops == [1, 5, 9]
+    tokens = run.generate(run.prompts[:8], "actor", "rollout", 0)
+    ends = [next((n for n, t in enumerate(ids) if t in run.stops), None) for ids in whole]
+    assert tokens.terminated.tolist() == [end is not None for end in ends]
+    assert 0 < sum(tokens.terminated.tolist()) < 8
+    assert tokens.lengths.tolist() == [20 if end is None else end + 1 for end in ends]
+    cut = [ids[:length] for ids, length in zip(whole, tokens.lengths.tolist(), strict=True)]
+    assert tokens.ids_lists() == cut
+    assert tokens.mask.sum(1).tolist() == tokens.lengths.tolist()
+
+
+def test_a_rollout_leaves_the_model_trainable(adapters: dict[str, Path]) -> None:
+    """A module may keep a tensor of its forward; one made in inference mode bars a backward."""
+    run = tiny.trainer(tiny.roles(**adapters))
+    modes: list[tuple[bool, bool]] = []
+
+    def record(*_: Any) -> None:
+        modes.append((torch.is_inference_mode_enabled(), torch.is_grad_enabled()))
+
+    hook = run.roles.causal.register_forward_hook(record)
+    run.generate(run.prompts[:8], "actor", "rollout", 0)
+    hook.remove()
+    assert set(modes) == {(False, False)}
+
+
 def test_sampling_follows_the_softmax(adapters: dict[str, Path]) -> None:
     run = tiny.trainer(tiny.roles(**adapters), max_new_tokens=1, rollout_batch_size=512)
     drawn = run.generate([run.prompts[0]] * 2048, "actor", "x").completion_ids[:, 0]
@@ -135,11 +185,11 @@ def test_unscorable_rows_take_no_part(adapters: dict[str, Path]) -> None:
 
     run = tiny.trainer(tiny.roles(**adapters), picky)
     rollout = run.rollout(run.prompts[:8])
-    scored = run.score(run.prompts[:8], rollout)
+    targets = run.score(run.prompts[:8], rollout)
     odd = torch.arange(8) % 2 == 1
-    assert not scored.targets.mask[odd].any()
+    assert not targets.mask[odd].any()
     assert torch.equal(
-        scored.targets.mask[~odd], completion_mask(rollout.lengths, rollout.mask.shape[1])[~odd]
+        targets.mask[~odd], completion_mask(rollout.lengths, rollout.mask.shape[1])[~odd]
     )
     assert run.step()[0]["score/unscorable"] > 0
 

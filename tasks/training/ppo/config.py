@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from tasks.training.settings import TrainingInputError
+from tasks.training.settings import require
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,7 @@ class PPOConfig:
     cliprange_value: float | None = 0.2
     """Clip range of the values around the old ones; None for no clipping."""
     vf_coef: float = 0.1
-    """Weight of the value loss; nearly without effect under Adam, as the critic has its own
-    weights."""
+    """Weight of the value loss; it hardly matters under Adam, as the critic has its own weights."""
     entropy_coef: float = 0.0
     """Weight of an entropy bonus in the policy loss."""
     dual_clip: float | None = None
@@ -122,27 +121,23 @@ class PPOConfig:
 
     def __post_init__(self) -> None:
         for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise TrainingInputError(
-                    f"{name}={getattr(self, name)!r}", "not a choice", f"use one of {allowed}"
-                )
+            value = getattr(self, name)
+            require(value in allowed, f"{name}={value!r}", "not a choice", f"use one of {allowed}")
         for name in POSITIVE:
-            if getattr(self, name) <= 0:
-                raise TrainingInputError(
-                    f"{name}={getattr(self, name)}", "must be above 0", "raise it"
-                )
-        if self.batch_size % self.num_mini_batches:
-            raise TrainingInputError(
-                f"num_mini_batches={self.num_mini_batches}",
-                f"must divide batch_size={self.batch_size}",
-                "change one of them",
-            )
-        if self.critic_warmup >= self.updates:
-            raise TrainingInputError(
-                f"critic_warmup={self.critic_warmup}",
-                f"must be below updates={self.updates}, or the policy is never trained",
-                "change one of them",
-            )
+            value = getattr(self, name)
+            require(value > 0, f"{name}={value}", "must be above 0", "raise it")
+        require(
+            self.batch_size % self.num_mini_batches == 0,
+            f"num_mini_batches={self.num_mini_batches}",
+            f"must divide batch_size={self.batch_size}",
+            "change one of them",
+        )
+        require(
+            self.critic_warmup < self.updates,
+            f"critic_warmup={self.critic_warmup}",
+            f"must be below updates={self.updates}, or the policy is never trained",
+            "change one of them",
+        )
 
     @property
     def kl_limit(self) -> float:
@@ -192,18 +187,12 @@ def config_from_settings(settings: Mapping[str, Any]) -> PPOConfig:
     """
     known = {field.name: str(field.type) for field in fields(PPOConfig)}
     for name, value in settings.items():
-        if name not in known:
-            raise TrainingInputError(
-                name, "is no setting of ppo", f"use {', '.join(sorted(known))}"
-            )
+        require(name in known, name, "is no setting of ppo", f"use {', '.join(sorted(known))}")
         wrong = not isinstance(value, KINDS[known[name]])
         wrong |= isinstance(value, bool) and known[name] != "bool"
-        if wrong or (isinstance(value, float) and not math.isfinite(value)):
-            raise TrainingInputError(
-                f"{name}={value!r}",
-                f"must be {known[name]}",
-                "change it in the recipe or with --set",
-            )
+        wrong |= isinstance(value, float) and not math.isfinite(value)
+        fix = "change it in the recipe or with --set"
+        require(not wrong, f"{name}={value!r}", f"must be {known[name]}", fix)
     return PPOConfig(**{name: _coerce(value, known[name]) for name, value in settings.items()})
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from tasks.report import Report
 from tasks.training.base import (
@@ -19,17 +20,17 @@ from tasks.training.base import (
     load_base,
     lora_config,
     save_adapter,
-    say_unchanged,
     set_up,
     trainable_parameters,
+    trained_weights,
 )
-from tasks.training.curve import write_metrics
+from tasks.training.curve import loss_summary, write_curves, write_lines, write_metrics
 from tasks.training.ppo.adapters import build_roles
 from tasks.training.ppo.config import PPOConfig, config_from_settings
-from tasks.training.ppo.outputs import draw_curves, dump_rollout, samples, summary, write_lines
 from tasks.training.ppo.prompts import encode_prompts
+from tasks.training.ppo.rollout import measure
 from tasks.training.ppo.score import RewardAdapter
-from tasks.training.ppo.state import file_digest, load_state, save_state
+from tasks.training.ppo.state import load_state, save_state
 from tasks.training.ppo.trainer import Metrics, PPOTrainer
 from tasks.training.ppo.update import NonFiniteError
 from tasks.training.ppo.watch import Alarm
@@ -38,6 +39,25 @@ from tasks.training.settings import WEIGHT_CHANGE, TrainingInputError
 
 PROBES = "reward_probe.json"
 """Beside the reward adapter's folder: texts and the scores the reward stage gave them."""
+
+
+SAMPLED_PROMPTS = 4
+"""Prompts of samples.jsonl: the first rows."""
+
+PANELS = {
+    "reward": ("objective/scores",),
+    "sequence KL (nats)": ("objective/kl", "objective/kl_k3"),
+    "loss": ("loss/policy_avg", "loss/value_avg"),
+}
+SUMMARY = {
+    "loss": "loss/policy_avg",
+    "value_loss": "loss/value_avg",
+    "reward": "objective/scores",
+    "kl": "objective/kl",
+    "eos_rate": "eos_rate",
+    "mean_length": "completions/mean_length",
+}
+"""Metrics of the job's result, and those of an update they come from."""
 
 
 def run(spec: dict[str, Any], report: Report) -> dict[str, Any]:
@@ -49,50 +69,52 @@ def run(spec: dict[str, Any], report: Report) -> dict[str, Any]:
     """
     config = config_from_settings(spec["settings"])
     set_up(spec["seed"], spec.get("threads", 0))
-    trainer = build_trainer(spec, config, report)
-    digests = adapter_digests(spec)
+    folders = {role: Path(path) for role, path in spec.get("adapters", {}).items() if path}
+    trainer = build_trainer(spec, folders, config, report)
+    state, digests = Path(spec["state"]), adapter_digests(folders)
     start = actor_weights(trainer)
-    if load_state(trainer, Path(spec["state"]), digests):
+    if load_state(trainer, state, digests):
         report.log(f"resumed after update {trainer.done}")
 
     def on_update(metrics: Metrics, alarms: list[Alarm]) -> None:
         ended = trainer.stopped or trainer.done == config.updates
         if ended or trainer.done % config.save_every == 0:
-            save_state(trainer, Path(spec["state"]), digests)
-        _report_update(report, config, metrics, alarms)
+            save_state(trainer, state, digests)
+        now = {"reward": metrics["objective/scores"], "kl": metrics["objective/kl"]}
+        report.progress(trainer.done, config.updates, "updates", **now)
+        report.metric(trainer.done, **{k: v for k, v in metrics.items() if k != "step"})
+        for alarm in alarms:
+            report.log(f"update {trainer.done}: {alarm.message}", "warning")
 
     try:
         trainer.train(on_update)
     except NonFiniteError:
         if trainer.latest is not None:
-            dump_rollout(Path(spec["state"]) / "nonfinite.safetensors", trainer.latest)
+            state.mkdir(parents=True, exist_ok=True)
+            tensors = {name: tensor.contiguous() for name, tensor in vars(trainer.latest).items()}
+            save_file(tensors, state / "nonfinite.safetensors")
         raise
     write_artifact(trainer, spec, digests)
-    change = largest_change(start, actor_weights(trainer))
-    say_unchanged(change, report)
+    change = largest_change(start, actor_weights(trainer), report)
+    trained = (trainer.roles.model, trainer.roles.value_head)
     return {
         "metrics": summary(trainer) | {WEIGHT_CHANGE: change},
         "steps": trainer.done,
         "dtype": computed_in(spec["model"]),
-        "trainable_parameters": trainable_parameters(trainer.roles.model)
-        + trainable_parameters(trainer.roles.value_head),
+        "trainable_parameters": sum(map(trainable_parameters, trained)),
     }
 
 
-def build_trainer(spec: dict[str, Any], config: PPOConfig, report: Report) -> PPOTrainer:
-    """Model, adapters, prompts and reward of a spec; checks the reward adapter before anything
-    runs."""
+def build_trainer(
+    spec: dict[str, Any], folders: dict[str, Path], config: PPOConfig, report: Report
+) -> PPOTrainer:
+    """Model, adapters, prompts and reward of a spec; the reward adapter is checked."""
     base, tokenizer = load_base(spec["model"])
-    sft, reward = _folder(spec, "sft"), _folder(spec, "reward")
-    if reward is None:
+    if "reward" not in folders:
         raise TrainingInputError("adapters.reward", "is missing", "train the reward stage first")
-    roles = build_roles(
-        base,
-        fresh=lora_config(config.lora_r, config.lora_alpha),
-        sft=sft,
-        reward=reward,
-        critic_init=config.critic_init,
-    )
+    sft, reward = folders.get("sft"), folders["reward"]
+    fresh = lora_config(config.lora_r, config.lora_alpha)
+    roles = build_roles(base, fresh=fresh, sft=sft, reward=reward, critic_init=config.critic_init)
     if not roles.fast:
         report.log("peft changed: adapters are switched by its slower public way", "warning")
     scorer = RewardAdapter(roles, tokenizer, config.micro_batch_size)
@@ -109,14 +131,17 @@ def build_trainer(spec: dict[str, Any], config: PPOConfig, report: Report) -> PP
 
 def actor_weights(trainer: PPOTrainer) -> dict[str, Tensor]:
     """Copies of the actor's weights, by name, on the CPU."""
-    actor = trainer.roles.trainable("actor")
-    return {name: weight.detach().cpu().clone() for name, weight in actor.items()}
+    weights = trained_weights(trainer.roles.model)
+    return {name: weights[name] for name in trainer.roles.trainable("actor")}
 
 
-def adapter_digests(spec: dict[str, Any]) -> dict[str, str]:
+def adapter_digests(folders: dict[str, Path]) -> dict[str, str]:
     """sha256 of the weights of the frozen adapters; "" where the reference is the base itself."""
-    folders = {name: _folder(spec, name) for name in ("sft", "reward")}
-    return {n: file_digest(f / ADAPTER_WEIGHTS) if f else "" for n, f in folders.items()}
+    digests = {"sft": "", "reward": ""}
+    for name in digests.keys() & folders.keys():
+        with (folders[name] / ADAPTER_WEIGHTS).open("rb") as stream:
+            digests[name] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return digests
 
 
 def write_artifact(trainer: PPOTrainer, spec: dict[str, Any], digests: dict[str, str]) -> None:
@@ -124,27 +149,13 @@ def write_artifact(trainer: PPOTrainer, spec: dict[str, Any], digests: dict[str,
     out, roles, name = Path(spec["out"]), trainer.roles, spec["model"]["name"]
     save_adapter(roles.model, out / "adapter", name, "actor")
     save_adapter(roles.model, out / "critic", name, "critic")
-    heads = {"value_head": roles.value_head, "reward_head": roles.reward_head}
-    tensors = {
-        f"{head}.{key}": value.cpu().clone()
-        for head, module in heads.items()
-        if module is not None
-        for key, value in module.state_dict().items()
-    }
-    save_file(tensors, out / "heads.safetensors")
-    _write_json(out / "ppo_config.json", _provenance(trainer, spec, digests))
-    _write_json(out / "reward_norm.json", trainer.norm.as_json())
-    write_metrics(out / "metrics.jsonl", trainer.history)
-    draw_curves(out / "loss.png", trainer.history)
-    write_lines(out / "samples.jsonl", samples(trainer))
-
-
-def _provenance(
-    trainer: PPOTrainer, spec: dict[str, Any], digests: dict[str, str]
-) -> dict[str, Any]:
+    heads = nn.ModuleDict({"value_head": roles.value_head})
+    if roles.reward_head is not None:
+        heads["reward_head"] = roles.reward_head
+    save_file(heads.state_dict(), out / "heads.safetensors")
     template = str(trainer.tokenizer.chat_template).encode()
-    return {
-        "base_model": spec["model"]["name"],
+    provenance = {
+        "base_model": name,
         "quantization": spec["model"]["quantization"],
         "reference_sha256": digests["sft"],
         "reward_sha256": digests["reward"],
@@ -153,27 +164,54 @@ def _provenance(
         "seed": spec["seed"],
         "settings": asdict(trainer.config),
     }
+    _write_json(out / "ppo_config.json", provenance)
+    _write_json(out / "reward_norm.json", trainer.norm.as_json())
+    write_metrics(out / "metrics.jsonl", trainer.history)
+    panels = {
+        label: {name: [(row["step"], row[name]) for row in trainer.history] for name in names}
+        for label, names in PANELS.items()
+    }
+    write_curves(out / "loss.png", panels, "update")
+    write_lines(out / "samples.jsonl", samples(trainer))
 
 
-def _report_update(
-    report: Report, config: PPOConfig, metrics: Metrics, alarms: list[Alarm]
-) -> None:
-    step = int(metrics["step"])
-    report.progress(
-        step,
-        config.updates,
-        "updates",
-        reward=metrics["objective/scores"],
-        kl=metrics["objective/kl"],
-    )
-    report.metric(step, **{name: value for name, value in metrics.items() if name != "step"})
-    for alarm in alarms:
-        report.log(f"update {step}: {alarm.message}", "warning")
+def summary(trainer: PPOTrainer) -> dict[str, float]:
+    """Metrics of the job's result: means over the first and last tenth of the updates."""
+    result: dict[str, float] = {}
+    for short, name in SUMMARY.items():
+        ends = loss_summary([row[name] for row in trainer.history])
+        result |= {key.replace("loss", short, 1): value for key, value in ends.items()}
+    return {**result, "stopped": float(trainer.stopped)}
 
 
-def _folder(spec: dict[str, Any], name: str) -> Path | None:
-    value = spec.get("adapters", {}).get(name)
-    return Path(value) if value else None
+def samples(trainer: PPOTrainer) -> list[dict[str, Any]]:
+    """Rows of samples.jsonl: the first prompts, completed greedily and sampled.
+
+    kl: sequence KL in nats (k1, so a single row can be negative); length in tokens.
+    """
+    prompts = trainer.prompts[:SAMPLED_PROMPTS]
+    rows = []
+    for mode, purpose in (("greedy", ()), ("sampled", ("samples",))):
+        tokens = trainer.generate(prompts, "actor", *purpose)
+        rollout = measure(trainer.roles, tokens, trainer.config)
+        scores = trainer.raw_scores(prompts, rollout).tolist()
+        kl = (rollout.logprobs - rollout.ref_logprobs).sum(1).tolist()
+        texts = rollout.texts(trainer.tokenizer)
+        rows += [
+            {
+                "update": trainer.done,
+                "mode": mode,
+                "id": prompt.columns.get("id"),
+                "prompt": prompt.source,
+                "completion": texts[i],
+                "score": None if math.isnan(scores[i]) else scores[i],
+                "kl": kl[i],
+                "length": int(rollout.lengths[i]),
+                "terminated": bool(rollout.terminated[i]),
+            }
+            for i, prompt in enumerate(prompts)
+        ]
+    return rows
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:

@@ -18,8 +18,7 @@ import torch
 from torch import Tensor
 
 LOG_RATIO_LIMIT = 20.0
-"""Log-ratios are clamped to this many nats before exp, so that one token cannot overflow a
-batch."""
+"""Log-ratios are cut to +- this many nats before exp: one token must not overflow a batch."""
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -51,8 +50,7 @@ def completion_mask(lengths: Tensor, width: int) -> Tensor:
 
 
 def value_mask(lengths: Tensor, width: int, position: str) -> Tensor:
-    """Where values and returns live: the tokens, and with ``after_eos`` one slot more (TRL's
-    layout)."""
+    """Where values and returns live: the tokens, with ``after_eos`` (as TRL) one slot more."""
     return completion_mask(lengths + (position == "after_eos"), width)
 
 
@@ -117,8 +115,7 @@ def token_weights(mask: Tensor, aggregation: str) -> Tensor:
 
 
 class Loss(NamedTuple):
-    """A weighted loss (scalar, differentiable) and what the metrics need, each [B, T] and
-    detached."""
+    """A weighted loss (differentiable scalar), and for the metrics, detached, two of [B, T]."""
 
     loss: Tensor
     clipped: Tensor
@@ -154,8 +151,7 @@ def policy_loss(
 def value_loss(
     new: Tensor, old: Tensor, returns: Tensor, weights: Tensor, cliprange: float | None
 ) -> Loss:
-    """Half the (clipped) squared error, summed with ``weights`` [B, T]; None leaves values
-    unclipped."""
+    """Half the squared error, summed with ``weights`` [B, T]; cliprange None: not clipped."""
     live = weights > 0
     error = torch.where(live, new - returns, 0).square()
     clipped = error

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from tasks.training.settings import TrainingInputError
+from tasks.engines.tokens import prompt_ids
+from tasks.training.settings import require
 
 SOURCES = ("messages", "prompt", "text", "input_ids")
 
@@ -34,21 +35,16 @@ class Prompt:
 
 def encode_prompt(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> Prompt:
     """Token ids of one row. Chats end in the template's opening of an assistant message."""
-    name = next((n for n in SOURCES if n in row), None)
-    if name is None:
-        raise TrainingInputError(
-            row.get("id", dict(row)), "has no prompt", f"give one of {', '.join(SOURCES)}"
-        )
+    name = next((n for n in SOURCES if n in row), "")
+    fix = f"give one of {', '.join(SOURCES)}"
+    require(bool(name), row.get("id", dict(row)), "has no prompt", fix)
     value = row[name]
     columns = {k: v for k, v in row.items() if k != name}
     if name == "input_ids":
         return Prompt(list(value), str(tokenizer.decode(value)), columns)
     if isinstance(value, str):
         return Prompt(tokenizer(value)["input_ids"], value, columns)
-    ids: Any = tokenizer.apply_chat_template(
-        value, add_generation_prompt=True, tokenize=True, return_dict=False
-    )
-    return Prompt(list(ids), value, columns)
+    return Prompt(prompt_ids(tokenizer, value), value, columns)
 
 
 def encode_prompts(
@@ -66,16 +62,13 @@ def encode_prompts(
                 continue
             prompt = Prompt(prompt.ids[-max_tokens:], prompt.source, prompt.columns)
         prompts.append(prompt)
-    if not prompts:
-        raise TrainingInputError(
-            f"{long} long prompts", "no prompt is left to train on", "raise max_prompt_tokens"
-        )
+    rule = "no prompt is left to train on"
+    require(bool(prompts), f"{long} long prompts", rule, "raise max_prompt_tokens")
     return prompts, long
 
 
 def derive_seed(*parts: object) -> int:
-    """63-bit seed from any values: every draw names what it is for, none depends on those before
-    it."""
+    """63-bit seed from any values: a draw names what it is for and depends on none before it."""
     text = "/".join(map(str, parts)).encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
 

@@ -44,23 +44,25 @@ class Roles:
         self.value_head, self.reward_head = value_head, reward_head
         self._layers = [m for m in model.modules() if isinstance(m, BaseTunerLayer)]
         self._decoder: Any = self.causal.base_model
-        self._trainable = {role: self._named(role) for role in TRAINED}
+        self._trainable = {role: adapter_parameters(model, role) for role in TRAINED}
+        for name, parameter in value_head.named_parameters():
+            self._trainable["critic"][f"value_head.{name}"] = parameter
         self._role = "actor"
-        _disable_dropout(model)
-        self._mark_trainable()
+        for module in model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
         self._switch_publicly("actor")
         self.fast = self.switch_test()
 
     @contextmanager
     def use(self, role: str) -> Iterator[PreTrainedModel]:
-        """Make ``role``'s adapter the active one; the role before it returns, also on an
-        exception."""
-        before = self._role
+        """Make ``role``'s adapter the active one; the one before returns, on exceptions too."""
+        before, switch = self._role, self._switch_fast if self.fast else self._switch_publicly
         try:
-            self._switch(role)
+            switch(role)
             yield self.causal
         finally:
-            self._switch(before)
+            switch(before)
 
     def hidden(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Last hidden states [b, L, H] of the active role for ids and attention mask [b, L]."""
@@ -75,37 +77,23 @@ class Roles:
         Only these pass through the language-model head, which is most of the memory.
         """
         causal: Any = self.causal
-        output = causal(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions(mask),
-            use_cache=False,
-            logits_to_keep=width + 1,
-        )
-        return output.logits[:, :-1]
+        inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": positions(mask)}
+        return causal(**inputs, use_cache=False, logits_to_keep=width + 1).logits[:, :-1]
 
     def values(self, ids: Tensor, mask: Tensor, width: int) -> Tensor:
-        """Value [b, width] before each of the last ``width`` tokens; the active role is the
-        critic."""
+        """Value [b, width] before each of the last ``width`` tokens, in the critic's role."""
         return scalar(self.value_head, self.hidden(ids, mask)[:, -width - 1 : -1])
 
     def trainable(self, role: str) -> dict[str, nn.Parameter]:
         """Name -> parameter of a trained role; the critic's include its value head."""
         return self._trainable[role]
 
-    def _named(self, role: str) -> dict[str, nn.Parameter]:
-        found = adapter_parameters(self.model, role)
-        if role == "critic":
-            found |= {f"value_head.{n}": p for n, p in self.value_head.named_parameters()}
-        return found
-
     def train(self, mode: bool) -> None:
         """Training mode, in which gradient checkpointing works; dropout is 0 in both modes."""
         self.model.train(mode)
 
     def switch_test(self) -> bool:
-        """Whether the fast switch equals peft's public one: same state, same logits, bit for
-        bit."""
+        """Whether the fast switch equals peft's public one: same state, same bits of logits."""
         ids = torch.arange(6, device=self.causal.device).view(2, 3)
         mask = torch.ones_like(ids)
         with torch.no_grad():
@@ -126,9 +114,6 @@ class Roles:
         finally:
             self._switch_publicly("actor")
 
-    def _switch(self, role: str) -> None:
-        (self._switch_fast if self.fast else self._switch_publicly)(role)
-
     def _switch_fast(self, role: str) -> None:
         name = self.adapters[role]
         for layer in self._layers:
@@ -145,14 +130,11 @@ class Roles:
         else:
             tuner.enable_adapter_layers()
             tuner.set_adapter(name, inference_mode=True)
-        self._mark_trainable()
-        self._role = role
-
-    def _mark_trainable(self) -> None:
         self.model.requires_grad_(False)
-        for role in TRAINED:
-            for parameter in self.trainable(role).values():
+        for trained in TRAINED:
+            for parameter in self.trainable(trained).values():
                 parameter.requires_grad_(True)
+        self._role = role
 
 
 def adapter_parameters(model: nn.Module, adapter: str) -> dict[str, nn.Parameter]:
@@ -164,14 +146,3 @@ def scalar(head: nn.Linear, hidden: Tensor) -> Tensor:
     """[..., H] -> [...] in the head's dtype."""
     result: Tensor = head(hidden.to(head.weight.dtype))
     return result.squeeze(-1)
-
-
-def widen(tensor: Tensor) -> Tensor:
-    """Half precision -> float32; wider types stay."""
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
-
-
-def _disable_dropout(model: nn.Module) -> None:
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0

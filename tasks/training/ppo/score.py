@@ -1,8 +1,6 @@
-"""From completions to one shaped score each: reward adapter or callables, normalise, clip,
-penalise.
+"""From completions to one shaped score each, by the reward adapter or callables.
 
-The order is fixed: raw score -> normalise -> clip -> missing-EOS penalty. Raw scores are logged as
-they are.
+The order is fixed: raw score (logged) -> normalise -> clip -> missing-EOS penalty.
 
 Departure from TRL 1.12's PPO: the reward model reads the conversation rendered anew by the chat
 template, as it did in training, not the raw rollout ids (which lack what the template puts after
@@ -24,14 +22,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from tasks.engines.tokens import conversation_ids, last_attended
 from tasks.training.ppo.config import PPOConfig
 from tasks.training.ppo.prompts import Prompt
 from tasks.training.ppo.roles import Roles, scalar
 from tasks.training.ppo.rollout import chunks
 from tasks.training.preference import correlation
-from tasks.training.rows import conversation_ids
 from tasks.training.scoring import pad_right
-from tasks.training.settings import TrainingInputError
+from tasks.training.settings import require
 
 Reward = Callable[..., Any]
 """f(*, prompts, completions, completion_ids, **columns) -> list of float or None (not scorable), or
@@ -45,8 +43,9 @@ class RewardAdapter:
     """The reward role as a reward function."""
 
     def __init__(self, roles: Roles, tokenizer: PreTrainedTokenizerBase, batch_size: int) -> None:
-        if roles.reward_head is None:
-            raise TrainingInputError("reward", "these roles have no reward head", "load an adapter")
+        have_head = roles.reward_head is not None
+        require(have_head, "reward", "these roles have no reward head", "load an adapter")
+        assert roles.reward_head is not None
         self._roles, self._tokenizer, self._batch_size = roles, tokenizer, batch_size
         self._head = roles.reward_head
 
@@ -66,7 +65,11 @@ class RewardAdapter:
         scores: list[float] = []
         with self._roles.use("reward"):
             for part in chunks(len(encoded), batch_size or self._batch_size):
-                scores += self._pooled(encoded[part]).tolist()
+                batch = pad_right(encoded[part], self._roles.causal.device)
+                hidden = self._roles.hidden(*batch.values())
+                scores += scalar(
+                    self._head, last_attended(hidden, batch["attention_mask"])
+                ).tolist()
         return scores
 
     def _encode(self, conversation: list[dict[str, str]] | str) -> list[int]:
@@ -74,14 +77,6 @@ class RewardAdapter:
             return self._tokenizer(conversation + str(self._tokenizer.eos_token))["input_ids"]
         *messages, answer = conversation
         return conversation_ids(self._tokenizer, messages, answer["content"])
-
-    def _pooled(self, sequences: list[list[int]]) -> Tensor:
-        """Head on the last attended token of each sequence, padded on the right."""
-        device = self._roles.causal.device
-        batch = {name: tensor.to(device) for name, tensor in pad_right(sequences).items()}
-        mask = batch["attention_mask"]
-        hidden = self._roles.hidden(batch["input_ids"], mask)
-        return scalar(self._head, hidden[torch.arange(len(mask), device=device), mask.sum(1) - 1])
 
     def check_probes(self, path: Path, dtype: str) -> None:
         """Score the texts stored when the reward model was trained; dtype: computed in now.
@@ -93,35 +88,27 @@ class RewardAdapter:
             TrainingInputError: if the file is missing, a score is off by more than PROBE_TOLERANCE,
             or the correlation of scores in two number types is below PROBE_CORRELATION.
         """
-        if not path.is_file():
-            raise TrainingInputError(
-                path, "reward probes are missing", "train the reward stage again"
-            )
+        fix = "train the reward stage again"
+        require(path.is_file(), path, "reward probes are missing", fix)
         kept = json.loads(path.read_text(encoding="utf-8"))
         scores = self.score([probe["messages"] for probe in kept["probes"]], batch_size=1)
         stored = [float(probe["score"]) for probe in kept["probes"]]
         if kept.get("dtype", dtype) != dtype:
-            _check_correlation(path, scores, stored, kept["dtype"], dtype)
+            found = correlation(torch.tensor(scores), torch.tensor(stored))
+            require(
+                found is None or found >= PROBE_CORRELATION,
+                f"{path.name}: correlation {found or 0:.3g}",
+                f"scores computed in {dtype} must follow those stored in {kept['dtype']},"
+                f" at least {PROBE_CORRELATION}",
+                "use the base model and chat template it was trained with",
+            )
             return
         worst = max((abs(a - b) for a, b in zip(scores, stored, strict=True)), default=math.inf)
-        if not worst <= PROBE_TOLERANCE:
-            raise TrainingInputError(
-                f"{path.name}: off by {worst:.3g}",
-                f"the reward model must give its stored scores within {PROBE_TOLERANCE}",
-                "use the base model, precision and chat template it was trained with",
-            )
-
-
-def _check_correlation(
-    path: Path, scores: list[float], stored: list[float], before: str, now: str
-) -> None:
-    found = correlation(torch.tensor(scores), torch.tensor(stored))
-    if found is not None and not found >= PROBE_CORRELATION:
-        raise TrainingInputError(
-            f"{path.name}: correlation {found:.3g}",
-            f"scores computed in {now} must follow those stored in {before},"
-            f" at least {PROBE_CORRELATION}",
-            "use the base model and chat template it was trained with",
+        require(
+            worst <= PROBE_TOLERANCE,
+            f"{path.name}: off by {worst:.3g}",
+            f"the reward model must give its stored scores within {PROBE_TOLERANCE}",
+            "use the base model, precision and chat template it was trained with",
         )
 
 
@@ -149,16 +136,14 @@ def collect_scores(
         )
         result = asyncio.run(result) if inspect.iscoroutine(result) else result
         part = torch.tensor([math.nan if r is None else float(r) for r in result]).double()
-        total = torch.where(
-            part.isnan(), total, torch.where(total.isnan(), 0, total) + weight * part
-        )
+        before = torch.where(total.isnan(), 0, total)
+        total = torch.where(part.isnan(), total, before + weight * part)
     return total
 
 
 @dataclass
 class RewardNorm:
-    """Mean and spread of raw scores: fixed once (`calibrate`), kept up to date (`running`), or
-    unused."""
+    """Mean and spread of raw scores: fixed (`calibrate`), up to date (`running`), or unused."""
 
     kind: str
     count: int = 0
@@ -186,8 +171,7 @@ class RewardNorm:
         self.count = count
 
     def apply(self, scores: Tensor) -> Tensor:
-        """`calibrate`: (score - mean) / std; `running`: score / std, so that 0 keeps its
-        meaning."""
+        """`calibrate`: (score - mean) / std; `running`: score / std, so that 0 stays 0."""
         if self.kind == "none":
             return scores
         return (scores - (self.mean if self.kind == "calibrate" else 0.0)) / self.std

@@ -9,13 +9,11 @@ digests must be the same.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -24,8 +22,12 @@ from tasks.training.ppo.prompts import PromptSampler
 from tasks.training.ppo.score import RewardNorm
 from tasks.training.ppo.trainer import PPOTrainer
 from tasks.training.ppo.watch import Watch
-from tasks.training.settings import TrainingInputError
+from tasks.training.settings import require
 
+COUNTERS = ("done", "episodes", "stopped", "kl_coef")
+"""Attributes of the trainer that are plain numbers."""
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+"""What AdamW keeps of a parameter; the step stays on the CPU."""
 KEPT = 2
 """States kept in the folder; older ones are deleted."""
 
@@ -38,10 +40,7 @@ def snapshot(trainer: PPOTrainer) -> tuple[dict[str, Tensor], dict[str, Any]]:
         for key, value in trainer.optimizer.state.get(parameter, {}).items():
             tensors[f"adam.{key}/{name}"] = value
     values = {
-        "done": trainer.done,
-        "episodes": trainer.episodes,
-        "stopped": trainer.stopped,
-        "kl_coef": trainer.kl_coef,
+        **{name: getattr(trainer, name) for name in COUNTERS},
         "sampler": {"epoch": trainer.sampler.epoch, "cursor": trainer.sampler.cursor},
         "prompts": trainer.sampler.count,
         "seed": trainer.seed,
@@ -54,25 +53,17 @@ def snapshot(trainer: PPOTrainer) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def restore(trainer: PPOTrainer, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
     """Put a snapshot into a trainer built from the same inputs."""
-    if (values["prompts"], values["seed"]) != (trainer.sampler.count, trainer.seed):
-        raise TrainingInputError(
-            "saved state", "is of other prompts or another seed", "delete the state folder"
-        )
-    with torch.no_grad():
-        for name, parameter in _trained(trainer).items():
-            parameter.copy_(tensors[f"weight/{name}"])
-            moments = {
-                key.split("/")[0].removeprefix("adam."): value
-                for key, value in tensors.items()
-                if key.startswith("adam.") and key.split("/", 1)[1] == name
-            }
-            if moments:
-                trainer.optimizer.state[parameter] = {
-                    key: value.clone() if key == "step" else value.to(parameter.device, copy=True)
-                    for key, value in moments.items()
-                }
-    trainer.done, trainer.episodes = values["done"], values["episodes"]
-    trainer.kl_coef, trainer.stopped = values["kl_coef"], values["stopped"]
+    same = (values["prompts"], values["seed"]) == (trainer.sampler.count, trainer.seed)
+    rule = "is of other prompts or another seed"
+    require(same, "saved state", rule, "delete the state folder")
+    for name, parameter in _trained(trainer).items():
+        parameter.data.copy_(tensors[f"weight/{name}"])
+        for key in MOMENTS:
+            if (value := tensors.get(f"adam.{key}/{name}")) is not None:
+                device = "cpu" if key == "step" else parameter.device
+                trainer.optimizer.state[parameter][key] = value.to(device, copy=True)
+    for name in COUNTERS:
+        setattr(trainer, name, values[name])
     trainer.sampler = PromptSampler(trainer.sampler.count, trainer.seed, **values["sampler"])
     trainer.norm = RewardNorm.from_json(values["norm"])
     trainer.watch = Watch(**values["watch"])
@@ -113,10 +104,8 @@ def load_state(trainer: PPOTrainer, folder: Path, digests: dict[str, str]) -> bo
     if not states:
         return False
     values = json.loads((states[-1] / "state.json").read_text(encoding="utf-8"))
-    if values["digests"] != digests:
-        raise TrainingInputError(
-            states[-1].name, "was made with other sft or reward adapters", "delete the state folder"
-        )
+    rule = "was made with other sft or reward adapters"
+    require(values["digests"] == digests, states[-1].name, rule, "delete the state folder")
     restore(trainer, load_file(states[-1] / "tensors.safetensors"), values)
     return True
 
@@ -124,9 +113,3 @@ def load_state(trainer: PPOTrainer, folder: Path, digests: dict[str, str]) -> bo
 def saved_states(folder: Path) -> list[Path]:
     """Whole states, oldest first."""
     return sorted(folder.glob("update_*"))
-
-
-def file_digest(path: Path) -> str:
-    """sha256 of a file, in hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,7 +1,13 @@
-"""From shaped scores to advantages and returns: what the losses of one update aim at."""
+"""From shaped scores to advantages and returns: what the losses of one update aim at.
+
+And what a batch of rollouts says before the update, named as TRL's PPO names it where it does: KL
+is summed over a sequence, entropy is per token, scores are raw unless they say otherwise.
+"""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,32 +20,26 @@ from tasks.training.ppo.rollout import Rollout
 
 @dataclass(frozen=True)
 class Targets:
-    """What the losses aim at, each [B, T]; ``mask`` leaves out rows that could not be scored."""
+    """Scores [B] of a rollout, and what is made of them for the losses, [B, T]."""
 
+    raw: Tensor
+    """[B] as the rewards gave them; NaN: cannot be scored."""
+    shaped: Tensor
+    """[B] normalised, clipped, penalised."""
+    kl: Tensor
+    """[B] sequence KL to the reference in nats, estimator k1."""
+    kl_k3: Tensor
+    """[B] the same by estimator k3, which is never negative."""
     mask: Tensor
+    """Tokens that are trained on: rows that could not be scored are left out, here and below."""
     value_mask: Tensor
     advantages: Tensor
     returns: Tensor
 
 
-@dataclass(frozen=True)
-class Scored:
-    """Scores [B] of a rollout and the targets made from them."""
-
-    raw: Tensor
-    """As the rewards gave them; NaN: cannot be scored."""
-    shaped: Tensor
-    """Normalised, clipped, penalised."""
-    kl: Tensor
-    """Sequence KL to the reference in nats, estimator k1."""
-    kl_k3: Tensor
-    """The same by estimator k3, which is never negative."""
-    targets: Targets
-
-
 def make_targets(
     rollout: Rollout, raw: Tensor, shaped: Tensor, kl_coef: float, config: PPOConfig
-) -> Scored:
+) -> Targets:
     """Token rewards, then GAE, then whitening; rows without a raw score (NaN) are masked out."""
     kl = {e: maths.token_kl(rollout.logprobs, rollout.ref_logprobs, e) for e in ("k1", "k3")}
     used, width, valid = kl[config.kl_estimator], kl["k1"].shape[1], ~raw.isnan()[:, None]
@@ -54,6 +54,50 @@ def make_targets(
     advantages = torch.where(mask, advantages, 0)
     if config.whiten_advantages:
         advantages = maths.masked_whiten(advantages, mask)
-    return Scored(
-        raw, shaped, kl["k1"].sum(1), kl["k3"].sum(1), Targets(mask, slots, advantages, returns)
-    )
+    sums = kl["k1"].sum(1), kl["k3"].sum(1)
+    return Targets(raw, shaped, *sums, mask, slots, advantages, returns)
+
+
+def rollout_metrics(rollout: Rollout, targets: Targets, kl_coef: float) -> dict[str, float]:
+    """What a batch of rollouts says before the update; score/* leave out rows without a score."""
+    raw = targets.raw[~targets.raw.isnan()]
+    raw = raw if len(raw) else torch.zeros(1)
+    kl, lengths = float(targets.kl.mean()), rollout.lengths.float()
+    return {
+        "objective/scores": float(raw.mean()),
+        "objective/kl": kl,
+        "objective/kl_k3": float(targets.kl_k3.mean()),
+        "objective/sqrt_kl": max(kl, 0.0) ** 0.5,
+        "objective/kl_coef": kl_coef,
+        "objective/entropy": float(maths.masked_mean(rollout.entropy, rollout.mask)),
+        "objective/non_score_reward": -kl_coef * kl,
+        "objective/rlhf_reward": float(targets.shaped.mean()) - kl_coef * kl,
+        "score/std": float(raw.std()) if len(raw) > 1 else 0.0,
+        "score/min": float(raw.min()),
+        "score/max": float(raw.max()),
+        "score/unscorable": int(targets.raw.isnan().sum()),
+        "completions/mean_length": float(lengths.mean()),
+        "completions/min_length": float(lengths.min()),
+        "completions/max_length": float(lengths.max()),
+        "eos_rate": float(rollout.terminated.float().mean()),
+        "val/num_eos_tokens": int(rollout.terminated.sum()),
+        "val/explained_variance": maths.explained_variance(
+            rollout.values, targets.returns, targets.value_mask
+        ),
+        "hack/length_correlation": correlation(targets.raw.nan_to_num(), lengths),
+        "hack/distinct": distinct_bigrams(rollout.ids_lists()),
+    }
+
+
+def distinct_bigrams(completions: Sequence[Sequence[int]]) -> float:
+    """Different token pairs over all token pairs of a batch; 1 where there are none."""
+    pairs = [pair for ids in completions for pair in itertools.pairwise(ids)]
+    return len(set(pairs)) / len(pairs) if pairs else 1.0
+
+
+def correlation(left: Tensor, right: Tensor) -> float:
+    """Pearson correlation of two [B] tensors; 0 where one does not vary."""
+    stacked = torch.stack([left.double(), right.double()])
+    if len(left) < 2 or bool((stacked.std(1) == 0).any()):
+        return 0.0
+    return float(torch.corrcoef(stacked)[0, 1])

@@ -12,26 +12,26 @@ clipped the critic would need many updates to come back.
 
 from __future__ import annotations
 
+import resource
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from tasks.engines.tokens import end_tokens
+from tasks.engines import decode
+from tasks.engines.tokens import end_tokens, pad
 from tasks.training.ppo import maths
 from tasks.training.ppo.config import PPOConfig
-from tasks.training.ppo.metrics import peak_memory, rollout_metrics
 from tasks.training.ppo.prompts import Prompt, PromptSampler, derive_seed, permutation
 from tasks.training.ppo.roles import Roles
-from tasks.training.ppo.rollout import Rollout, Tokens, critic_values, generate, measure
+from tasks.training.ppo.rollout import Rollout, Tokens, chunks, critic_values, measure
 from tasks.training.ppo.score import Reward, RewardAdapter, RewardNorm, collect_scores, shape_scores
-from tasks.training.ppo.targets import Scored, make_targets
-from tasks.training.ppo.update import Tally, optimise
+from tasks.training.ppo.targets import Targets, make_targets, rollout_metrics
+from tasks.training.ppo.update import Update
 from tasks.training.ppo.watch import Alarm, Watch
-from tasks.training.settings import TrainingInputError
+from tasks.training.settings import require
 
 Metrics = dict[str, float]
 
@@ -64,17 +64,13 @@ class PPOTrainer:
         self.kl_coef = config.kl_coef
         self.sampler = PromptSampler(len(prompts), seed)
         self.watch, self.stopped = Watch(), False
-        self.norm = RewardNorm(self._norm_kind())
+        learned = any(isinstance(reward, RewardAdapter) for reward in rewards)
+        automatic = "calibrate" if learned else "none"
+        self.norm = RewardNorm(automatic if config.reward_norm == "auto" else config.reward_norm)
         self.history: list[Metrics] = []
         self.latest: Rollout | None = None
         if config.gradient_checkpointing:
             roles.causal.activation_checkpointing_enable({"use_reentrant": False})
-
-    def _norm_kind(self) -> str:
-        if self.config.reward_norm != "auto":
-            return self.config.reward_norm
-        learned = any(isinstance(reward, RewardAdapter) for reward in self.rewards)
-        return "calibrate" if learned else "none"
 
     def train(self, on_update: Callable[[Metrics, list[Alarm]], None]) -> None:
         """All updates that are left; stops early when a stop rule fires."""
@@ -86,29 +82,37 @@ class PPOTrainer:
         """One round. Its metrics are added to ``history``; alarms are the rules that fired."""
         if self.norm.kind == "calibrate" and not self.norm.count:
             self.calibrate()
-        times: dict[str, float] = {}
         prompts = [self.prompts[i] for i in self.sampler.take(self.config.batch_size)]
-        with _timed(times, "time/generate"):
-            rollout = self.rollout(prompts)
-        self.latest = rollout
-        with _timed(times, "time/score"):
-            scored = self.score(prompts, rollout)
-        with _timed(times, "time/update"):
-            tally = self.update(rollout, scored)
+        clock = [time.perf_counter()]
+        rollout = self.latest = self.rollout(prompts)
+        clock.append(time.perf_counter())
+        targets = self.score(prompts, rollout)
+        clock.append(time.perf_counter())
+        update = self.update(rollout, targets)
+        clock.append(time.perf_counter())
         self.done += 1
         self.episodes += len(prompts)
         metrics = {
             "step": self.done,
             "episode": self.episodes,
-            **rollout_metrics(rollout, scored, self.kl_coef),
-            **tally.metrics(),
+            **rollout_metrics(rollout, targets, self.kl_coef),
+            **update.metrics(),
             "lr": self.optimizer.param_groups[0]["lr"],
             "critic_lr": self.optimizer.param_groups[1]["lr"],
             "sampling/off_policy": float(self.config.off_policy),
-            **times,
+            "time/generate": clock[1] - clock[0],
+            "time/score": clock[2] - clock[1],
+            "time/update": clock[3] - clock[2],
             "mem/peak": peak_memory(),
         }
-        self._control(metrics["objective/kl"])
+        if self.config.kl_controller == "adaptive":
+            self.kl_coef = maths.adapt_kl_coef(
+                self.kl_coef,
+                metrics["objective/kl"],
+                self.config.kl_target,
+                self.config.kl_horizon,
+                self.config.batch_size,
+            )
         alarms = self.watch.check(metrics, self.config)
         self.stopped = any(alarm.stop for alarm in alarms)
         self.history.append(metrics)
@@ -116,15 +120,30 @@ class PPOTrainer:
 
     def generate(self, prompts: Sequence[Prompt], role: str, *purpose: object) -> Tokens:
         """Completions of a role, sampled for a purpose (part of every seed); greedy without one."""
+        config, device, stops = self.config, self.roles.causal.device, self.stops
+        temperature = config.temperature if purpose else 0.0
         seeds = [derive_seed(self.seed, *purpose, row) for row in range(len(prompts))]
-        return generate(
-            self.roles,
-            role,
-            [prompt.ids for prompt in prompts],
-            seeds if purpose else None,
-            self.stops,
-            self.tokenizer.pad_token_id,
-            self.config,
+        asked = [
+            decode.Prompt(row, prompt.ids, temperature, config.top_p, seeds[row], ())
+            for row, prompt in enumerate(prompts)
+        ]
+        written: list[list[int]] = []
+        self.roles.train(False)
+        with self.roles.use(role) as model:
+            for part in chunks(len(asked), config.rollout_batch_size):
+                written += decode.decode(
+                    model,
+                    asked[part],
+                    config.max_new_tokens,
+                    lambda _, tokens: tokens[-1] in stops,
+                    top_k=config.top_k,
+                )
+        pad_id = self.tokenizer.pad_token_id
+        return Tokens(
+            *pad([prompt.ids for prompt in prompts], pad_id, left=True, device=device),
+            pad(written, pad_id, device=device)[0],
+            lengths=torch.tensor([len(tokens) for tokens in written], device=device),
+            terminated=torch.tensor([tokens[-1] in stops for tokens in written], device=device),
         )
 
     def rollout(self, prompts: Sequence[Prompt]) -> Rollout:
@@ -152,23 +171,19 @@ class PPOTrainer:
             kept = tokens.mask & ~raw.isnan()[:, None]
             values.append(critic_values(self.roles, tokens, self.config)[kept])
             scores.append(raw[:, None].expand(kept.shape)[kept])
-        if self._critic_is_reward():
+        origin = self.config.critic_init
+        if origin == "reward" or (origin == "auto" and "reward" in self.roles.adapters):
             self._fit_value_head(torch.cat(values).double(), torch.cat(scores))
 
+    @torch.no_grad()
     def _fit_value_head(self, values: Tensor, scores: Tensor) -> None:
         """Rescale the head so that values [n] predict the normalised scores [n] of their rows."""
         slope, intercept = maths.line_fit(values, scores)
-        with torch.no_grad():
-            head = self.roles.value_head
-            head.weight.mul_(slope / self.norm.std)
-            head.bias.copy_((head.bias * slope + intercept - self.norm.mean) / self.norm.std)
+        head = self.roles.value_head
+        head.weight.mul_(slope / self.norm.std)
+        head.bias.copy_((head.bias * slope + intercept - self.norm.mean) / self.norm.std)
 
-    def _critic_is_reward(self) -> bool:
-        return self.config.critic_init == "reward" or (
-            self.config.critic_init == "auto" and "reward" in self.roles.adapters
-        )
-
-    def score(self, prompts: Sequence[Prompt], rollout: Rollout) -> Scored:
+    def score(self, prompts: Sequence[Prompt], rollout: Rollout) -> Targets:
         """Rewards, advantages and returns of a rollout."""
         raw = self.raw_scores(prompts, rollout)
         if self.norm.kind == "running":
@@ -176,13 +191,14 @@ class PPOTrainer:
         shaped = shape_scores(raw, self.norm, rollout.terminated, self.config)
         return make_targets(rollout, raw, shaped, self.kl_coef, self.config)
 
-    def update(self, rollout: Rollout, scored: Scored) -> Tally:
+    def update(self, rollout: Rollout, targets: Targets) -> Update:
         """All epochs on one rollout, at this update's learning rates."""
         rates = self.learning_rates()
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
-        seed = derive_seed(self.seed, "update", self.done)
-        return optimise(self.roles, self.optimizer, rollout, scored.targets, self.config, seed)
+        update = Update(self.roles, self.optimizer, rollout, targets, self.config)
+        update.run(derive_seed(self.seed, "update", self.done))
+        return update
 
     def learning_rates(self) -> tuple[float, float]:
         """Actor's and critic's rate at this update; the actor's is 0 in the critic's warm-up."""
@@ -192,28 +208,21 @@ class PPOTrainer:
         actor = 0.0 if self.done < config.critic_warmup else config.actor_lr
         return actor * factor, config.critic_lr * factor
 
-    def _control(self, kl: float) -> None:
-        config = self.config
-        if config.kl_controller == "adaptive":
-            self.kl_coef = maths.adapt_kl_coef(
-                self.kl_coef, kl, config.kl_target, config.kl_horizon, config.batch_size
-            )
-
 
 def check_context(roles: Roles, prompts: Sequence[Prompt], config: PPOConfig) -> None:
     """Raise TrainingInputError where a prompt and its completion would not fit the model."""
     context = getattr(roles.causal.config.get_text_config(), "max_position_embeddings", None)
     longest = max(len(prompt.ids) for prompt in prompts) + config.max_new_tokens
-    if context and longest > context:
-        raise TrainingInputError(
-            f"{longest} tokens",
-            f"longest prompt and max_new_tokens must fit the model's context of {context}",
-            "lower max_prompt_tokens or max_new_tokens",
-        )
+    require(
+        not context or longest <= context,
+        f"{longest} tokens",
+        f"longest prompt and max_new_tokens must fit the model's context of {context}",
+        "lower max_prompt_tokens or max_new_tokens",
+    )
 
 
-@contextmanager
-def _timed(times: dict[str, float], name: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    times[name] = time.perf_counter() - start
+def peak_memory() -> int:
+    """Bytes: the device's peak where there is one, else the process's."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -39,32 +39,30 @@ class Watch:
             self.first = {name: metrics[name] for name in names}
         correlated = abs(metrics["hack/length_correlation"]) > LENGTH_CORRELATION
         self.streak = self.streak + 1 if correlated else 0
-        return [*self._kl(metrics, config), *self._collapse(metrics, config)]
 
-    def _kl(self, metrics: Mapping[str, float], config: PPOConfig) -> list[Alarm]:
-        kl = metrics["objective/kl"]
-        if kl > config.kl_limit:
-            message = f"sequence KL {kl:.1f} is above kl_stop = {config.kl_limit:g}: stopping"
-            return [Alarm("kl_stop", True, message)]
-        if kl > config.kl_warn:
-            message = f"sequence KL {kl:.1f} is above kl_warn = {config.kl_warn:g}"
-            return [Alarm("kl_warn", False, message)]
-        return []
-
-    def _collapse(self, metrics: Mapping[str, float], config: PPOConfig) -> list[Alarm]:
         def ratio(name: str) -> float:
             return metrics[name] / self.first[name] if self.first[name] > 0 else 1.0
 
+        kl, limit = metrics["objective/kl"], config.kl_limit
         at_limit = metrics["completions/mean_length"] >= 0.95 * config.max_new_tokens
-        rules = [
-            ("min_entropy", ratio("objective/entropy") < 0.25, "entropy fell below a quarter"),
-            ("eos_rate", ratio("eos_rate") < 0.5 and at_limit, "completions stopped ending"),
-            ("length", self.streak >= 3, "the score follows the length"),
-            ("distinct", ratio("hack/distinct") < 0.5, "distinct bigrams fell below half"),
-            (
-                "off_policy_logprobs",
-                metrics["first_minibatch_logp_diff"] > 0.02,
+        drift = metrics["first_minibatch_logp_diff"]
+        rules = {
+            "kl_stop": (kl > limit, f"sequence KL {kl:.1f} is above kl_stop = {limit:g}: stopping"),
+            "kl_warn": (
+                config.kl_warn < kl <= limit,
+                f"sequence KL {kl:.1f} is above kl_warn = {config.kl_warn:g}",
+            ),
+            "min_entropy": (ratio("objective/entropy") < 0.25, "entropy fell below a quarter"),
+            "eos_rate": (ratio("eos_rate") < 0.5 and at_limit, "completions stopped ending"),
+            "length": (self.streak >= 3, "the score follows the length"),
+            "distinct": (ratio("hack/distinct") < 0.5, "distinct bigrams fell below half"),
+            "off_policy_logprobs": (
+                drift > 0.02,
                 "training and rollout log-probabilities differ by more than 0.02",
             ),
+        }
+        return [
+            Alarm(rule, rule == "kl_stop", message)
+            for rule, (fired, message) in rules.items()
+            if fired
         ]
-        return [Alarm(name, False, message) for name, fired, message in rules if fired]
