@@ -33,6 +33,7 @@ _ENCODER = json.JSONEncoder(
     sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False
 )
 _ID = re.compile(rf"(?:{'|'.join(PREFIXES.values())})_[0-9a-f]{{32}}")
+SHORT_DIGITS = 8
 KINDS = {prefix: kind for kind, prefix in PREFIXES.items()}
 
 
@@ -62,6 +63,16 @@ def is_id(text: str) -> bool:
     Only such a text may become part of a path.
     """
     return _ID.fullmatch(text) is not None
+
+
+def short(row_id: str) -> str:
+    """An id as people see it, prefix and 8 digits, which commands take as well; else the text."""
+    return row_id[: row_id.index("_") + 1 + SHORT_DIGITS] if is_id(row_id) else row_id
+
+
+def shortened(text: str) -> str:
+    """A text with every whole id in it short. Not for paths, nor for what a machine reads."""
+    return re.sub(rf"\b{_ID.pattern}\b", lambda found: short(found[0]), text)
 
 
 def seed_of(row_id: str) -> int:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.ids import canonical_json, content_id, dataset_id, kind_of, seed_of
+from storage.ids import canonical_json, content_id, dataset_id, kind_of, seed_of, short, shortened
 
 JSON = st.recursive(
     st.none()
@@ -63,3 +63,13 @@ def test_a_seed_is_the_first_64_bits_of_the_id() -> None:
     assert seed_of("cmp_ffffffffffffffff0000000000000000") == 2**64 - 1
     assert kind_of("cmp_00") == "completion"
     assert kind_of("nonsense") is None
+
+
+def test_people_see_eight_digits_of_an_id() -> None:
+    whole = "ckp_0123456789abcdef0123456789abcdef"
+    assert short(whole) == "ckp_01234567"
+    for text in ("ckp_01234567", whole + "0", f"{whole}\n", "mdl_1", "latest/ppo", ""):
+        assert short(text) == text
+    assert shortened(f"{whole}, and ({whole}) of x") == "ckp_01234567, and (ckp_01234567) of x"
+    for text in (whole + "0", "x" + whole, whole[:-1]):
+        assert shortened(text) == text
