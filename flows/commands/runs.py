@@ -13,16 +13,17 @@ from flows.commands.options import (
     SetOption,
     UntilOption,
     err,
-    out,
-    print_json,
-    print_lines,
+    print_result,
     step_named,
 )
 from flows.plan.steps import STAGES
 from storage.errors import InputError
 from storage.workspace import Workspace
 
+app = typer.Typer()
 
+
+@app.command()
 def run(
     recipe: RecipeOption = "demo",
     set_: SetOption = None,
@@ -33,6 +34,7 @@ def run(
     _run("align", recipe, set_, until, as_json)
 
 
+@app.command()
 def refresh(
     recipe: RecipeOption = "demo", set_: SetOption = None, as_json: JsonOption = False
 ) -> None:
@@ -40,6 +42,7 @@ def refresh(
     _run("refresh", recipe, set_, "pairs", as_json)
 
 
+@app.command()
 def train(
     recipe: RecipeOption = "demo",
     set_: SetOption = None,
@@ -55,6 +58,7 @@ def train(
     _run("train", recipe, set_, until, as_json)
 
 
+@app.command()
 def evaluate(
     recipe: RecipeOption = "demo", set_: SetOption = None, as_json: JsonOption = False
 ) -> None:
@@ -62,6 +66,7 @@ def evaluate(
     _run("evaluate", recipe, set_, None, as_json)
 
 
+@app.command()
 def plan(
     recipe: RecipeOption = "demo",
     set_: SetOption = None,
@@ -75,14 +80,10 @@ def plan(
     from flows.plan.planner import make_plan
 
     made, _ = make_plan(recipe, recipes.parse_overrides(set_ or []), step_named(until))
-    if as_json:
-        print_json(made.to_json())
-        return
-    if markdown:
+    if markdown and not as_json:
         print(show.plan_markdown(made))
-        return
-    out.print(show.plan_table(made))
-    print_lines(show.plan_lines(made))
+    else:
+        print_result(as_json, made.to_json(), [show.plan_table(made), *show.plan_lines(made)])
 
 
 def _run(
@@ -110,14 +111,5 @@ def _run(
         if flow in ("align", "train"):
             parameters["until"] = step
         result = run_flow(flow, parameters, workspace, err)
-    if as_json:
-        print_json(result)
-        return
-    out.print(show.run_table(result))
-    print_lines(show.run_lines(result))
-    out.print(f"{time.monotonic() - started:.0f} s", highlight=False)
-
-
-def register(app: typer.Typer) -> None:
-    for command in (run, refresh, train, evaluate, plan):
-        app.command()(command)
+    seconds = f"{time.monotonic() - started:.0f} s"
+    print_result(as_json, result, [show.run_table(result), *show.run_lines(result), seconds])

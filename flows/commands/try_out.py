@@ -6,20 +6,14 @@ from typing import Annotated
 
 import typer
 
-from flows.commands.options import (
-    JsonOption,
-    RecipeOption,
-    SetOption,
-    err,
-    out,
-    print_json,
-    print_lines,
-)
+from flows.commands.options import JsonOption, RecipeOption, SetOption, err, print_result
 from storage.errors import SolonError
 
+app = typer.Typer()
 SlugArgument = Annotated[str, typer.Argument(help="A principle's slug.")]
 
 
+@app.command()
 def preview(
     slug: SlugArgument,
     count: Annotated[int, typer.Option("-n", min=1, max=1000, help="How many prompts.")] = 8,
@@ -43,14 +37,11 @@ def preview(
     else:
         parameters = {"slug": slug, "recipe": recipe, "count": count, "overrides": overrides}
         result = run_flow("preview", parameters, workspace, err)
-    if as_json:
-        print_json(result)
-        return
-    for row in result["rows"]:
-        out.print(preview_table(row), soft_wrap=False)
-    print_lines([f"{result['generated']} calls made; a run with these words reuses them"])
+    ending = f"{result['generated']} calls made; a run with these words reuses them"
+    print_result(as_json, result, [*map(preview_table, result["rows"]), ending])
 
 
+@app.command()
 def ablate(
     slug: SlugArgument,
     recipe: RecipeOption = "demo",
@@ -72,13 +63,4 @@ def ablate(
         raise SolonError("ablate compares with a whole run of this recipe: solon run first")
     parameters = {"slug": slug, "recipe": recipe, "overrides": overrides}
     result = run_flow("ablate", parameters, workspace, err)
-    if as_json:
-        print_json(result)
-        return
-    out.print(ablation_table(result), soft_wrap=False)
-    print_lines([left_out_line(result)])
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(preview)
-    app.command()(ablate)
+    print_result(as_json, result, [ablation_table(result), left_out_line(result)])

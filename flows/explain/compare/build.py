@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from flows.explain.compare import checkpoints, principles, snapshots
-from flows.explain.compare.report import ConstitutionDiff, Report, Side
+from flows.explain.compare.report import ConstitutionDiff, Report, Side, SnapshotDiff
 from flows.explain.compare.sides import kept_constitution, resolve, snapshot_side
 from storage.errors import InputError
 from storage.ledger import Ledger
@@ -21,42 +23,40 @@ def compare(ledger: Ledger, a: str, b: str, limit: int) -> Report:
     limit: the most changed rows of a snapshot that come with their texts. Raises InputError where
     a name means nothing, or the two are of different kinds.
     """
-    left, right = resolve(ledger, a), resolve(ledger, b)
-    if left.side.kind != right.side.kind:
-        rule = f"is a {right.side.kind}, and {a} is a {left.side.kind}"
+    (left, before), (right, after) = resolve(ledger, a), resolve(ledger, b)
+    if left.kind != right.kind:
+        rule = f"is a {right.kind}, and {a} is a {left.kind}"
         raise InputError(b, rule, "give two constitutions, two snapshots or two checkpoints")
-    if left.side.id == right.side.id:
-        return Report(left.side, right.side)
-    if left.constitution and right.constitution:
-        found = principles.compare(left.side, right.side, left.constitution, right.constitution)
-        return Report(left.side, right.side, found)
-    if left.side.kind == "snapshot":
-        return _of_snapshots(ledger, left.side, right.side, limit)
-    return _of_checkpoints(ledger, left.side, right.side, limit)
+    if left.id == right.id:
+        return Report(left, right)
+    if before and after:
+        return Report(left, right, principles.compare(left, right, before, after))
+    constitution, notes = _in_force(ledger, left, right)
+    if left.kind == "snapshot":
+        found = snapshots.compare(ledger, left, right, limit)
+        return Report(left, right, constitution, (found,), notes=tuple(notes))
+    rows = tuple(_rows_behind(ledger, left, right, limit, notes))
+    keys = checkpoints.compare(ledger, left, right)
+    return Report(left, right, constitution, rows, keys, tuple(notes))
 
 
-def _of_snapshots(ledger: Ledger, a: Side, b: Side, limit: int) -> Report:
-    found = snapshots.compare(ledger, a, b, limit)
-    constitution, notes = _in_force(ledger, a, b)
-    return Report(a, b, constitution, (found,), notes=tuple(notes))
+def _rows_behind(
+    ledger: Ledger, a: Side, b: Side, limit: int, notes: list[str]
+) -> Iterator[SnapshotDiff]:
+    """Of each kind of rows, the snapshots that both learned from, where they differ.
 
-
-def _of_checkpoints(ledger: Ledger, a: Side, b: Side, limit: int) -> Report:
-    """The checkpoints, and the snapshots of a kind that they and their parents learned from."""
-    constitution, notes = _in_force(ledger, a, b)
-    behind_a, behind_b = (checkpoints.snapshots_behind(ledger, side.id) for side in (a, b))
-    found = []
-    for kind in (kind for kind in behind_a if kind in behind_b):
-        if behind_a[kind] == behind_b[kind]:
-            notes.append(f"both learned from the same {kind} rows, {behind_a[kind]}")
+    `notes` gets a line for each kind that is the same, or that one side lacks.
+    """
+    old, new = (checkpoints.snapshots_behind(ledger, side.id) for side in (a, b))
+    for kind in (kind for kind in old if kind in new):
+        if old[kind] == new[kind]:
+            notes.append(f"both learned from the same {kind} rows, {old[kind]}")
         else:
-            left = snapshot_side(ledger, f"{kind} rows of {a.name}", behind_a[kind])
-            right = snapshot_side(ledger, f"{kind} rows of {b.name}", behind_b[kind])
-            found.append(snapshots.compare(ledger, left, right, limit))
-    for kind in sorted(behind_a.keys() ^ behind_b.keys()):
-        notes.append(f"only {a.name if kind in behind_a else b.name} learned from {kind} rows")
-    compared = checkpoints.compare(ledger, a, b)
-    return Report(a, b, constitution, tuple(found), compared, tuple(notes))
+            left = snapshot_side(ledger, f"{kind} rows of {a.name}", old[kind])
+            right = snapshot_side(ledger, f"{kind} rows of {b.name}", new[kind])
+            yield snapshots.compare(ledger, left, right, limit)
+    for kind in sorted(old.keys() ^ new.keys()):
+        notes.append(f"only {a.name if kind in old else b.name} learned from {kind} rows")
 
 
 def _in_force(ledger: Ledger, a: Side, b: Side) -> tuple[ConstitutionDiff | None, list[str]]:

@@ -30,8 +30,8 @@ DATASETS = """
 
 
 def compare(ledger: Ledger, a: Side, b: Side) -> CheckpointDiff:
-    found = ledger.query(COMPONENTS, [a.id, b.id])
-    parts: dict[str, Any] = {row["id"]: json.loads(row["components"]) for row in found}
+    rows = ledger.query(COMPONENTS, [a.id, b.id])
+    parts: dict[str, Any] = {row["id"]: json.loads(row["components"]) for row in rows}
     components = tuple(ComponentChange(*change) for change in changes(parts[a.id], parts[b.id]))
     measures: dict[str, dict[str, Measure]] = {}
     for row in ledger.query(METRICS, [a.id, b.id]):
