@@ -8,16 +8,16 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
 from flows.commands.options import JsonOption, ledger, print_result
-from flows.explain.compare.text import one_line
+from flows.explain.show import table
 from storage import refs
 from storage.ids import kind_of, short
 from storage.ledger import Row
 
 app = typer.Typer(no_args_is_help=True, help="Named pointers and where they have pointed.")
 TIMEOUT_S = 10.0
+COLUMNS = ("name", "target", "moved", "author", "note")
 NameArgument = Annotated[str, typer.Argument(help="champion, constitution, env/production, …")]
 
 
@@ -84,14 +84,17 @@ def _print_move(name: str, move: tuple[str | None, str], as_json: bool) -> None:
 
 
 def _table(title: str, found: list[Row]) -> Table:
-    table = Table(title=Text(one_line(title, 80)), title_justify="left")
-    for name in ("name", "target", "moved", "author", "note"):
-        table.add_column(name, overflow="fold")
-    for row in found:
-        moved = f"{row['moved_at']:%Y-%m-%d %H:%M}" if row["moved_at"] else ""
-        cells = (row["name"], short(row["target_id"]), moved, row["author"], row["note"])
-        table.add_row(*(Text(one_line(cell or "", 80)) for cell in cells))
-    return table
+    rows = [
+        (
+            row["name"],
+            short(row["target_id"]),
+            f"{row['moved_at']:%Y-%m-%d %H:%M}" if row["moved_at"] else "",
+            row["author"] or "",
+            row["note"] or "",
+        )
+        for row in found
+    ]
+    return table(title, COLUMNS, rows, left=len(COLUMNS))
 
 
 def _author() -> str:

@@ -16,6 +16,9 @@ from flows.commands.options import (
     print_result,
     step_named,
 )
+from flows.commands.running import run_flow
+from flows.explain import show
+from flows.plan import recipe as recipes
 from flows.plan.steps import STAGES
 from storage.errors import InputError
 from storage.workspace import Workspace
@@ -75,8 +78,6 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """What a run would reuse, generate and train, and what it would cost. Writes nothing."""
-    from flows.explain import show
-    from flows.plan import recipe as recipes
     from flows.plan.planner import make_plan
 
     made, _ = make_plan(recipe, recipes.parse_overrides(set_ or []), step_named(until))
@@ -93,9 +94,6 @@ def _run(
     until: str | None,
     as_json: bool,
 ) -> None:
-    from flows.commands.running import run_flow
-    from flows.explain import show
-    from flows.plan import recipe as recipes
     from flows.plan.planner import make_plan
     from flows.run.nothing import nothing_done
 

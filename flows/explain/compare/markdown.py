@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from flows.explain.compare.describe import Change, headline, sections, sides
 from flows.explain.compare.report import Report
 from flows.explain.compare.text import visible
 from flows.explain.compare.words import MARKS as MARKS
 from flows.explain.compare.words import marked
+from flows.explain.show import markdown_table
 from tasks.evaluation.escape import markdown_cell
 
 TITLE_CHARS = 200
@@ -22,13 +23,13 @@ def markdown(report: Report) -> str:
 
 def _lines(report: Report) -> Iterator[str]:
     yield from (f"# Difference of two {report.a.kind}s", "")
-    yield from _table(("", "name", "what", "id"), sides(report))
+    yield from (*markdown_table(("", "name", "what", "id"), sides(report)), "")
     yield from _list(headline(report))
     for section in sections(report):
         yield from ("", f"## {markdown_cell(section.title)}", "")
         yield from _list(section.lines)
         if section.rows:
-            yield from _table(section.columns, section.rows)
+            yield from (*markdown_table(section.columns, section.rows), "")
         if section.note:
             yield markdown_cell(section.note)
         for number, change in enumerate(section.changes, 1):
@@ -48,14 +49,6 @@ def _change(number: int, change: Change) -> Iterator[str]:
 
 def _list(lines: Iterable[str]) -> Iterator[str]:
     return (f"- {markdown_cell(line)}" for line in lines)
-
-
-def _table(columns: Sequence[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(columns)} |"
-    yield "|" + "---|" * len(columns)
-    for row in rows:
-        yield f"| {' | '.join(markdown_cell(cell) for cell in row)} |"
-    yield ""
 
 
 def _fenced(text: str) -> Iterator[str]:

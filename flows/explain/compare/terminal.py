@@ -14,9 +14,9 @@ from flows.explain.compare.describe import Change, Section, headline, sections, 
 from flows.explain.compare.report import Report
 from flows.explain.compare.text import one_line, visible
 from flows.explain.compare.words import in_terminal
+from flows.explain.show import table
 
 TITLE_CHARS = 72
-CELL_CHARS = 48
 MAX_COLUMNS = 6  # more do not fit into 80 characters
 
 
@@ -56,9 +56,7 @@ def _change(number: int, change: Change) -> Iterator[RenderableType]:
 
 
 def _table(section: Section) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for number, name in enumerate(section.columns[:MAX_COLUMNS]):
-        table.add_column(name, justify="right" if number else "left", overflow="fold")
-    for row in section.rows:
-        table.add_row(*(Text(one_line(cell, CELL_CHARS)) for cell in row[:MAX_COLUMNS]))
-    return table
+    rows = (row[:MAX_COLUMNS] for row in section.rows)
+    made = table("", section.columns[:MAX_COLUMNS], rows)
+    made.box, made.padding, made.pad_edge = box.SIMPLE_HEAD, (0, 1, 0, 0), False
+    return made
