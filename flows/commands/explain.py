@@ -105,9 +105,8 @@ def diff(
         raise InputError("--json --markdown", "standard output takes one of them", "drop one")
     from flows.explain.compare.build import compare
     from flows.explain.compare.markdown import markdown
-    from flows.explain.compare.page import page
+    from flows.explain.compare.page import check_target, page, write_page
     from flows.explain.compare.terminal import show
-    from flows.explain.compare.write import check_target, write_page
 
     if html is not None:
         check_target(html)

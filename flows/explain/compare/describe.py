@@ -14,7 +14,6 @@ from flows.explain.compare.report import (
     EFFECTS,
     CheckpointDiff,
     ConstitutionDiff,
-    Effect,
     FieldChange,
     Measure,
     Report,
@@ -28,13 +27,6 @@ from storage.ids import short, shortened
 
 T = TypeVar("T")
 NONE = "–"
-BRIEF_EFFECT: dict[Effect, str] = {
-    "every_row": "regenerates every row",
-    "rows": "regenerates its rows",
-    "assignment": "moves assignment",
-    "judging": "judged anew",
-    "none": "costs nothing",
-}
 
 
 @dataclass(frozen=True)
@@ -136,28 +128,28 @@ def _checkpoint(found: CheckpointDiff) -> Iterator[Section]:
 
 def _constitution(found: ConstitutionDiff) -> Section:
     changes = [
-        Change(p.slug, (p.change, BRIEF_EFFECT[p.effect]), _fields(p.fields, p.change == "changed"))
+        Change(p.slug, (p.change, EFFECTS[p.effect][0]), _fields(p.fields, p.change == "changed"))
         for p in found.principles
     ]
     if found.fields:
         changes.append(Change("the whole", (), _fields(found.fields, True)))
-    return Section("Constitution", list(_effects(found)), changes=changes)
+    return Section("Constitution", _effects(found), changes=changes)
 
 
-def _effects(found: ConstitutionDiff) -> Iterator[str]:
+def _effects(found: ConstitutionDiff) -> list[str]:
     """What every effect that occurs means, worst first."""
     present = {p.effect for p in found.principles} | {f.effect for f in found.fields}
     present |= {field.effect for p in found.principles for field in p.fields}
-    for effect, meaning in EFFECTS.items():
-        if effect in present:
-            yield f"{BRIEF_EFFECT[effect]}: {meaning}"
+    return [
+        f"{brief}: {meaning}" for effect, (brief, meaning) in EFFECTS.items() if effect in present
+    ]
 
 
 def _fields(fields: Iterable[FieldChange], with_effect: bool) -> list[Texts]:
     """with_effect: whether each field says what its change means."""
     return [
         Texts(
-            f"{change.field} ({BRIEF_EFFECT[change.effect]})" if with_effect else change.field,
+            f"{change.field} ({EFFECTS[change.effect][0]})" if with_effect else change.field,
             as_text(change.before),
             as_text(change.after),
         )
@@ -166,11 +158,6 @@ def _fields(fields: Iterable[FieldChange], with_effect: bool) -> list[Texts]:
 
 
 def _snapshot(found: SnapshotDiff) -> Section:
-    title = f"Snapshots of {found.rows} rows"
-    changes = [_row(change) for change in found.texts]
-    ending = left_out_line(found) if found.texts or found.left_out else ""
-    if not found.principles:
-        return Section(title, changes=changes, ending=ending)
     columns = ("principle", "rows", "no change", "edit", "words", "chars", "sampled")
     rows = [
         (
@@ -184,7 +171,14 @@ def _snapshot(found: SnapshotDiff) -> Section:
         )
         for use in found.principles
     ]
-    return Section(title, (), columns, rows, _columns_note(found), changes, ending)
+    return Section(
+        f"Snapshots of {found.rows} rows",
+        columns=columns,
+        rows=rows,
+        note=_columns_note(found) if rows else "",
+        changes=[_row(change) for change in found.texts],
+        ending=left_out_line(found) if found.texts or found.left_out else "",
+    )
 
 
 def _columns_note(found: SnapshotDiff) -> str:

@@ -19,10 +19,9 @@ from typer.testing import CliRunner
 from flows.commands import cli
 from flows.explain.compare.build import compare
 from flows.explain.compare.markdown import markdown
-from flows.explain.compare.page import GENERATOR, HEAD, page
+from flows.explain.compare.page import GENERATOR, HEAD, check_target, page, write_page
 from flows.explain.compare.report import Report
 from flows.explain.compare.terminal import show
-from flows.explain.compare.write import check_target, write_page
 from storage.errors import InputError
 
 HOSTILE = [
