@@ -33,6 +33,7 @@ _ENCODER = json.JSONEncoder(
     sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False
 )
 _ID = re.compile(rf"(?:{'|'.join(PREFIXES.values())})_[0-9a-f]{{32}}")
+SHORT_DIGITS = 8
 KINDS = {prefix: kind for kind, prefix in PREFIXES.items()}
 
 
@@ -62,8 +63,13 @@ def is_id(text: str) -> bool:
 
 
 def short(row_id: str) -> str:
-    """The prefix and the first 8 digits of an id, for people; any other text as it is."""
-    return row_id[: row_id.index("_") + 9] if is_id(row_id) else row_id
+    """An id as people see it, prefix and 8 digits, which commands take as well; else the text."""
+    return row_id[: row_id.index("_") + 1 + SHORT_DIGITS] if is_id(row_id) else row_id
+
+
+def shortened(text: str) -> str:
+    """A text with every whole id in it short. Not for paths, nor for what a machine reads."""
+    return re.sub(rf"\b{_ID.pattern}\b", lambda found: short(found[0]), text)
 
 
 def seed_of(row_id: str) -> int:

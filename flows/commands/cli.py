@@ -9,7 +9,7 @@ from typing import NoReturn
 import typer
 
 from constitution.errors import ConstitutionError
-from flows.commands import compare, doctor, lineage, outward, refs, runs, try_out, words
+from flows.commands import explain, refs, runs, serve, try_out, words
 from storage.errors import SolonError
 
 app = typer.Typer(
@@ -18,8 +18,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Turn a written constitution into an aligned language model, and keep the two in step.",
 )
-for family in (runs, try_out, lineage, compare, refs, words, outward, doctor):
-    family.register(app)
+for family in (runs, try_out, explain, serve):
+    app.add_typer(family.app)
+app.add_typer(refs.app, name="ref")
+app.add_typer(words.app, name="constitution")
 
 
 def main() -> NoReturn:

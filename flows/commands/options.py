@@ -1,4 +1,4 @@
-"""What the commands share: two consoles, the options, the ledger, JSON on standard output."""
+"""What the commands share: two consoles, options, the ledger, results on standard output."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.table import Table
 
 from flows.explain.compare.text import escaped
 from flows.plan.steps import STEPS, Step
@@ -28,14 +29,18 @@ UntilOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 
 
-def print_json(value: Any) -> None:
-    print(escaped(json.dumps(value, ensure_ascii=False, indent=1, default=str)))
+def print_result(as_json: bool, value: Any, shown: Iterable[RenderableType]) -> None:
+    """The value as JSON, or what a person sees of it."""
+    if as_json:
+        print(escaped(json.dumps(value, ensure_ascii=False, indent=1, default=str)))
+    else:
+        print_lines(shown)
 
 
-def print_lines(lines: Iterable[str]) -> None:
-    """Lines of text as they are: nothing in them is markup."""
-    for line in lines:
-        out.print(line, markup=False, highlight=False)
+def print_lines(shown: Iterable[RenderableType]) -> None:
+    """Lines as they are, nothing in them is markup; tables as wide as the terminal."""
+    for part in shown:
+        out.print(part, markup=False, highlight=False, soft_wrap=not isinstance(part, Table))
 
 
 def ledger() -> Ledger:

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import getpass
 import subprocess
-from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
-from flows.commands.options import JsonOption, ledger, out, print_json
-from flows.explain.compare.text import one_line
+from flows.commands.options import JsonOption, ledger, print_result
+from flows.explain.show import table
 from storage import refs
-from storage.ids import kind_of
+from storage.ids import kind_of, short
 from storage.ledger import Row
 
+app = typer.Typer(no_args_is_help=True, help="Named pointers and where they have pointed.")
 TIMEOUT_S = 10.0
+COLUMNS = ("name", "target", "moved", "author", "note")
 NameArgument = Annotated[str, typer.Argument(help="champion, constitution, env/production, …")]
 
 
+@app.command("list")
 def list_refs(
     name: Annotated[str | None, typer.Argument(help="One ref: where it has pointed.")] = None,
     as_json: JsonOption = False,
@@ -28,23 +29,14 @@ def list_refs(
     """Every ref and where it points; with NAME, that ref's moves, the last one first."""
     if name is None:
         found = refs.refs(ledger())
-        if as_json:
-            print_json({"refs": found})
-        else:
-            out.print(_table("refs", ("name", "target_id"), found))
+        print_result(as_json, {"refs": found}, [_table("refs", found)])
         return
     moves = refs.history(ledger(), name)
-    names = [name if n == 0 else f"{name}~{n}" for n in range(len(moves))]
-    found = [
-        {"name": n, **{k: row[k] for k in row if k != "name"}}
-        for n, row in zip(names, moves, strict=True)
-    ]
-    if as_json:
-        print_json({"name": name, "moves": found})
-    else:
-        out.print(_table(name, ("name", "target_id"), found))
+    found = [row | {"name": f"{name}~{n}" if n else name} for n, row in enumerate(moves)]
+    print_result(as_json, {"name": name, "moves": found}, [_table(name, found)])
 
 
+@app.command("set")
 def set_ref(
     name: NameArgument,
     target: Annotated[
@@ -56,14 +48,13 @@ def set_ref(
     """Point a ref to a checkpoint, a constitution or another row. `latest/…` is moved by runs."""
     if name == "constitution":
         target = _recorded(target)
-    was, is_now = refs.set_ref(ledger(), name, target, _author(), note)
-    _print_move(name, was, is_now, as_json)
+    _print_move(name, refs.set_ref(ledger(), name, target, _author(), note), as_json)
 
 
+@app.command()
 def rollback(name: NameArgument, as_json: JsonOption = False) -> None:
     """Back to where a ref pointed before; again, one further back. Nothing is forgotten."""
-    was, is_now = refs.rollback(ledger(), name, _author())
-    _print_move(name, was, is_now, as_json)
+    _print_move(name, refs.rollback(ledger(), name, _author()), as_json)
 
 
 def _recorded(target: str) -> str:
@@ -84,37 +75,35 @@ def _recorded(target: str) -> str:
     return keep_constitution(known, load(path), path)
 
 
-def _print_move(name: str, was: str | None, is_now: str, as_json: bool) -> None:
-    if as_json:
-        print_json({"name": name, "was": was, "is": is_now})
-    elif was == is_now:
-        out.print(f"{name} points to {is_now} already", markup=False, highlight=False)
-    else:
-        out.print(f"{name}: {was or '(nothing)'} -> {is_now}", markup=False, highlight=False)
+def _print_move(name: str, move: tuple[str | None, str], as_json: bool) -> None:
+    was, is_now = move
+    line = f"{name}: {short(was or '(nothing)')} -> {short(is_now)}"
+    if was == is_now:
+        line = f"{name} points to {short(is_now)} already"
+    print_result(as_json, {"name": name, "was": was, "is": is_now}, [line])
 
 
-def _table(title: str, ids: Iterable[str], found: list[Row]) -> Table:
-    table = Table(title=Text(one_line(title, 80)), title_justify="left")
-    columns = (*ids, "moved_at", "author", "note")
-    for column in columns:
-        table.add_column(column.removesuffix("_id").replace("_at", ""), overflow="fold")
-    for row in found:
-        table.add_row(*(_cell(row[column]) for column in columns))
-    return table
-
-
-def _cell(value: Any) -> Text:
-    if hasattr(value, "strftime"):
-        return Text(f"{value:%Y-%m-%d %H:%M}")
-    return Text(one_line(str(value or ""), 80))
+def _table(title: str, found: list[Row]) -> Table:
+    rows = [
+        (
+            row["name"],
+            short(row["target_id"]),
+            f"{row['moved_at']:%Y-%m-%d %H:%M}" if row["moved_at"] else "",
+            row["author"] or "",
+            row["note"] or "",
+        )
+        for row in found
+    ]
+    return table(title, COLUMNS, rows, left=len(COLUMNS))
 
 
 def _author() -> str:
     """The name and mail that git knows for this person, else the user's name."""
-    said = [_git(f"user.{field}") for field in ("name", "email")]
-    if said[0]:
-        return f"{said[0]} <{said[1]}>" if said[1] else said[0]
-    return said[1] or _user()
+    said = _git_user()
+    name, mail = said.get("user.name", ""), said.get("user.email", "")
+    if name and mail:
+        return f"{name} <{mail}>"
+    return name or mail or _user()
 
 
 def _user() -> str:
@@ -124,10 +113,11 @@ def _user() -> str:
         return ""
 
 
-def _git(key: str) -> str:
+def _git_user() -> dict[str, str]:
+    """Empty where git is missing, too slow or unwilling."""
     try:
         done = subprocess.run(
-            ["git", "config", key],
+            ["git", "config", "--get-regexp", r"^user\.(name|email)$"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
@@ -136,13 +126,6 @@ def _git(key: str) -> str:
             check=False,
         )
     except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip()
-
-
-def register(app: typer.Typer) -> None:
-    group = typer.Typer(no_args_is_help=True, help="Named pointers and where they have pointed.")
-    group.command("list")(list_refs)
-    group.command("set")(set_ref)
-    group.command("rollback")(rollback)
-    app.add_typer(group, name="ref")
+        return {}
+    said = (line.partition(" ") for line in done.stdout.splitlines())
+    return {key: value.strip() for key, _, value in said}  # of several the last one counts

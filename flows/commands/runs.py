@@ -13,16 +13,20 @@ from flows.commands.options import (
     SetOption,
     UntilOption,
     err,
-    out,
-    print_json,
-    print_lines,
+    print_result,
     step_named,
 )
+from flows.commands.running import run_flow
+from flows.explain import show
+from flows.plan import recipe as recipes
 from flows.plan.steps import STAGES
 from storage.errors import InputError
 from storage.workspace import Workspace
 
+app = typer.Typer()
 
+
+@app.command()
 def run(
     recipe: RecipeOption = "demo",
     set_: SetOption = None,
@@ -33,6 +37,7 @@ def run(
     _run("align", recipe, set_, until, as_json)
 
 
+@app.command()
 def refresh(
     recipe: RecipeOption = "demo", set_: SetOption = None, as_json: JsonOption = False
 ) -> None:
@@ -40,6 +45,7 @@ def refresh(
     _run("refresh", recipe, set_, "pairs", as_json)
 
 
+@app.command()
 def train(
     recipe: RecipeOption = "demo",
     set_: SetOption = None,
@@ -55,6 +61,7 @@ def train(
     _run("train", recipe, set_, until, as_json)
 
 
+@app.command()
 def evaluate(
     recipe: RecipeOption = "demo", set_: SetOption = None, as_json: JsonOption = False
 ) -> None:
@@ -62,6 +69,7 @@ def evaluate(
     _run("evaluate", recipe, set_, None, as_json)
 
 
+@app.command()
 def plan(
     recipe: RecipeOption = "demo",
     set_: SetOption = None,
@@ -70,19 +78,13 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """What a run would reuse, generate and train, and what it would cost. Writes nothing."""
-    from flows.explain import show
-    from flows.plan import recipe as recipes
     from flows.plan.planner import make_plan
 
     made, _ = make_plan(recipe, recipes.parse_overrides(set_ or []), step_named(until))
-    if as_json:
-        print_json(made.to_json())
-        return
-    if markdown:
+    if markdown and not as_json:
         print(show.plan_markdown(made))
-        return
-    out.print(show.plan_table(made))
-    print_lines(show.plan_lines(made))
+    else:
+        print_result(as_json, made.to_json(), [show.plan_table(made), *show.plan_lines(made)])
 
 
 def _run(
@@ -92,9 +94,6 @@ def _run(
     until: str | None,
     as_json: bool,
 ) -> None:
-    from flows.commands.running import run_flow
-    from flows.explain import show
-    from flows.plan import recipe as recipes
     from flows.plan.planner import make_plan
     from flows.run.nothing import nothing_done
 
@@ -110,14 +109,5 @@ def _run(
         if flow in ("align", "train"):
             parameters["until"] = step
         result = run_flow(flow, parameters, workspace, err)
-    if as_json:
-        print_json(result)
-        return
-    out.print(show.run_table(result))
-    print_lines(show.run_lines(result))
-    out.print(f"{time.monotonic() - started:.0f} s", highlight=False)
-
-
-def register(app: typer.Typer) -> None:
-    for command in (run, refresh, train, evaluate, plan):
-        app.command()(command)
+    seconds = f"{time.monotonic() - started:.0f} s"
+    print_result(as_json, result, [show.run_table(result), *show.run_lines(result), seconds])

@@ -6,20 +6,17 @@ from typing import Annotated
 
 import typer
 
-from flows.commands.options import (
-    JsonOption,
-    RecipeOption,
-    SetOption,
-    err,
-    out,
-    print_json,
-    print_lines,
-)
+from flows.commands.options import JsonOption, RecipeOption, SetOption, err, print_result
+from flows.commands.running import run_flow
+from flows.explain import show
+from flows.plan import recipe as recipes
 from storage.errors import SolonError
 
+app = typer.Typer()
 SlugArgument = Annotated[str, typer.Argument(help="A principle's slug.")]
 
 
+@app.command()
 def preview(
     slug: SlugArgument,
     count: Annotated[int, typer.Option("-n", min=1, max=1000, help="How many prompts.")] = 8,
@@ -28,10 +25,7 @@ def preview(
     as_json: JsonOption = False,
 ) -> None:
     """An edited principle on a few of its prompts: before and after. A run reuses the rows."""
-    from flows.commands.running import run_flow
     from flows.explain.preview import choose, compare, to_json
-    from flows.explain.preview_text import preview_table
-    from flows.plan import recipe as recipes
     from flows.plan.inputs import inputs_of
 
     overrides = recipes.parse_overrides(set_ or [])
@@ -43,14 +37,11 @@ def preview(
     else:
         parameters = {"slug": slug, "recipe": recipe, "count": count, "overrides": overrides}
         result = run_flow("preview", parameters, workspace, err)
-    if as_json:
-        print_json(result)
-        return
-    for row in result["rows"]:
-        out.print(preview_table(row), soft_wrap=False)
-    print_lines([f"{result['generated']} calls made; a run with these words reuses them"])
+    ending = f"{result['generated']} calls made; a run with these words reuses them"
+    print_result(as_json, result, [*map(show.preview_table, result["rows"]), ending])
 
 
+@app.command()
 def ablate(
     slug: SlugArgument,
     recipe: RecipeOption = "demo",
@@ -58,10 +49,7 @@ def ablate(
     as_json: JsonOption = False,
 ) -> None:
     """What a principle bought: train without the rows it had a hand in, and compare."""
-    from flows.commands.running import run_flow
     from flows.explain.ablation import left_out_line
-    from flows.explain.preview_text import ablation_table
-    from flows.plan import recipe as recipes
     from flows.plan.inputs import inputs_of
     from flows.plan.planner import Planner
 
@@ -72,13 +60,4 @@ def ablate(
         raise SolonError("ablate compares with a whole run of this recipe: solon run first")
     parameters = {"slug": slug, "recipe": recipe, "overrides": overrides}
     result = run_flow("ablate", parameters, workspace, err)
-    if as_json:
-        print_json(result)
-        return
-    out.print(ablation_table(result), soft_wrap=False)
-    print_lines([left_out_line(result)])
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(preview)
-    app.command()(ablate)
+    print_result(as_json, result, [show.ablation_table(result), left_out_line(result)])

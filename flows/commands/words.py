@@ -6,13 +6,16 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
+from rich.console import RenderableType
+from rich.text import Text
 
 from constitution.lint import lint as lint_constitution
 from constitution.load import load, resolve
 from constitution.schema import Constitution, Principle
-from flows.commands.options import JsonOption, err, out, print_json, print_lines
+from flows.commands.options import JsonOption, err, print_result
 from flows.explain.compare.text import one_line, visible
 
+app = typer.Typer(no_args_is_help=True, help="Check and show a constitution file.")
 LINE_CHARS = 2000
 FileArgument = Annotated[str, typer.Argument(help="A name in constitution/ or a file.")]
 PromptsOption = Annotated[
@@ -20,6 +23,7 @@ PromptsOption = Annotated[
 ]
 
 
+@app.command()
 def lint(
     path: FileArgument = "default",
     prompts: PromptsOption = "default",
@@ -29,11 +33,8 @@ def lint(
     with err.status("reading prompts"):
         categories = _categories(prompts)
     findings = lint_constitution(resolve(path), categories)
-    if as_json:
-        print_json({"findings": [vars(f) for f in findings]})
-    else:
-        lines = [visible(str(finding)) for finding in findings]
-        print_lines(lines or ["nothing to mend"])
+    lines = [visible(str(finding)) for finding in findings] or ["nothing to mend"]
+    print_result(as_json, {"findings": [vars(finding) for finding in findings]}, lines)
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(2)
 
@@ -46,23 +47,17 @@ def _categories(source: str) -> set[str | None]:
     return {None if category == UNSPECIFIED else category for category in found}
 
 
+@app.command("show")
 def show_constitution(
     path: FileArgument = "default",
     as_json: JsonOption = False,
 ) -> None:
     """The principles in order, with weight, categories and check, and the rounds' policy."""
     constitution = load(resolve(path))
-    if as_json:
-        print_json(asdict(constitution))
-        return
-    out.print(
-        one_line(f"{constitution.name} {constitution.version}", LINE_CHARS),
-        style="bold",
-        markup=False,
-        highlight=False,
-    )
+    title = Text(one_line(f"{constitution.name} {constitution.version}", LINE_CHARS), "bold")
     lines = [*_policy(constitution), *(_described(p) for p in constitution.principles)]
-    print_lines(one_line(line, LINE_CHARS) for line in lines)
+    shown: list[RenderableType] = [title, *(one_line(line, LINE_CHARS) for line in lines)]
+    print_result(as_json, asdict(constitution), shown)
 
 
 def _policy(constitution: Constitution) -> list[str]:
@@ -83,10 +78,3 @@ def _described(principle: Principle) -> str:
     state = "" if principle.enabled else " (disabled)"
     tags = ", ".join(principle.tags)
     return f"{principle.slug}{state} [{tags}]: {principle.title} ({'; '.join(parts)})"
-
-
-def register(app: typer.Typer) -> None:
-    group = typer.Typer(no_args_is_help=True, help="Check and show a constitution file.")
-    group.command()(lint)
-    group.command("show")(show_constitution)
-    app.add_typer(group, name="constitution")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeGuard
+from typing import Any
 
 from constitution.checks import complies
 from constitution.schema import Constitution, Principle
+from flows.explain.show import ABLATION_COLUMNS, ablation_rows, markdown_table
 from storage.errors import InputError
+from storage.ids import short
 from tasks.evaluation.escape import markdown_cell
 from tasks.evaluation.metrics import PER_ANSWER, bootstrap
 from tasks.generation.snapshots import Rows
@@ -27,12 +29,17 @@ def compared(
     Means over the prompts for which both have a finite value; difference: with minus without, and
     its 95 % percentile bootstrap interval over prompts (None where n < 2).
     """
+    measures: dict[str, Measure] = dict(PER_ANSWER)
+    for principle in constitution.enabled:
+        if principle.check is not None:
+            measures[f"rule:{principle.slug}"] = partial(_kept, principle)
     rows = []
     for policy in POLICIES:
         before, after = _by_prompt(with_it, policy), _by_prompt(without, policy)
-        for metric, measure in _measures(constitution).items():
+        for metric, measure in measures.items():
             found = [(measure(before[p]), measure(after[p])) for p in before if p in after]
-            pairs = [(a, b) for a, b in found if _is_finite(a) and _is_finite(b)]
+            pairs = [(a, b) for a, b in found if a is not None and b is not None]
+            pairs = [pair for pair in pairs if all(map(math.isfinite, pair))]
             if pairs:
                 rows.append({"policy": policy, "metric": metric, **_numbers(pairs, seed)})
     return rows
@@ -46,51 +53,35 @@ def _by_prompt(answers: Sequence[Answer], policy: str) -> dict[str, Answer]:
     }
 
 
-def _measures(constitution: Constitution) -> dict[str, Measure]:
-    measures = dict(PER_ANSWER)
-    for principle in constitution.enabled:
-        if principle.check is not None:
-            measures[f"rule:{principle.slug}"] = partial(_kept, principle)
-    return measures
-
-
 def _kept(principle: Principle, answer: Answer) -> float | None:
     kept = complies(principle, answer["prompt"], answer["text"])
     return None if kept is None else float(kept)
 
 
-def _is_finite(value: float | None) -> TypeGuard[float]:
-    return value is not None and math.isfinite(value)
-
-
 def _numbers(pairs: Sequence[tuple[float, float]], seed: int) -> dict[str, Any]:
-    differences = [a - b for a, b in pairs]
-    low, high = bootstrap(differences, seed) if len(pairs) > 1 else (None, None)
+    count, differences = len(pairs), [a - b for a, b in pairs]
+    low, high = bootstrap(differences, seed) if count > 1 else (None, None)
     return {
-        "with": math.fsum(a for a, _ in pairs) / len(pairs),
-        "without": math.fsum(b for _, b in pairs) / len(pairs),
-        "difference": math.fsum(differences) / len(pairs),
+        "with": math.fsum(a for a, _ in pairs) / count,
+        "without": math.fsum(b for _, b in pairs) / count,
+        "difference": math.fsum(differences) / count,
         "low": low,
         "high": high,
-        "n": len(pairs),
+        "n": count,
     }
 
 
 def markdown(result: Mapping[str, Any]) -> str:
     """The comparison as Markdown."""
-    slug = markdown_cell(result["slug"])
+    evaluations = result["evaluations"]
     lines = [
-        f"# What {slug} bought",
+        f"# What {markdown_cell(result['slug'])} bought",
         "",
-        f"{left_out_line(result)} Evaluations: {result['evaluations']['with']} (with),"
-        f" {result['evaluations']['without']} (without).",
+        f"{left_out_line(result)} Evaluations: {short(evaluations['with'])} (with),"
+        f" {short(evaluations['without'])} (without).",
         "",
-        "| policy | metric | with | without | difference (95 %) | prompts |",
-        "|---|---|---|---|---|---|",
+        *markdown_table(ABLATION_COLUMNS, ablation_rows(result["metrics"])),
     ]
-    for row in result["metrics"]:
-        cells = (row["policy"], row["metric"], *numbers(row), str(row["n"]))
-        lines.append("| " + " | ".join(markdown_cell(cell) for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -118,9 +109,3 @@ def left_out(rows: Rows, without: Rows) -> dict[str, int]:
         "pairs": rows.preferences.row_count - without.preferences.row_count,
         "sft": rows.sft.row_count - without.sft.row_count,
     }
-
-
-def numbers(row: Mapping[str, Any]) -> tuple[str, str, str]:
-    """With, without and difference as text."""
-    spread = "" if row["low"] is None else f" ({row['low']:.2f} to {row['high']:.2f})"
-    return f"{row['with']:.2f}", f"{row['without']:.2f}", f"{row['difference']:+.2f}{spread}"

@@ -55,14 +55,16 @@ def export_snapshot(ledger: Ledger, name: str, format: str, out: Path) -> dict[s
         rule = f"a snapshot of {found['kind']} has no {format} form"
         raise InputError(name, rule, "use latest/preferences-rows or latest/sft-rows", "SNAPSHOT")
     rows = ledger.query(MEMBERS[found["kind"]], [dataset_id])
+    splits = {
+        split: [row for row in rows if row["is_held_out"] is is_held_out]
+        for is_held_out, split in SPLITS.items()
+    }
     out.mkdir(parents=True, exist_ok=True)
-    for is_held_out, split in SPLITS.items():
-        _write(out, split, format, [row for row in rows if row["is_held_out"] is is_held_out])
-    splits = [
-        split for held, split in SPLITS.items() if any(r["is_held_out"] is held for r in rows)
-    ]
-    (out / "README.md").write_text(_card(ledger, found, format, splits), encoding="utf-8")
-    held_out = sum(row["is_held_out"] for row in rows)
+    for split, members in splits.items():
+        _write(out, split, format, members)
+    card = _card(ledger, found, format, [split for split, members in splits.items() if members])
+    (out / "README.md").write_text(card, encoding="utf-8")
+    held_out = len(splits[SPLITS[True]])
     return {"id": dataset_id, "rows": len(rows), "held_out": held_out, "out": str(out.absolute())}
 
 
@@ -71,14 +73,12 @@ def _write(out: Path, split: str, format: str, rows: list[Row]) -> None:
         folder = out / "data" if format == "hf" else out
         folder.mkdir(exist_ok=True)
         if rows:
-            pq.write_table(
-                pa.Table.from_pylist([_as_messages(r) for r in rows]), folder / f"{split}.parquet"
-            )
+            table = pa.Table.from_pylist([_as_messages(row) for row in rows])
+            pq.write_table(table, folder / f"{split}.parquet")
         return
     shape = _as_messages if format == "trl" else _as_transcripts
     with (out / f"{split}.jsonl").open("w", encoding="utf-8") as file:
-        for row in rows:
-            file.write(json.dumps(shape(row), ensure_ascii=False) + "\n")
+        file.writelines(json.dumps(shape(row), ensure_ascii=False) + "\n" for row in rows)
 
 
 def _as_messages(row: Row) -> dict[str, Any]:
@@ -114,17 +114,23 @@ def _card(ledger: Ledger, found: Row, format: str, splits: Sequence[str]) -> str
         " JOIN models m USING (model_id) WHERE d.dataset_id = ?",
         [found["dataset_id"]],
     )
-    lines = [*_front_matter(format, splits), f"# {found['kind']} {found['dataset_id']}", ""]
-    lines += [f"{found['row_count']} rows to train on, {found['held_out_count']} held out.", ""]
-    lines += [f"- recipe: {markdown_cell(str(r['recipe']))}, code {r['git_commit']}" for r in run]
-    lines += [
-        f"- constitution: {markdown_cell(str(r['name']))} `{r['constitution_id']}`" for r in run
-    ]
-    lines += [f"- model: {markdown_cell(m['reference'])} `{m['model_id']}`" for m in models]
-    lines += ["", "| principle | version | rows |", "|---|---|---|"]
     counts = ledger.query(PRINCIPLES, [found["dataset_id"]])
-    lines += [f"| {row['slug']} | `{row['principle_id']}` | {row['rows']} |" for row in counts]
-    lines += ["", "The texts are a model's: they may be wrong, and revisions may be no better."]
+    lines = [
+        *_front_matter(format, splits),
+        f"# {found['kind']} {found['dataset_id']}",
+        "",
+        f"{found['row_count']} rows to train on, {found['held_out_count']} held out.",
+        "",
+        *(f"- recipe: {markdown_cell(str(r['recipe']))}, code {r['git_commit']}" for r in run),
+        *(f"- constitution: {markdown_cell(str(r['name']))} `{r['constitution_id']}`" for r in run),
+        *(f"- model: {markdown_cell(m['reference'])} `{m['model_id']}`" for m in models),
+        "",
+        "| principle | version | rows |",
+        "|---|---|---|",
+        *(f"| {row['slug']} | `{row['principle_id']}` | {row['rows']} |" for row in counts),
+        "",
+        "The texts are a model's: they may be wrong, and revisions may be no better.",
+    ]
     return "\n".join(lines) + "\n"
 
 

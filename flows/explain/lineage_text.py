@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from flows.explain.compare.text import one_line
+from storage.ids import short
 from storage.ledger import Ledger
 from storage.lineage import boxes, opened
 
@@ -17,14 +18,14 @@ BOX_CHARS = 100  # a label and the kind before it
 def lineage_lines(found: dict[str, Any], direction: str) -> Iterator[str]:
     """A trace in words: counts, then everything that is not one of very many rows."""
     node = found["nodes"].get(found["id"], {"label": ""})
-    yield f"{found['id']} ({found['kind']}: {_shown(node['label'])})"
+    yield f"{short(found['id'])} ({found['kind']}: {_shown(node['label'])})"
     verb = "was made from" if direction == "up" else "reached"
     counts = ", ".join(f"{n} {kind}{'s' if n != 1 else ''}" for kind, n in found["counts"].items())
     yield f"{verb}: {counts or 'nothing'}"
     for kind in NOTABLE:
         for row_id, node in found["nodes"].items():
             if node["kind"] == kind and row_id != found["id"]:
-                yield f"  {kind:<12} {row_id}  {_shown(node['label'])}"
+                yield f"  {kind:<12} {short(row_id)}  {_shown(node['label'])}"
     for row_id, node in found["nodes"].items():
         if "components" in node and (direction == "up" or row_id == found["id"]):
             yield from component_lines(row_id, node)
@@ -35,8 +36,8 @@ def component_lines(row_id: str, node: dict[str, Any]) -> Iterator[str]:
     parts = node["components"]
     libraries = " ".join(f"{name} {version}" for name, version in parts["libraries"].items())
     commit = node.get("git_commit", "unknown")
-    words = f"{node.get('constitution', '')} {node.get('constitution_id', '')}".strip()
-    yield f"  {_shown(node['label'])} {row_id}"
+    words = f"{node.get('constitution', '')} {short(node.get('constitution_id', ''))}".strip()
+    yield f"  {_shown(node['label'])} {short(row_id)}"
     yield f"    constitution {_shown(words)}; seed {parts['seed']}; {parts['precision']}"
     yield f"    code {parts['code']}, commit {commit}; {libraries}"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from flows.plan.causes import UPSTREAM, Asked, Cause, cause_of, words_of
 from storage.ledger import Connection, Row, rows
@@ -56,7 +55,8 @@ class Link:
 
     @property
     def asked(self) -> Asked:
-        row, limits = self.row, _generation(self.row["settings"])
+        row = self.row
+        limits = json.loads(row["settings"] or "{}").get("generation") or {}
         names = ("completion_id", "step", "model_id", "principle_id", "slug", "few_shot_id")
         first = self.messages[0] if self.messages else {}
         return Asked(
@@ -83,16 +83,6 @@ class Difference:
     root_before: Link | None
 
 
-def _request(link: list[Link]) -> str | None:
-    return link[0].request if link else None
-
-
-def _generation(settings: str | None) -> dict[str, Any]:
-    """The run's recipe as far as it says how rows are generated."""
-    found = json.loads(settings or "{}").get("generation")
-    return found if isinstance(found, dict) else {}
-
-
 class Past:
     """One prompt's past."""
 
@@ -102,20 +92,13 @@ class Past:
         found = rows(con, PROMPT, [prompt_id])
         self.prompt: Row = {"prompt_id": prompt_id, "messages": None} | (found[0] if found else {})
 
-    def revision(self, column: str, row_id: str, below: int | None = None) -> Row | None:
-        """The newest revision with this id in a column, of a round before `below`."""
-        for row in self.revisions:
-            if row[column] == row_id and (below is None or row["round"] < below):
-                return row
-        return None
-
     def maker(self, column: str, row_id: str, completion_id: str | None) -> Row | None:
         """The newest revision that gave a row; where there are some, one with its completion."""
         found = [row for row in self.revisions if row[column] == row_id]
         own = [row for row in found if row["revision_completion_id"] == completion_id]
         return next(iter(own or found), None)
 
-    def link(self, completion_id: str, shown_in: str | None = None) -> list[Link]:
+    def _link(self, completion_id: str, shown_in: str | None) -> list[Link]:
         """The row of a completion; none where it is not there.
 
         A completion that was cut has a row a limit: the one whose text `shown_in` holds is meant,
@@ -128,29 +111,33 @@ class Past:
     def chain(
         self, completion_id: str, below: int | None = None, shown_in: str | None = None
     ) -> list[Link]:
-        """What led to a completion, itself last: draft, then critique and revision by round."""
-        last = self.link(completion_id, shown_in)
+        """What led to a completion, itself last: draft, then critique and revision by round.
+
+        below: a round that its own is before.
+        """
+        last = self._link(completion_id, shown_in)
         step = last[0].row["step"] if last else "draft"
         if step == "draft":
             return last
-        revision = self.revision(f"{step}_completion_id", completion_id, below)
-        if revision is None:
-            return last
-        if step == "revision":
-            return self.chain_of(revision, shown_in)
-        return [*self._response(revision, last), *last]
+        for revision in self.revisions:
+            is_earlier = below is None or revision["round"] < below
+            if is_earlier and revision[f"{step}_completion_id"] == completion_id:
+                if step == "revision":
+                    return self.chain_of(revision, shown_in)
+                return [*self._response(revision, last), *last]
+        return last
 
     def chain_of(self, revision: Row, shown_in: str | None = None) -> list[Link]:
         """What led to a row of `revisions`: its last link is the rewrite."""
-        last = self.link(revision["revision_completion_id"], shown_in)
-        critique = self.link(revision["critique_completion_id"], _request(last))
+        last = self._link(revision["revision_completion_id"], shown_in)
+        asked = last[0].request if last else None
+        critique = self._link(revision["critique_completion_id"], asked)
         return [*self._response(revision, critique), *critique, *last]
 
     def _response(self, revision: Row, critique: list[Link]) -> list[Link]:
         """What led to the response that a critique was asked for."""
-        return self.chain(
-            revision["response_completion_id"], revision["round"], shown_in=_request(critique)
-        )
+        asked = critique[0].request if critique else None
+        return self.chain(revision["response_completion_id"], revision["round"], asked)
 
     def difference(self, chain: list[Link]) -> Difference:
         """Why the last completion of a chain was generated though one in its place was there."""
@@ -162,8 +149,9 @@ class Past:
         ]
         before = earlier[-1] if earlier else None
         cause = cause_of(link.asked, before.asked if before else None)
+        found = Difference(link, cause, before, cause, link, before)
         if before is None or cause.component != UPSTREAM:
-            return Difference(link, cause, before, cause, link, before)
+            return found
         others = {other.place: other for other in self.chain(before.row["completion_id"])}
         for above in reversed(chain[:-1]):
             other = others.get(above.place)
@@ -174,4 +162,4 @@ class Past:
                 root = cause_of(above.asked, other.asked)
                 if root.component != UPSTREAM:
                     return Difference(link, cause, before, root, above, other)
-        return Difference(link, cause, before, cause, link, before)
+        return found

@@ -14,9 +14,8 @@ from flows.plan.inputs import Inputs
 from storage.errors import InputError
 from storage.ledger import Columns, Ledger, Row
 from tasks.generation.assemble import Step
-from tasks.generation.calls import Answer
 from tasks.generation.memo import look_up
-from tasks.generation.walk import Answerer, Level, Method, walk
+from tasks.generation.walk import Method, walk
 from tasks.prompts import Prompt
 
 # The revision that last stood in the place of each wanted one, under another id.
@@ -95,27 +94,24 @@ def compare(
     """
     rows, is_whole = [], True
     for round, prompts in chosen.items():
-        walked = walk(up_to(inputs.method, round), prompts, _known(ledger))
-        steps = [step for step in walked.steps if step.round == round]
-        before = _before(inputs, ledger, steps, slug)
-        rows += [_previewed(step, slug, before.get(step.turn.prompt.prompt_id)) for step in steps]
+        method = up_to(inputs.method, round)
+        walked = walk(method, prompts, lambda level: look_up(ledger, level.calls))
         is_whole = is_whole and not walked.waiting
+        steps = [step for step in walked.steps if step.round == round]
+        before = _before(inputs, ledger, steps, slug) if steps else {}
+        for step in steps:
+            prompt, answer = step.turn.prompt, step.turn.answer.text
+            said = prompt.messages[-1]["content"]
+            was = before.get(prompt.prompt_id)
+            after = Reviewed(slug, step.critique.text, step.revision.text)
+            rows.append(Previewed(prompt.prompt_id, said, round, answer, was, after))
     return rows, is_whole
-
-
-def _known(ledger: Ledger) -> Answerer:
-    def answer(level: Level) -> dict[str, Answer]:
-        return look_up(ledger, level.calls)
-
-    return answer
 
 
 def _before(
     inputs: Inputs, ledger: Ledger, steps: Sequence[Step], slug: str
 ) -> dict[str, Reviewed]:
     """What stood there before, by prompt id: of this principle's earlier words if there is any."""
-    if not steps:
-        return {}
     wanted: Columns = {
         "prompt_id": [step.turn.prompt.prompt_id for step in steps],
         "round": [step.round for step in steps],
@@ -136,13 +132,6 @@ def _answered(revision: Row, critiques: dict[str, list[str]]) -> str:
     asked = "\n".join(message["content"] for message in json.loads(revision["request"]))
     found = critiques.get(revision["prompt_id"], [])
     return next((text for text in found if text.strip() in asked), "")
-
-
-def _previewed(step: Step, slug: str, before: Reviewed | None) -> Previewed:
-    prompt = step.turn.prompt
-    after = Reviewed(slug, step.critique.text, step.revision.text)
-    said = prompt.messages[-1]["content"]
-    return Previewed(prompt.prompt_id, said, step.round, step.turn.answer.text, before, after)
 
 
 def to_json(slug: str, rows: Sequence[Previewed], generated: int) -> dict[str, Any]:

@@ -1,32 +1,63 @@
-"""Results as text for people: plans, runs, lineage. Plain functions from values to lines."""
+"""Results as people see them: plans, runs and trials of a principle, as lines and tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
-from flows.explain.compare.text import one_line
+from flows.explain.compare.text import one_line, visible
+from flows.explain.compare.words import difference, in_terminal
 from flows.plan.plan import Plan
+from storage.ids import short
 from tasks.evaluation.escape import markdown_cell
+
+PLAN_COLUMNS = ("step", "reused", "to generate", "to train", "left out")
+RUN_COLUMNS = ("step", "reused", "generated", "left out", "trained", "seconds", "id")
+ABLATION_COLUMNS = ("policy", "metric", "with", "without", "difference (95 %)", "prompts")
+PROMPT_CHARS = 200
+CELL_CHARS = 80
+VALUE_CHARS = 60
+
+
+def table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1
+) -> Table:
+    """For a terminal: `left` columns of words, the others of numbers."""
+    made = Table(title=Text(one_line(title, CELL_CHARS)), title_justify="left")
+    for number, name in enumerate(columns):
+        made.add_column(name, justify="left" if number < left else "right", overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(one_line(cell, CELL_CHARS)) for cell in row))
+    return made
+
+
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Its lines. Cells are escaped."""
+    yield f"| {' | '.join(columns)} |"
+    yield "|" + "---|" * len(columns)
+    for row in rows:
+        yield f"| {' | '.join(markdown_cell(cell) for cell in row)} |"
 
 
 def plan_table(plan: Plan) -> Table:
     """A row a step: what is reused, what would be generated or trained."""
-    table = Table(title="plan", title_justify="left")
-    for name in ("step", "reused", "to generate", "to train", "left out"):
-        table.add_column(name, justify="left" if name == "step" else "right")
+    return table("plan", PLAN_COLUMNS, _plan_rows(plan))
+
+
+def plan_markdown(plan: Plan) -> str:
+    """The plan for a review: what falls, why, and what it costs. Values are escaped."""
+    reasons = (f"- {markdown_cell(line)}" for line in plan_lines(plan))
+    return "\n".join([*markdown_table(PLAN_COLUMNS, _plan_rows(plan)), "", *reasons])
+
+
+def _plan_rows(plan: Plan) -> Iterator[Sequence[str]]:
     for step in plan.steps.values():
-        table.add_row(
-            step.step,
-            str(step.reused),
-            span(step.to_generate),
-            span(step.to_train),
-            str(step.excluded),
-        )
-    return table
+        ranges = span(step.to_generate), span(step.to_train)
+        yield step.step, str(step.reused), *ranges, str(step.excluded)
 
 
 def plan_lines(plan: Plan) -> Iterator[str]:
@@ -35,12 +66,12 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         yield "nothing to do: every row and checkpoint is there"
         return
     for cause in plan.why:
-        line = f"{cause['step']}: {cause['rows']} because {cause['component']} changed"
-        line += f" ({short(cause['was'])} -> {short(cause['is'])})"
+        because = changed(cause["component"], cause["was"], cause["is"])
+        line = f"{cause['step']}: {cause['rows']} {because}"
         yield line if cause["root"] == cause["component"] else f"{line}, from {cause['root']}"
     for fallen in plan.falls:
         verb = "falls" if fallen["certain"] else "may fall"
-        yield f"{fallen['stage']}: {fallen['id']}, now in use, {verb}"
+        yield f"{fallen['stage']}: {short(fallen['id'])}, now in use, {verb}"
     cost = plan.cost
     seconds = "no history of seconds on this machine"
     if cost["seconds"] is not None:
@@ -48,13 +79,10 @@ def plan_lines(plan: Plan) -> Iterator[str]:
     yield f"cost: {span(cost['calls'])} calls, {span(cost['tokens'])} tokens, {seconds}"
 
 
-def plan_markdown(plan: Plan) -> str:
-    """The plan for a review: what falls, why, and what it costs. Values are escaped."""
-    lines = ["| step | reused | to generate | to train | left out |", "|---|---|---|---|---|"]
-    for step in plan.steps.values():
-        counts = (step.reused, span(step.to_generate), span(step.to_train), step.excluded)
-        lines.append(f"| {step.step} | " + " | ".join(str(count) for count in counts) + " |")
-    return "\n".join([*lines, "", *(f"- {markdown_cell(line)}" for line in plan_lines(plan))])
+def changed(component: str, was: Any, is_now: Any) -> str:
+    """Why something is made anew, with the values of the component that changed."""
+    name, old, new = (one_line(short(str(text)), VALUE_CHARS) for text in (component, was, is_now))
+    return f"because {name} changed ({old} -> {new})"
 
 
 def span(low_high: Any) -> str:
@@ -63,18 +91,17 @@ def span(low_high: Any) -> str:
     return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
-def short(value: Any) -> str:
-    return one_line(str(value), 40)
-
-
 def run_table(result: dict[str, Any]) -> Table:
-    table = Table(title=result["run_id"] or "no run", title_justify="left")
-    for name in ("step", "reused", "generated", "left out", "trained", "seconds", "id"):
-        table.add_column(name, justify="left" if name in ("step", "id") else "right", no_wrap=True)
-    for step in result["steps"]:
-        numbers = [str(step[k]) for k in ("reused", "generated", "excluded", "trained")]
-        table.add_row(step["step"], *numbers, f"{step['duration_s']:.1f}", (step["id"] or "")[:14])
-    return table
+    rows = (
+        (
+            step["step"],
+            *(str(step[name]) for name in ("reused", "generated", "excluded", "trained")),
+            f"{step['duration_s']:.1f}",
+            short(step["id"] or ""),
+        )
+        for step in result["steps"]
+    )
+    return table(short(result["run_id"] or "no run"), RUN_COLUMNS, rows)
 
 
 def run_lines(result: dict[str, Any]) -> Iterator[str]:
@@ -94,3 +121,36 @@ def run_lines(result: dict[str, Any]) -> Iterator[str]:
         last = list(made)[-1] if made else "preferences-rows"
         yield f"  solon why latest/{last}"
         yield "  solon export latest/preferences-rows --format trl --out pairs"
+
+
+def preview_table(row: dict[str, Any]) -> Table:
+    """One prompt: draft, critique and revision, before on the left and after on the right."""
+    title = Text(one_line(row["prompt"], PROMPT_CHARS), style="bold")
+    table = Table(title=title, title_justify="left", show_lines=True, expand=True)
+    before, after = row["before"], row["after"]
+    table.add_column("before" if before is None else f"before: {before['principle']}", ratio=1)
+    table.add_column(f"after: {after['principle']}", ratio=1)
+    draft = Text("draft: " + visible(row["response"]), style="dim")
+    table.add_row(draft, draft)
+    for part in ("critique", "revision"):
+        left, right = Text("(nothing yet)", style="dim"), Text(visible(after[part]))
+        if before:
+            pieces = difference(before[part], after[part])
+            left = in_terminal(piece for piece in pieces if piece.kind != "added")
+            right = in_terminal(piece for piece in pieces if piece.kind != "removed")
+        title = Text(f"{part}: ", style="dim")
+        table.add_row(title + left, title + right)
+    return table
+
+
+def ablation_table(result: dict[str, Any]) -> Table:
+    """A row a policy and metric: with the principle's rows, without, and the difference."""
+    title = f"what {result['slug']} bought"
+    return table(title, ABLATION_COLUMNS, ablation_rows(result["metrics"]), left=2)
+
+
+def ablation_rows(metrics: Iterable[dict[str, Any]]) -> Iterator[Sequence[str]]:
+    for row in metrics:
+        spread = "" if row["low"] is None else f" ({row['low']:.2f} to {row['high']:.2f})"
+        numbers = f"{row['with']:.2f}", f"{row['without']:.2f}", f"{row['difference']:+.2f}{spread}"
+        yield row["policy"], row["metric"], *numbers, str(row["n"])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
-from flows.explain.compare.words import Piece, difference
+from flows.explain.compare.words import difference
 from flows.explain.past import Difference, Link, Past
 from flows.plan.causes import RENDERED, Cause
 from storage.ids import kind_of
@@ -20,6 +21,8 @@ ROWS = {
 }
 # The column of the completion that a row's text is, and that text.
 OWN = {"pair": ("chosen_completion_id", "chosen"), "example": ("completion_id", "response")}
+FACTS = ("step", "round", "completion_id", "text", "finish_reason", "cut_at")
+SAMPLING = ("temperature", "top_p", "sample_index")
 TRAINED = """
     SELECT d.component, d.was, d.is_now AS "is" FROM checkpoints c JOIN decisions d USING (run_id)
     WHERE c.checkpoint_id = ? AND d.subject_id = c.checkpoint_id AND d.verdict = 'MISS'
@@ -36,16 +39,14 @@ def story(con: Connection, row_id: str) -> dict[str, Any] | None:
     and of a principle that changed, as `[{"kind": "same"|"removed"|"added", "text"}]`.
     """
     kind = kind_of(row_id) or ""
-    if kind not in ROWS:
-        return None
-    found = rows(con, ROWS[kind], [row_id])
+    found = rows(con, ROWS[kind], [row_id]) if kind in ROWS else []
     if not found:
         return None
     past = Past(con, found[0]["prompt_id"])
     chain, revision = _chain(past, kind, found[0])
     told = [(link, past.difference(chain[: n + 1])) for n, link in enumerate(chain)]
     return {
-        "prompt": _prompt(past),
+        "prompt": past.prompt | {"messages": json.loads(past.prompt["messages"] or "[]")},
         "row": _row(kind, found[0], revision, chain),
         "links": [_link(link, change) for link, change in told],
         "why": _why(told[-1][1]) if told else None,
@@ -74,11 +75,6 @@ def _chain(past: Past, kind: str, row: Row) -> tuple[list[Link], Row | None]:
     return past.chain(row[column] or "", shown_in=row[text]), None
 
 
-def _prompt(past: Past) -> dict[str, Any]:
-    found = past.prompt
-    return found | {"messages": json.loads(found["messages"] or "[]")}
-
-
 def _row(kind: str, row: Row, revision: Row | None, chain: list[Link]) -> dict[str, Any]:
     """The row's own facts; of a pair, why one is chosen and the other rejected."""
     if kind in ("completion", "revision"):
@@ -87,35 +83,31 @@ def _row(kind: str, row: Row, revision: Row | None, chain: list[Link]) -> dict[s
     if kind == "example":
         return shown | {"response": row["response"]}
     round_ = revision["round"] if revision else None
-    critique = [link for link in chain if revision and link.place == ("critique", round_)]
+    critique = [link.row for link in chain if revision and link.place == ("critique", round_)]
     return shown | {
         "preference": row["preference"],
         "chosen": {"completion_id": row["chosen_completion_id"], "text": row["chosen"]},
         "rejected": {"completion_id": row["rejected_completion_id"], "text": row["rejected"]},
         "round": round_,
-        "principle": _principle(critique[0].row) if critique else None,
-        "critique": critique[0].row["text"] if critique else None,
+        "principle": _principle(critique[0]) if critique else None,
+        "critique": critique[0]["text"] if critique else None,
     }
 
 
 def _principle(row: Row) -> dict[str, Any] | None:
-    if not row["principle_id"]:
-        return None
-    return {"id": row["principle_id"], "slug": row["slug"]}
+    found = {"id": row["principle_id"], "slug": row["slug"]}
+    return found if row["principle_id"] else None
 
 
 def _link(link: Link, change: Difference) -> dict[str, Any]:
     row = link.row
-    names = ("step", "round", "completion_id", "text", "finish_reason", "cut_at")
-    return {name: row[name] for name in names} | {
+    return {name: row[name] for name in FACTS} | {
         "principle": _principle(row),
         "request": link.request,
         "messages_before": len(link.messages) - 1,
         "worked_examples": link.worked_examples,
         "model": {"id": row["model_id"], "reference": row["reference"]},
-        "temperature": row["temperature"],
-        "top_p": row["top_p"],
-        "sample_index": row["sample_index"],
+        **{name: row[name] for name in SAMPLING},
         "run": {"id": row["run_id"], "recipe": row["recipe"]},
         "created_at": str(row["created_at"]),
         "cause": _cause(change.cause),
@@ -164,8 +156,4 @@ def _principle_difference(change: Difference) -> dict[str, Any]:
 
 
 def _pieces(before: str, after: str) -> list[dict[str, str]]:
-    return [_piece(piece) for piece in difference(before, after)]
-
-
-def _piece(piece: Piece) -> dict[str, str]:
-    return {"kind": piece.kind, "text": piece.text}
+    return [asdict(piece) for piece in difference(before, after)]

@@ -10,8 +10,9 @@ from rich.text import Text
 
 from flows.explain.compare.text import one_line, visible
 from flows.explain.compare.words import Piece, in_terminal
+from flows.explain.show import changed
 from flows.plan.causes import FIRST, UPSTREAM
-from storage.ids import kind_of
+from storage.ids import short
 
 WIDTH = 96
 MAX_LINES = 24
@@ -39,20 +40,19 @@ def retrained_lines(causes: list[dict[str, str | None]]) -> Iterator[str]:
         if cause["component"] is None:
             yield "why: it was trained with none of its stage in use before"
         else:
-            known = {name: str(value) for name, value in cause.items()}
-            yield f"why: it was trained again {_because(known)}"
+            yield f"why: it was trained again {_because(cause)}"
 
 
 def _prompt(prompt: dict[str, Any]) -> Iterator[str]:
     where = f"{prompt.get('source') or ''}:{prompt.get('source_line') or ''}".strip(":")
-    facts = [one_line(str(fact), 60) for fact in (prompt.get("category"), where) if fact]
-    yield f"prompt {prompt['prompt_id']}{_in_brackets(facts)}"
+    facts = ", ".join(one_line(fact, 60) for fact in (prompt.get("category"), where) if fact)
+    yield f"prompt {short(prompt['prompt_id'])}" + (f" ({facts})" if facts else "")
     for message in prompt["messages"]:
         yield from _text(f"{message['role']}: {message['content']}")
 
 
 def _link(link: dict[str, Any]) -> Iterator[str]:
-    yield f"{_place(link)} {link['completion_id']}{_under(link['principle'])}"
+    yield f"{_place(link)} {short(link['completion_id'])}{_under(link['principle'])}"
     if link["step"] != "draft":
         count = link["worked_examples"]
         examples = f" after {count} worked example{'s' if count != 1 else ''}" if count else ""
@@ -70,15 +70,16 @@ def _link(link: dict[str, Any]) -> Iterator[str]:
 
 def _row(row: dict[str, Any]) -> Iterator[str]:
     if row["kind"] == "pair":
+        chosen, rejected = row["chosen"], row["rejected"]
         yield (
-            f"chosen with preference {row['preference']:g}: {row['chosen']['completion_id']},"
+            f"chosen with preference {row['preference']:g}: {short(chosen['completion_id'])},"
             f" the revision of round {row['round']}{_under(row['principle'])}"
         )
-        yield from _text(row["chosen"]["text"])
+        yield from _text(chosen["text"])
         yield "  made after the critique"
         yield from _text(row["critique"] or "(not there)")
-        yield f"rejected: {row['rejected']['completion_id']}, the draft"
-        yield from _text(row["rejected"]["text"])
+        yield f"rejected: {short(rejected['completion_id'])}, the draft"
+        yield from _text(rejected["text"])
     elif row["kind"] == "example":
         yield "learned as"
         yield from _text(row["response"])
@@ -92,7 +93,8 @@ def _why(why: dict[str, Any]) -> Iterator[str | Text]:
     root = why["root"]
     if root["component"] != why["component"]:
         yield f"  which began with the {_place(root)}, {_because(root)}"
-    yield f"  before: {why['before']['completion_id']} of {why['before']['run_id']}"
+    before = why["before"]
+    yield f"  before: {short(before['completion_id'])} of {short(before['run_id'])}"
     for field, pieces in why["principle_difference"].items():
         yield f"  the principle's {field} request:"
         yield from _difference(pieces)
@@ -100,17 +102,12 @@ def _why(why: dict[str, Any]) -> Iterator[str | Text]:
     yield from _difference(why["request_difference"])
 
 
-def _because(cause: dict[str, str]) -> str:
+def _because(cause: dict[str, Any]) -> str:
     if cause["component"] in FIRST:
         return "for the first time"
     if cause["component"] == UPSTREAM:
         return "because what it builds on changed"
-    was, is_now = (_value(cause[name]) for name in ("was", "is"))
-    return f"because {one_line(cause['component'], 80)} changed ({was} -> {is_now})"
-
-
-def _value(value: str) -> str:
-    return f"{value[:12]}…" if kind_of(value) else one_line(value, 60)
+    return changed(cause["component"], cause["was"], cause["is"])
 
 
 def _place(link: dict[str, Any]) -> str:
@@ -120,15 +117,11 @@ def _place(link: dict[str, Any]) -> str:
 def _under(principle: dict[str, Any] | None) -> str:
     if not principle:
         return ""
-    return f" under {one_line(principle['slug'] or '', 60)} ({principle['id']})"
+    return f" under {one_line(principle['slug'] or '', 60)} ({short(principle['id'])})"
 
 
 def _run(run: dict[str, Any]) -> str:
-    return run["id"] + (f" ({one_line(run['recipe'], 40)})" if run["recipe"] else "")
-
-
-def _in_brackets(facts: list[str]) -> str:
-    return f" ({', '.join(facts)})" if facts else ""
+    return short(run["id"]) + (f" ({one_line(run['recipe'], 40)})" if run["recipe"] else "")
 
 
 def _text(text: str) -> Iterator[str]:
@@ -144,14 +137,13 @@ def _text(text: str) -> Iterator[str]:
 
 
 def _difference(found: list[dict[str, Any]]) -> Iterator[Text]:
-    pieces = [Piece(piece["kind"], piece["text"]) for piece in found]
-    shown = [
-        Piece(piece.kind, _around(piece.text, is_first=n == 0, is_last=n == len(pieces) - 1))
-        if piece.kind == "same"
-        else piece
-        for n, piece in enumerate(pieces)
-    ]
-    for line in in_terminal(shown).split("\n", allow_blank=True):
+    pieces = []
+    for n, piece in enumerate(found):
+        text = piece["text"]
+        if piece["kind"] == "same":
+            text = _around(text, is_first=n == 0, is_last=n == len(found) - 1)
+        pieces.append(Piece(piece["kind"], text))
+    for line in in_terminal(pieces).split("\n", allow_blank=True):
         yield Text("    ") + line
 
 

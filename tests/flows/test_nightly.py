@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from storage.find import find
 
 from flows.run.publish import PICTURE
 from flows.serve.server import HOST
 from storage.ids import short
 from storage.ledger import Ledger, point
+from storage.refs import find
 
 from .driven import ROOT, TINY
 from .served import Served, as_form, flow_processes, recipe_under, until

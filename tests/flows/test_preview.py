@@ -10,7 +10,7 @@ import pytest
 from constitution.errors import ConstitutionError
 from constitution.schema import Constitution
 from flows.explain.preview import choose, compare, up_to
-from flows.explain.preview_text import preview_table
+from flows.explain.show import preview_table
 from flows.plan.inputs import Inputs
 from storage.errors import InputError
 from tasks.engines.scripted import ScriptedEngine

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from constitution.load import load as load_constitution
+from storage.ids import short
 from storage.ledger import Ledger, point
 
 from .conftest import Solon
@@ -157,7 +158,7 @@ def test_a_damaged_parent_is_mended_before_anything_is_trained_from_it(
     weights.write_bytes(damaged)
     shutil.rmtree(dpo)
     said = solon.run("doctor", code=1)[0]
-    assert f"artifact {sft.name}: files are missing or damaged" in said
+    assert f"artifact {short(sft.name)}: files are missing or damaged" in said
     plan = solon.json("plan", "--recipe", "smoke")
     assert {s["step"] for s in plan["steps"] if s["to_train"][1]} == {"sft", "dpo"}
     again = solon.json("run", "--recipe", "smoke")

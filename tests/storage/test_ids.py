@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.ids import canonical_json, content_id, dataset_id, kind_of, seed_of, short
+from storage.ids import canonical_json, content_id, dataset_id, kind_of, seed_of, short, shortened
 
 JSON = st.recursive(
     st.none()
@@ -65,8 +65,11 @@ def test_a_seed_is_the_first_64_bits_of_the_id() -> None:
     assert kind_of("nonsense") is None
 
 
-def test_a_short_id_is_its_prefix_and_eight_digits() -> None:
-    whole = content_id("pair", 1)
-    assert short(whole) == whole[:12]
-    for other in ("", "sft", "par_12", f"{whole}0"):
-        assert short(other) == other
+def test_people_see_eight_digits_of_an_id() -> None:
+    whole = "ckp_0123456789abcdef0123456789abcdef"
+    assert short(whole) == "ckp_01234567"
+    for text in ("ckp_01234567", whole + "0", f"{whole}\n", "mdl_1", "latest/ppo", ""):
+        assert short(text) == text
+    assert shortened(f"{whole}, and ({whole}) of x") == "ckp_01234567, and (ckp_01234567) of x"
+    for text in (whole + "0", "x" + whole, whole[:-1]):
+        assert shortened(text) == text

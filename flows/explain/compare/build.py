@@ -2,17 +2,50 @@
 
 from __future__ import annotations
 
-from flows.explain.compare import checkpoints, principles, snapshots
-from flows.explain.compare.report import ConstitutionDiff, Report, Side
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from flows.explain.compare import principles, snapshots
+from flows.explain.compare.report import (
+    CheckpointDiff,
+    ComponentChange,
+    ConstitutionDiff,
+    Measure,
+    MetricRow,
+    Report,
+    Side,
+    SnapshotDiff,
+)
 from flows.explain.compare.sides import kept_constitution, resolve, snapshot_side
 from storage.errors import InputError
 from storage.ledger import Ledger
+from tasks.training.keys import changes
 
 IN_FORCE = {
     "snapshot": "SELECT constitution_id AS id FROM datasets JOIN runs USING (run_id)"
     " WHERE dataset_id = ?",
     "checkpoint": "SELECT constitution_id AS id FROM checkpoints WHERE checkpoint_id = ?",
 }
+
+COMPONENTS = "SELECT checkpoint_id AS id, components FROM checkpoints WHERE checkpoint_id IN (?, ?)"
+# A whole is step -1; of a curve the last step counts.
+METRICS = """
+    SELECT subject_id, name, value, low, high, sample_count FROM metrics
+    WHERE subject_id IN (?, ?)
+    QUALIFY row_number() OVER (
+        PARTITION BY subject_id, name ORDER BY step = -1 DESC, step DESC) = 1
+    ORDER BY name"""
+# A checkpoint's own rows first, then those of the nearest checkpoint it came from.
+DATASETS = """
+    WITH RECURSIVE up(id, depth) AS (
+        SELECT ?::VARCHAR, 0
+        UNION SELECT unnest(c.parent_ids), up.depth + 1
+        FROM up JOIN checkpoints c ON c.checkpoint_id = up.id)
+    SELECT d.kind, c.dataset_id
+    FROM up JOIN checkpoints c ON c.checkpoint_id = up.id JOIN datasets d USING (dataset_id)
+    QUALIFY row_number() OVER (PARTITION BY d.kind ORDER BY up.depth, c.created_at DESC) = 1
+    ORDER BY min(up.depth) OVER (PARTITION BY d.kind), d.kind"""
 
 
 def compare(ledger: Ledger, a: str, b: str, limit: int) -> Report:
@@ -21,42 +54,57 @@ def compare(ledger: Ledger, a: str, b: str, limit: int) -> Report:
     limit: the most changed rows of a snapshot that come with their texts. Raises InputError where
     a name means nothing, or the two are of different kinds.
     """
-    left, right = resolve(ledger, a), resolve(ledger, b)
-    if left.side.kind != right.side.kind:
-        rule = f"is a {right.side.kind}, and {a} is a {left.side.kind}"
+    (left, before), (right, after) = resolve(ledger, a), resolve(ledger, b)
+    if left.kind != right.kind:
+        rule = f"is a {right.kind}, and {a} is a {left.kind}"
         raise InputError(b, rule, "give two constitutions, two snapshots or two checkpoints")
-    if left.side.id == right.side.id:
-        return Report(left.side, right.side)
-    if left.constitution and right.constitution:
-        found = principles.compare(left.side, right.side, left.constitution, right.constitution)
-        return Report(left.side, right.side, found)
-    if left.side.kind == "snapshot":
-        return _of_snapshots(ledger, left.side, right.side, limit)
-    return _of_checkpoints(ledger, left.side, right.side, limit)
+    if left.id == right.id:
+        return Report(left, right)
+    if before and after:
+        return Report(left, right, principles.compare(left, right, before, after))
+    constitution, notes = _in_force(ledger, left, right)
+    if left.kind == "snapshot":
+        found = snapshots.compare(ledger, left, right, limit)
+        return Report(left, right, constitution, (found,), notes=tuple(notes))
+    rows = tuple(_rows_behind(ledger, left, right, limit, notes))
+    keys = _keys_and_measures(ledger, left, right)
+    return Report(left, right, constitution, rows, keys, tuple(notes))
 
 
-def _of_snapshots(ledger: Ledger, a: Side, b: Side, limit: int) -> Report:
-    found = snapshots.compare(ledger, a, b, limit)
-    constitution, notes = _in_force(ledger, a, b)
-    return Report(a, b, constitution, (found,), notes=tuple(notes))
+def _rows_behind(
+    ledger: Ledger, a: Side, b: Side, limit: int, notes: list[str]
+) -> Iterator[SnapshotDiff]:
+    """Of each kind of rows, what both and all they came from learned from, where that differs.
 
-
-def _of_checkpoints(ledger: Ledger, a: Side, b: Side, limit: int) -> Report:
-    """The checkpoints, and the snapshots of a kind that they and their parents learned from."""
-    constitution, notes = _in_force(ledger, a, b)
-    behind_a, behind_b = (checkpoints.snapshots_behind(ledger, side.id) for side in (a, b))
-    found = []
-    for kind in (kind for kind in behind_a if kind in behind_b):
-        if behind_a[kind] == behind_b[kind]:
-            notes.append(f"both learned from the same {kind} rows, {behind_a[kind]}")
+    `notes` gets a line for each kind that is the same, or that one side lacks.
+    """
+    old, new = (
+        {row["kind"]: row["dataset_id"] for row in ledger.query(DATASETS, [side.id])}
+        for side in (a, b)
+    )
+    for kind in (kind for kind in old if kind in new):
+        if old[kind] == new[kind]:
+            notes.append(f"both learned from the same {kind} rows, {old[kind]}")
         else:
-            left = snapshot_side(ledger, f"{kind} rows of {a.name}", behind_a[kind])
-            right = snapshot_side(ledger, f"{kind} rows of {b.name}", behind_b[kind])
-            found.append(snapshots.compare(ledger, left, right, limit))
-    for kind in sorted(behind_a.keys() ^ behind_b.keys()):
-        notes.append(f"only {a.name if kind in behind_a else b.name} learned from {kind} rows")
-    compared = checkpoints.compare(ledger, a, b)
-    return Report(a, b, constitution, tuple(found), compared, tuple(notes))
+            left = snapshot_side(ledger, f"{kind} rows of {a.name}", old[kind])
+            right = snapshot_side(ledger, f"{kind} rows of {b.name}", new[kind])
+            yield snapshots.compare(ledger, left, right, limit)
+    for kind in sorted(old.keys() ^ new.keys()):
+        notes.append(f"only {a.name if kind in old else b.name} learned from {kind} rows")
+
+
+def _keys_and_measures(ledger: Ledger, a: Side, b: Side) -> CheckpointDiff:
+    rows = ledger.query(COMPONENTS, [a.id, b.id])
+    parts: dict[str, Any] = {row["id"]: json.loads(row["components"]) for row in rows}
+    components = tuple(ComponentChange(*change) for change in changes(parts[a.id], parts[b.id]))
+    measures: dict[str, dict[str, Measure]] = {}
+    for row in ledger.query(METRICS, [a.id, b.id]):
+        measure = Measure(row["value"], row["low"], row["high"], row["sample_count"])
+        measures.setdefault(row["name"], {})[row["subject_id"]] = measure
+    metrics = tuple(
+        MetricRow(name, found.get(a.id), found.get(b.id)) for name, found in measures.items()
+    )
+    return CheckpointDiff(components, metrics)
 
 
 def _in_force(ledger: Ledger, a: Side, b: Side) -> tuple[ConstitutionDiff | None, list[str]]:

@@ -5,17 +5,21 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from flows.explain.compare.words import Piece, difference
+from flows.explain.compare.words import Piece
 
 Kind = Literal["constitution", "snapshot", "checkpoint"]
 Effect = Literal["every_row", "rows", "assignment", "judging", "none"]
 
-EFFECTS: dict[Effect, str] = {
-    "every_row": "it is part of every request to the model",
-    "rows": "these words reach the model in the rows of their principle",
-    "assignment": "rows that come to it or leave it are regenerated",
-    "judging": "no row is regenerated; a judge is asked again",
-    "none": "it reaches no model and moves no row",
+# In brief, and what that means; the worst first.
+EFFECTS: dict[Effect, tuple[str, str]] = {
+    "every_row": ("regenerates every row", "it is part of every request to the model"),
+    "rows": (
+        "regenerates its rows",
+        "these words reach the model in the rows of their principle",
+    ),
+    "assignment": ("moves assignment", "rows that come to it or leave it are regenerated"),
+    "judging": ("judged anew", "no row is regenerated; a judge is asked again"),
+    "none": ("costs nothing", "it reaches no model and moves no row"),
 }
 
 
@@ -37,10 +41,7 @@ class FieldChange:
     before: Any
     after: Any
     effect: Effect
-
-    @property
-    def pieces(self) -> list[Piece]:
-        return difference(as_text(self.before), as_text(self.after))
+    pieces: list[Piece]
 
 
 @dataclass(frozen=True)
@@ -181,34 +182,8 @@ class Report:
         return self.a.id == self.b.id
 
     def to_json(self) -> dict[str, Any]:
-        """The contract of `--json`; keys stay.
-
-        {"kind", "same", "a", "b", "constitution", "snapshots": [], "checkpoint", "notes": []} with
-        a, b: {"name", "kind", "id", "label"};
-        constitution or null: {"a", "b", "principles": [{"slug", "title", "change", "effect",
-        "fields"}], "fields": [{"field", "before", "after", "effect", "pieces": [{"kind",
-        "text"}]}]};
-        snapshot: {"a", "b", "rows", "same", "changed", "appeared", "vanished", "moved_split",
-        "flips", "principles": [{"slug", "a", "b": {"rows", "unchanged", "no_change_rate",
-        "edit_distance", "sampled", "words", "characters"}}], "texts": [{"prompt_id", "prompt",
-        "is_flip", "a", "b": {"principle", "response", "rejected"}}], "left_out", "ranked"};
-        checkpoint or null: {"components": [{"component", "before", "after"}], "metrics": [{"name",
-        "a", "b": {"value", "low", "high", "sample_count"}}]}.
-        """
-        found = asdict(self)
-        if self.constitution is not None:
-            part = found["constitution"]
-            _add_pieces(part["fields"], self.constitution.fields)
-            for shown, principle in zip(
-                part["principles"], self.constitution.principles, strict=True
-            ):
-                _add_pieces(shown["fields"], principle.fields)
-        return {"kind": self.a.kind, "same": self.same, **found}
-
-
-def _add_pieces(shown: tuple[dict[str, Any], ...], changes: tuple[FieldChange, ...]) -> None:
-    for target, change in zip(shown, changes, strict=True):
-        target["pieces"] = [asdict(piece) for piece in change.pieces]
+        """The contract of `--json`: the fields of this class and of those it holds; keys stay."""
+        return {"kind": self.a.kind, "same": self.same, **asdict(self)}
 
 
 def as_text(value: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
 from constitution.load import from_body, load, meant_file
 from constitution.schema import Constitution
@@ -20,30 +19,28 @@ FIX = (
 )
 
 
-@dataclass(frozen=True)
-class Named:
-    """A side and, for a constitution, its content."""
+def resolve(ledger: Ledger, name: str) -> tuple[Side, Constitution | None]:
+    """The side that `name` means and, of a constitution, its content.
 
-    side: Side
-    constitution: Constitution | None = None
-
-
-def resolve(ledger: Ledger, name: str) -> Named:
-    """A file or packaged name first, then the ledger. InputError, ConstitutionError for a file."""
+    A file or packaged name first, then the ledger. InputError, ConstitutionError for a file.
+    """
     path = meant_file(name)
     if path is not None:
         content = load(path)
-        return Named(_side(name, constitution_id(content), content), content)
-    row_id = _in_ledger(ledger, name)
+        return _side(name, constitution_id(content), content), content
+    try:
+        row_id = find(ledger, name)[0]
+    except InputError as error:
+        raise InputError(name, error.rule, FIX) from None
     kind = kind_of(row_id)
     if kind == "constitution":
-        return Named(*kept_constitution(ledger, name, row_id))
+        return kept_constitution(ledger, name, row_id)
     if kind == "dataset":
-        return Named(snapshot_side(ledger, name, row_id))
+        return snapshot_side(ledger, name, row_id), None
     if kind in ("checkpoint", "evaluation"):
         stage = ledger.query("SELECT stage FROM checkpoints WHERE checkpoint_id = ?", [row_id])
         if stage:
-            return Named(Side(name, "checkpoint", row_id, stage[0]["stage"]))
+            return Side(name, "checkpoint", row_id, stage[0]["stage"]), None
     raise InputError(name, f"names a {kind or 'thing'} that has no differences to show", FIX)
 
 
@@ -65,13 +62,6 @@ def snapshot_side(ledger: Ledger, name: str, row_id: str) -> Side:
     row = found[0]
     label = f"{row['kind']}, {row['row_count']} rows to train on, {row['held_out_count']} held out"
     return Side(name, "snapshot", row_id, label)
-
-
-def _in_ledger(ledger: Ledger, name: str) -> str:
-    try:
-        return find(ledger, name)[0]
-    except InputError as error:
-        raise InputError(name, error.rule, FIX) from None
 
 
 def _side(name: str, row_id: str, content: Constitution, row: Row | None = None) -> Side:

@@ -25,6 +25,7 @@ ROWS = """
     CREATE TEMP TABLE diff_rows AS
     SELECT s.side, m.row_id, t.prompt_id, m.is_held_out
     FROM diff_sides s JOIN dataset_rows m USING (dataset_id) JOIN {table} t ON t.{key} = m.row_id"""
+STATE_NAMES = ("same", "changed", "appeared", "vanished")
 STATES = """
     CREATE TEMP TABLE diff_prompts AS
     SELECT prompt_id, CASE WHEN a IS NULL THEN 'appeared' WHEN b IS NULL THEN 'vanished'
@@ -62,14 +63,6 @@ FLIPS = """
     JOIN diff_texts x ON x.row_id = a.row_id JOIN diff_texts y ON y.row_id = b.row_id
     WHERE p.state = 'changed' AND x.better = y.worse AND x.worse = y.better"""
 
-LENGTHS = """
-    WITH lengths AS (
-        SELECT row_id, length(better) AS characters,
-               len(list_filter(string_split(translate(better, chr(10) || chr(9), '  '), ' '),
-                               lambda word: word != '')) AS words
-        FROM diff_texts WHERE row_id IN (SELECT row_id FROM diff_owners))
-    SELECT side, slug, count(*) AS rows, avg(words) AS words, avg(characters) AS characters
-    FROM diff_owners JOIN lengths USING (row_id) GROUP BY side, slug"""
 # From which text to which: a pair holds the draft; an SFT example's response is asked for by id,
 # and of a completion's rows the one that ended by itself is meant, else the longest.
 REWRITES = """
@@ -109,19 +102,39 @@ UNCHANGED = {
             = regexp_extract_all(lower(after), '{WORD}')
         GROUP BY side, slug""",
 }
-EDITS = """
-    WITH sampled AS (
+# A row a side and principle, the columns those of report.Use. An unchanged revision makes no pair,
+# but it does make an SFT example. The samples share the cells that may be computed.
+USES = """
+    WITH words AS (
+        SELECT row_id, length(better) AS characters,
+               len(list_filter(string_split(translate(better, chr(10) || chr(9), '  '), ' '),
+                               lambda word: word != '')) AS words
+        FROM diff_texts WHERE row_id IN (SELECT row_id FROM diff_owners)),
+    lengths AS (
+        SELECT side, slug, count(*) AS rows, avg(words) AS words, avg(characters) AS characters
+        FROM diff_owners JOIN words USING (row_id) GROUP BY side, slug),
+    unchanged AS ({unchanged}),
+    sampled AS (
         SELECT *, row_number() OVER (PARTITION BY side, slug ORDER BY row_id) AS place
         FROM diff_owners QUALIFY place <= ?),
     edited AS ({edited}),
     afforded AS (
         SELECT *, sum(strlen(before) * strlen(after))
                   OVER (PARTITION BY side, slug ORDER BY place) AS cells
-        FROM edited QUALIFY cells <= ?)
-    SELECT side, slug, count(*) AS sampled,
-           avg(levenshtein(before, after) / greatest(strlen(before), strlen(after), 1))
-               AS edit_distance
-    FROM afforded GROUP BY side, slug"""
+        FROM edited QUALIFY cells <= ? // (SELECT greatest(count(*), 1) FROM lengths)),
+    edits AS (
+        SELECT side, slug, count(*) AS sampled,
+               avg(levenshtein(before, after) / greatest(strlen(before), strlen(after), 1))
+                   AS edit_distance
+        FROM afforded GROUP BY side, slug),
+    counts AS (
+        SELECT side, slug, coalesce(rows, 0) AS rows, coalesce(unchanged, 0) AS unchanged,
+               words, characters
+        FROM lengths FULL JOIN unchanged USING (side, slug))
+    SELECT side, slug, rows, unchanged, unchanged / ({tried}) AS no_change_rate, edit_distance,
+           coalesce(sampled, 0) AS sampled, words, characters
+    FROM counts LEFT JOIN edits USING (side, slug) ORDER BY slug, side"""
+TRIED = {"preferences": "rows + unchanged", "sft": "rows"}
 
 CHANGED = """
     CREATE TEMP TABLE diff_changed AS

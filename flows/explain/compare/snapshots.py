@@ -6,7 +6,6 @@ holds, then the one its run assembled. So a row counts for one principle.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from flows.explain.compare import snapshot_sql as sql
@@ -20,8 +19,6 @@ SAMPLE_CELLS = 1_000_000_000
 # The size of an edit takes about 0.1 ms; past so many rows only the first by id are ranked.
 RANKED_ROWS = 10_000
 
-Uses = dict[tuple[str, str], dict[str, Any]]
-
 
 def compare(ledger: Ledger, a: Side, b: Side, limit: int) -> SnapshotDiff:
     """Compare by prompt; at most `limit` changed rows come with their texts, largest edit first.
@@ -32,18 +29,15 @@ def compare(ledger: Ledger, a: Side, b: Side, limit: int) -> SnapshotDiff:
         kind = _prepare(con, a, b)
         states = {row["state"]: row for row in rows(con, sql.COUNTS)}
         flips = rows(con, sql.FLIPS)[0]["n"] if kind == "preferences" else None
-        texts = tuple(_text(row) for row in rows(con, sql.SHOWN, [RANKED_ROWS, limit]))
+        texts = tuple(map(_text, rows(con, sql.SHOWN, [RANKED_ROWS, limit])))
         changed_rows = rows(con, "SELECT count(*) AS n FROM diff_changed")[0]["n"]
-        principles = tuple(_principles(con, kind)) if kind in sql.EDITED else ()
-    count = {name: row["n"] for name, row in states.items()}
+        principles = _principles(con, kind) if kind in sql.EDITED else ()
+    count = {name: states[name]["n"] if name in states else 0 for name in sql.STATE_NAMES}
     return SnapshotDiff(
         a,
         b,
         rows=kind,
-        same=count.get("same", 0),
-        changed=count.get("changed", 0),
-        appeared=count.get("appeared", 0),
-        vanished=count.get("vanished", 0),
+        **count,
         moved_split=sum(row["moved"] for row in states.values()),
         flips=flips,
         principles=principles,
@@ -70,41 +64,16 @@ def _prepare(con: Connection, a: Side, b: Side) -> str:
     return kinds["a"]
 
 
-def _principles(con: Connection, kind: str) -> Iterator[PrincipleUse]:
+def _principles(con: Connection, kind: str) -> tuple[PrincipleUse, ...]:
     """Every principle that either side used or found without effect, by slug."""
-    lengths = _by_principle(con, sql.LENGTHS)
-    unchanged = _by_principle(con, sql.UNCHANGED[kind])
-    budget = SAMPLE_CELLS // max(len(lengths), 1)
-    edits = _by_principle(con, sql.EDITS.format(edited=sql.EDITED[kind]), [SAMPLE_ROWS, budget])
-    for slug in sorted({slug for _, slug in (*lengths, *unchanged)}):
-        sides = [
-            _use(kind, lengths.get(key, {}), unchanged.get(key, {}), edits.get(key, {}))
-            for key in (("a", slug), ("b", slug))
-        ]
-        yield PrincipleUse(slug, *sides)
-
-
-def _by_principle(con: Connection, query: str, parameters: list[int] | None = None) -> Uses:
-    return {(row["side"], row["slug"]): row for row in rows(con, query, parameters or ())}
-
-
-def _use(
-    kind: str, length: dict[str, Any], unchanged: dict[str, Any], edit: dict[str, Any]
-) -> Use | None:
-    """An unchanged revision makes no pair, but it does make an SFT example."""
-    if not length and not unchanged:
-        return None
-    used, without_effect = length.get("rows", 0), unchanged.get("unchanged", 0)
-    tried = used + without_effect if kind == "preferences" else used
-    return Use(
-        rows=used,
-        unchanged=without_effect,
-        no_change_rate=without_effect / tried,
-        edit_distance=edit.get("edit_distance"),
-        sampled=edit.get("sampled", 0),
-        words=length.get("words"),
-        characters=length.get("characters"),
+    query = sql.USES.format(
+        edited=sql.EDITED[kind], unchanged=sql.UNCHANGED[kind], tried=sql.TRIED[kind]
     )
+    uses: dict[str, dict[str, Use]] = {}
+    for row in rows(con, query, [SAMPLE_ROWS, SAMPLE_CELLS]):
+        slug, side = row.pop("slug"), row.pop("side")
+        uses.setdefault(slug, {})[side] = Use(**row)
+    return tuple(PrincipleUse(slug, use.get("a"), use.get("b")) for slug, use in uses.items())
 
 
 def _text(row: dict[str, Any]) -> TextChange:
@@ -114,10 +83,5 @@ def _text(row: dict[str, Any]) -> TextChange:
         else None
         for side in ("a", "b")
     )
-    return TextChange(row["prompt_id"], row["prompt"] or "", _is_flip(a, b), a, b)
-
-
-def _is_flip(a: Row | None, b: Row | None) -> bool:
-    if a is None or b is None:
-        return False
-    return (a.response, a.rejected) == (b.rejected, b.response)
+    is_flip = bool(a and b and (a.response, a.rejected) == (b.rejected, b.response))
+    return TextChange(row["prompt_id"], row["prompt"] or "", is_flip, a, b)

@@ -15,6 +15,12 @@ from rich.text import Text
 from flows.explain.compare.text import visible
 
 Kind = Literal["same", "removed", "added"]
+MARKS: dict[Kind, tuple[str, str]] = {
+    "same": ("", ""),
+    "removed": ("[-", "-]"),
+    "added": ("{+", "+}"),
+}
+STYLES: dict[Kind, str] = {"same": "", "removed": "red strike", "added": "green"}
 
 # A word, a run of whitespace, or one mark. Scripts without spaces give a token a character; what
 # joins or follows a letter (accents, vowel signs, the joiners within an emoji) stays with its word.
@@ -86,25 +92,19 @@ def _joined(parts: Iterable[tuple[Kind, list[str]]]) -> list[Piece]:
     return pieces
 
 
+def marked(pieces: Iterable[Piece]) -> str:
+    """One text with [-removed-] and {+added+} words."""
+    return "".join(MARKS[p.kind][0] + p.text + MARKS[p.kind][1] for p in pieces)
+
+
 def in_terminal(pieces: Iterable[Piece], colours: bool | None = None) -> Text:
-    """Removed words red and struck, added green; without colours [-removed-] and {+added+}.
+    """Removed words red and struck, added green; without colours as `marked` does.
 
     colours: None asks the terminal on standard output. Control characters are made visible.
     """
-    if colours is None:
-        colours = has_colours()
-    styles: dict[Kind, str] = {"same": "", "removed": "red strike", "added": "green"}
-    marks: dict[Kind, tuple[str, str]] = {
-        "same": ("", ""),
-        "removed": ("[-", "-]"),
-        "added": ("{+", "+}"),
-    }
-    shown = Text()
-    for piece in pieces:
-        left, right = ("", "") if colours else marks[piece.kind]
-        style = styles[piece.kind] if colours else ""
-        shown.append(left + visible(piece.text) + right, style)
-    return shown
+    if not (has_colours() if colours is None else colours):
+        return Text(visible(marked(pieces)))
+    return Text.assemble(*((visible(piece.text), STYLES[piece.kind]) for piece in pieces))
 
 
 def has_colours() -> bool:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from flows.commands import cli
 from flows.explain.lineage_text import mermaid
 from storage.errors import InputError
-from storage.ids import content_id
+from storage.ids import content_id, short
 from storage.ledger import Ledger, insert, now
 
 CHECKPOINT, FIRST = content_id("checkpoint", "later"), content_id("checkpoint", "first")
@@ -98,3 +98,53 @@ def test_colons_in_what_is_printed_are_no_emoji(capsys: pytest.CaptureFixture[st
 
     print_lines(["1:100:2"])
     assert capsys.readouterr().out == "1:100:2\n"
+
+
+@pytest.fixture
+def twin(tmp_path: Path) -> str:
+    """Another checkpoint whose short id is that of the first."""
+    other = f"{short(FIRST)}{'0' * 24}"
+    with Ledger(tmp_path / "ledger.duckdb").transaction() as con:
+        insert(con, "checkpoints", [checkpoint(other, "run_4")])
+    return other
+
+
+COMMANDS = [
+    ("why", "{}"),
+    ("impact", "{}"),
+    ("diff", CHECKPOINT, "{}"),
+    ("ref", "set", "mine", "{}"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c[0])
+def test_a_short_id_is_shown_and_taken(command: tuple[str, ...]) -> None:
+    text = solon(*(part.format(short(FIRST)) for part in command))
+    assert short(FIRST) in text
+    assert FIRST not in text
+    assert FIRST in solon(*(part.format(short(FIRST)) for part in command), "--json")
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c[0])
+def test_a_short_id_of_two_rows_is_refused_in_one_line(command: tuple[str, ...], twin: str) -> None:
+    with pytest.raises(InputError, match=rf"{short(FIRST)}: several ids begin so") as caught:
+        solon(*(part.format(short(FIRST)) for part in command))
+    assert "\n" not in str(caught.value)
+    assert short(twin) in solon(*(part.format(twin) for part in command))
+
+
+def test_export_takes_a_short_id_and_refuses_that_of_two(tmp_path: Path) -> None:
+    ids = [f"dst_{'1' * 8}{end * 24}" for end in "23"]
+    rows = [
+        {"dataset_id": row_id, "run_id": "run_1", "kind": "sft", "created_at": now()}
+        | {"row_count": 0, "held_out_count": 0}
+        for row_id in ids
+    ]
+    ledger, out = Ledger(tmp_path / "ledger.duckdb"), str(tmp_path / "out")
+    with ledger.transaction() as con:
+        insert(con, "datasets", rows[:1])
+    assert json.loads(solon("export", short(ids[0]), "--out", out, "--json"))["id"] == ids[0]
+    with ledger.transaction() as con:
+        insert(con, "datasets", rows[1:])
+    with pytest.raises(InputError, match="several ids begin so"):
+        solon("export", short(ids[0]), "--out", str(tmp_path / "other"))

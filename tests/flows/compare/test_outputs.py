@@ -12,18 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from rich.cells import cell_len
 from rich.console import Console
 from typer.testing import CliRunner
 
-from flows.commands import compare as command
+from flows.commands import cli
 from flows.explain.compare.build import compare
 from flows.explain.compare.markdown import markdown
-from flows.explain.compare.page import GENERATOR, HEAD, page
+from flows.explain.compare.page import GENERATOR, HEAD, check_target, page, write_page
 from flows.explain.compare.report import Report
 from flows.explain.compare.terminal import show
-from flows.explain.compare.write import check_target, write_page
 from storage.errors import InputError
 
 HOSTILE = [
@@ -232,17 +230,19 @@ def test_our_page_is_written_anew_and_nothing_beside_it(book: Any, tmp_path: Pat
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOLON_HOME", str(tmp_path / "none"))
-    app = typer.Typer()
-    command.register(app)
     other = tmp_path / "other.yaml"
     principle = "{slug: a, critique: c, revision: r, comparison: q}"
     other.write_text(f"principles: [{principle}]", encoding="utf-8")
-    run = CliRunner().invoke
-    found = json.loads(run(app, ["default", str(other), "--json"]).stdout)
+    run, app = CliRunner().invoke, cli.app
+    found = json.loads(run(app, ["diff", "default", str(other), "--json"]).stdout)
     assert (found["kind"], found["same"]) == ("constitution", False)
     assert found["constitution"]["principles"][0]["change"] == "added"
-    made = run(app, ["default", "default", "--html", str(tmp_path / "x.html"), "--markdown"])
+    made = run(
+        app, ["diff", "default", "default", "--html", str(tmp_path / "x.html"), "--markdown"]
+    )
     assert "no difference" in made.stdout
     assert "no difference" in (tmp_path / "x.html").read_text(encoding="utf-8")
-    assert isinstance(run(app, ["default", "x", "--json", "--markdown"]).exception, InputError)
+    assert isinstance(
+        run(app, ["diff", "default", "x", "--json", "--markdown"]).exception, InputError
+    )
     assert not (tmp_path / "none").exists()  # a comparison of files makes no workspace

@@ -8,7 +8,7 @@ import pytest
 
 from flows.explain.compare import snapshots
 from flows.explain.compare.build import compare
-from flows.explain.compare.tables import left_out_line
+from flows.explain.compare.describe import left_out_line
 from storage.errors import InputError
 from storage.ledger import now
 

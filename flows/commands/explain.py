@@ -1,0 +1,138 @@
+"""What happened: lineage up and down, what differs between two things, rows for other tools."""
+
+from __future__ import annotations
+
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flows.commands.options import JsonOption, err, ledger, out, print_lines, print_result
+from flows.explain.compare.text import visible
+from flows.explain.lineage_text import lineage_lines, mermaid
+from storage.errors import InputError
+from storage.ledger import Connection
+from storage.lineage import boxes, opened, summary, traced
+from storage.lineage_walk import Direction
+
+app = typer.Typer()
+FAN_OUT = 500
+MermaidOption = Annotated[bool, typer.Option("--mermaid", help="A Mermaid flowchart.")]
+AllOption = Annotated[
+    bool, typer.Option("--all", help=f"With --json: every row, not {FAN_OUT} of a kind a step.")
+]
+SideArgument = Annotated[
+    str, typer.Argument(help="A constitution's file or name, an id, its start, or a ref.")
+]
+
+
+@app.command()
+def why(
+    id: Annotated[str, typer.Argument(help="An id, the start of one, or a ref as latest/ppo.")],
+    as_chart: MermaidOption = False,
+    all_: AllOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Everything a row or checkpoint was made from; of a row its whole story, and why it is new."""
+    from flows.explain.why import retrained, story
+    from flows.explain.why_text import retrained_lines, story_lines
+
+    _check(as_chart, all_, as_json)
+    with opened(ledger(), id) as (con, ids):
+        found = _lineage(con, ids, "up", as_chart, all_, as_json)
+        told, causes = story(con, ids[0]), retrained(con, ids[0])
+    if as_chart:
+        print_lines([mermaid(found)])
+        return
+    extra = ({"story": told} if told else {}) | ({"why": causes} if causes else {})
+    parts = (lineage_lines(found, "up"), retrained_lines(causes), story_lines(told) if told else ())
+    print_result(as_json, found | extra, chain.from_iterable(parts))
+
+
+@app.command()
+def impact(
+    id: Annotated[str, typer.Argument(help="An id, a ref, or a principle's slug.")],
+    as_chart: MermaidOption = False,
+    all_: AllOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Every row and checkpoint that something reached."""
+    _check(as_chart, all_, as_json)
+    with opened(ledger(), id) as (con, ids):
+        found = _lineage(con, ids, "down", as_chart, all_, as_json)
+    print_result(as_json, found, [mermaid(found)] if as_chart else lineage_lines(found, "down"))
+
+
+def _check(as_chart: bool, is_all: bool, as_json: bool) -> None:
+    if as_json and as_chart:
+        raise InputError("--json --mermaid", "standard output takes one of them", "drop one")
+    if is_all and not as_json:
+        raise InputError("--all", "it adds rows to --json only", "add --json, or drop it")
+
+
+def _lineage(
+    con: Connection,
+    ids: list[str],
+    direction: Direction,
+    as_chart: bool,
+    is_all: bool,
+    as_json: bool,
+) -> dict[str, Any]:
+    """As much of it as is shown."""
+    if as_chart:
+        return boxes(con, ids, direction)
+    if as_json:
+        return traced(con, ids, direction, None if is_all else FAN_OUT)
+    return summary(con, ids, direction)
+
+
+@app.command()
+def diff(
+    a: SideArgument,
+    b: SideArgument,
+    html: Annotated[Path | None, typer.Option("--html", help="Write a page to this file.")] = None,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Markdown on standard output.")
+    ] = False,
+    limit: Annotated[
+        int, typer.Option(min=0, help="The most changed rows that are shown with their texts.")
+    ] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """What changed between two constitutions, two snapshots or two checkpoints."""
+    if as_json and as_markdown:
+        raise InputError("--json --markdown", "standard output takes one of them", "drop one")
+    from flows.explain.compare.build import compare
+    from flows.explain.compare.markdown import markdown
+    from flows.explain.compare.page import check_target, page, write_page
+    from flows.explain.compare.terminal import show
+
+    if html is not None:
+        check_target(html)
+    with err.status("comparing"):
+        report = compare(ledger(), a, b, limit)
+    if html is not None:
+        write_page(html, page(report))
+        err.print(f"page        {html}", markup=False, highlight=False)
+    if as_json:
+        print_result(as_json, report.to_json(), ())
+    elif as_markdown:
+        print(markdown(report), end="")
+    else:
+        show(report, out)
+
+
+@app.command()
+def export(
+    snapshot: Annotated[str, typer.Argument(help="A dataset id or latest/preferences-rows.")],
+    to: Annotated[Path, typer.Option("--out", help="A new or empty folder.")],
+    format: Annotated[str, typer.Option("--format", help="trl, hh, parquet or hf.")] = "trl",
+    as_json: JsonOption = False,
+) -> None:
+    """Write a snapshot's rows for other tools, with a card filled from its lineage."""
+    from flows.explain.export import export_snapshot
+
+    result = export_snapshot(ledger(), snapshot, format, to)
+    line = f"{result['rows']} rows, {result['held_out']} held out: {visible(str(to))}"
+    print_result(as_json, result, [line])

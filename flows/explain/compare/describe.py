@@ -1,0 +1,240 @@
+"""A report in words: the sections that terminal, Markdown and page all show.
+
+Nothing here is escaped: each writer does that in its own way. Ids are short.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from flows.explain.compare.report import (
+    EFFECTS,
+    CheckpointDiff,
+    ConstitutionDiff,
+    FieldChange,
+    Measure,
+    Report,
+    Side,
+    SnapshotDiff,
+    TextChange,
+    as_text,
+)
+from flows.explain.compare.words import Piece, difference
+from storage.ids import short, shortened
+
+T = TypeVar("T")
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Texts:
+    """One text in A and in B; None where that side has none."""
+
+    name: str
+    a: str | None
+    b: str | None
+
+    @property
+    def pieces(self) -> list[Piece]:
+        return difference(self.a or "", self.b or "")
+
+
+@dataclass(frozen=True)
+class Change:
+    """A principle or a row that differs. `is_row`: its texts are long, best side by side."""
+
+    title: str
+    facts: Sequence[str]
+    texts: Sequence[Texts]
+    is_row: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """Shown in the order of its fields: a list, a table and a note on it, changes, an ending."""
+
+    title: str
+    lines: Sequence[str] = ()
+    columns: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+    note: str = ""
+    changes: Sequence[Change] = ()
+    ending: str = ""
+
+
+def sides(report: Report) -> list[list[str]]:
+    """Of A and of B: letter, name, what it is, id."""
+
+    def row(letter: str, side: Side) -> list[str]:
+        return [letter, short(side.name), side.label, short(side.id)]
+
+    return [row("A", report.a), row("B", report.b)]
+
+
+def headline(report: Report) -> Iterator[str]:
+    """A sentence for each thing compared, and the report's notes."""
+    if report.same:
+        yield f"no difference: both are {short(report.a.id)}"
+    if report.checkpoint:
+        count = len(report.checkpoint.components)
+        yield f"{number(count, 'component')} of the key {'differs' if count == 1 else 'differ'}"
+    if report.constitution:
+        yield _constitution_line(report.constitution)
+    yield from map(_snapshot_line, report.snapshots)
+    yield from map(shortened, report.notes)
+
+
+def sections(report: Report) -> Iterator[Section]:
+    """What there is to show below the headline."""
+    if report.checkpoint:
+        yield from _checkpoint(report.checkpoint)
+    if report.constitution:
+        yield _constitution(report.constitution)
+    yield from map(_snapshot, report.snapshots)
+
+
+def _constitution_line(found: ConstitutionDiff) -> str:
+    counts = Counter(p.change for p in found.principles)
+    kinds = [f"{counts[kind]} {kind}" for kind in ("changed", "added", "removed") if counts[kind]]
+    line = "principles: " + (", ".join(kinds) or "all the same")
+    others = ", ".join(dict.fromkeys(change.field.split(",")[0] for change in found.fields))
+    return f"{line}; also changed: {others}" if others else line
+
+
+def _snapshot_line(found: SnapshotDiff) -> str:
+    states = ("changed", "appeared", "vanished")
+    line = f"{found.rows} rows: " + ", ".join(f"{getattr(found, s)} {s}" for s in states)
+    line += f", {found.same} the same (counted by prompt)"
+    if found.flips is not None:
+        line += f"; {number(found.flips, 'flip')} of chosen and rejected"
+    if found.moved_split:
+        line += f"; {found.moved_split} moved between training and held out"
+    return line
+
+
+def _checkpoint(found: CheckpointDiff) -> Iterator[Section]:
+    components = [
+        (row.component, *(shortened(as_text(value)) or NONE for value in (row.before, row.after)))
+        for row in found.components
+    ]
+    yield Section("Key", columns=("component", "A", "B"), rows=components)
+    if found.metrics:
+        measures = [(row.name, _measure(row.a), _measure(row.b)) for row in found.metrics]
+        yield Section("Measures", columns=("measure", "A", "B"), rows=measures)
+
+
+def _constitution(found: ConstitutionDiff) -> Section:
+    changes = [
+        Change(p.slug, (p.change, EFFECTS[p.effect][0]), _fields(p.fields, p.change == "changed"))
+        for p in found.principles
+    ]
+    if found.fields:
+        changes.append(Change("the whole", (), _fields(found.fields, True)))
+    return Section("Constitution", _effects(found), changes=changes)
+
+
+def _effects(found: ConstitutionDiff) -> list[str]:
+    """What every effect that occurs means, worst first."""
+    present = {p.effect for p in found.principles} | {f.effect for f in found.fields}
+    present |= {field.effect for p in found.principles for field in p.fields}
+    return [
+        f"{brief}: {meaning}" for effect, (brief, meaning) in EFFECTS.items() if effect in present
+    ]
+
+
+def _fields(fields: Iterable[FieldChange], with_effect: bool) -> list[Texts]:
+    """with_effect: whether each field says what its change means."""
+    return [
+        Texts(
+            f"{change.field} ({EFFECTS[change.effect][0]})" if with_effect else change.field,
+            as_text(change.before),
+            as_text(change.after),
+        )
+        for change in fields
+    ]
+
+
+def _snapshot(found: SnapshotDiff) -> Section:
+    columns = ("principle", "rows", "no change", "edit", "words", "chars", "sampled")
+    rows = [
+        (
+            use.slug,
+            _arrow(use.a, use.b, lambda u: str(u.rows)),
+            _arrow(use.a, use.b, lambda u: _shown(u.no_change_rate, ".0%")),
+            _arrow(use.a, use.b, lambda u: _shown(u.edit_distance, ".2f")),
+            _arrow(use.a, use.b, lambda u: _shown(u.words, ".1f")),
+            _arrow(use.a, use.b, lambda u: _shown(u.characters, ".0f")),
+            _arrow(use.a, use.b, lambda u: str(u.sampled)),
+        )
+        for use in found.principles
+    ]
+    return Section(
+        f"Snapshots of {found.rows} rows",
+        columns=columns,
+        rows=rows,
+        note=_columns_note(found) if rows else "",
+        changes=[_row(change) for change in found.texts],
+        ending=left_out_line(found) if found.texts or found.left_out else "",
+    )
+
+
+def _columns_note(found: SnapshotDiff) -> str:
+    """What the columns mean, and how many rows the edits were measured on."""
+    sizes = [u.sampled for p in found.principles for u in (p.a, p.b) if u is not None and u.rows]
+    low, high = (min(sizes), max(sizes)) if sizes else (0, 0)
+    sampled = str(low) if low == high else f"{low} to {high}"
+    before = "draft" if found.rows == "preferences" else "response"
+    return (
+        f"no change: revisions that said the same as the {before}; edit: mean Levenshtein distance"
+        f" from {before} to revision, 0 to 1, over the first {sampled} rows of a principle by id;"
+        " words, chars: mean length of the better response"
+    )
+
+
+def _row(change: TextChange) -> Change:
+    a, b = change.a, change.b
+    is_pair = any(row is not None and row.rejected is not None for row in (a, b))
+    texts = (
+        Texts(
+            "chosen" if is_pair else "response",
+            a.response if a else None,
+            b.response if b else None,
+        ),
+        Texts("rejected", a.rejected if a else None, b.rejected if b else None),
+    )
+    principles = _arrow(a, b, lambda row: row.principle or "no principle")
+    facts = (principles, "flipped") if change.is_flip else (principles,)
+    differing = [text for text in texts if text.a != text.b]
+    return Change(change.prompt or "(empty)", facts, differing, is_row=True)
+
+
+def left_out_line(found: SnapshotDiff) -> str:
+    total = len(found.texts) + found.left_out
+    line = f"{len(found.texts)} of {number(total, 'changed row')} shown, largest edits first"
+    return line if found.ranked == total else f"{line} (of the first {found.ranked} by id)"
+
+
+def number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _arrow(a: T | None, b: T | None, shown: Callable[[T], str]) -> str:
+    """`in A → in B`, once where both are the same."""
+    left, right = (NONE if side is None else shown(side) for side in (a, b))
+    return left if left == right else f"{left} → {right}"
+
+
+def _shown(value: float | None, format: str) -> str:
+    return NONE if value is None else f"{value:{format}}"
+
+
+def _measure(measure: Measure | None) -> str:
+    if measure is None or measure.value is None:
+        return NONE
+    shown = f"{measure.value:.4g}"
+    if measure.low is not None and measure.high is not None:
+        shown += f" ({measure.low:.4g} to {measure.high:.4g})"
+    return shown
