@@ -33,6 +33,11 @@ class Link:
     def place(self) -> tuple[str, int | None]:
         return self.row["step"], self.row["round"]
 
+    @property
+    def answerer(self) -> str | None:
+        """The model of an answer in an evaluation, which stands in no other model's place."""
+        return self.row["model_id"] if self.row["step"] == "answer" else None
+
     @cached_property
     def messages(self) -> list[dict[str, str]]:
         """The request's messages after the worked examples."""
@@ -117,7 +122,7 @@ class Past:
         """
         last = self._link(completion_id, shown_in)
         step = last[0].row["step"] if last else "draft"
-        if step == "draft":
+        if step in ("draft", "answer"):
             return last
         for revision in self.revisions:
             is_earlier = below is None or revision["round"] < below
@@ -145,7 +150,8 @@ class Past:
         earlier = [
             other
             for other in self.links
-            if other.place == link.place and other.row["created_at"] < link.row["created_at"]
+            if (other.place, other.answerer) == (link.place, link.answerer)
+            and other.row["created_at"] < link.row["created_at"]
         ]
         before = earlier[-1] if earlier else None
         cause = cause_of(link.asked, before.asked if before else None)

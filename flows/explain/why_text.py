@@ -12,7 +12,7 @@ from flows.explain.compare.text import one_line, visible
 from flows.explain.compare.words import Piece, in_terminal
 from flows.explain.show import changed
 from flows.plan.causes import FIRST, UPSTREAM
-from storage.ids import short
+from storage.ids import short, shortened
 
 WIDTH = 96
 MAX_LINES = 24
@@ -53,14 +53,14 @@ def _prompt(prompt: dict[str, Any]) -> Iterator[str]:
 
 def _link(link: dict[str, Any]) -> Iterator[str]:
     yield f"{_place(link)} {short(link['completion_id'])}{_under(link['principle'])}"
-    if link["step"] != "draft":
+    if link["step"] not in ("draft", "answer"):  # which ask the prompt itself
         count = link["worked_examples"]
         examples = f" after {count} worked example{'s' if count != 1 else ''}" if count else ""
         yield f"  asked{examples}:"
         yield from _text(link["request"])
         yield "  answered:"
     yield from _text(link["text"])
-    model = one_line(link["model"]["reference"] or link["model"]["id"], 60)
+    model = one_line(shortened(link["model"]["reference"] or link["model"]["id"]), 60)
     yield (
         f"  {model}; temperature {link['temperature']:g}, top-p {link['top_p']:g};"
         f" {ENDS.get(link['finish_reason'], link['finish_reason'])}"

@@ -182,10 +182,12 @@ def find_checkpoint(ledger: Ledger, workspace: Workspace, name: str) -> tuple[st
     found = ledger.query(
         "SELECT c.checkpoint_id, m.reference FROM checkpoints c"
         " JOIN models m ON m.model_id = c.base_model_id"
-        " WHERE c.checkpoint_id = coalesce((SELECT target_id FROM refs WHERE name = ?), ?)"
-        " AND c.stage IN ('sft', 'dpo', 'ppo')",
+        " WHERE starts_with(c.checkpoint_id, coalesce((SELECT target_id FROM refs WHERE name = ?),"
+        " nullif(?, ''))) AND c.stage IN ('sft', 'dpo', 'ppo')",
         [name, name],
     )
+    if len(found) > 1:
+        raise InputError(name, "several checkpoints' ids begin so", "give more digits", "model")
     if not found:
         raise InputError(
             name,

@@ -60,7 +60,8 @@ def judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Gat
         sides += [a | {"policy": "ppo"} for a in answers(ppo)]
         monkeypatch.setattr("flows.run.gate.answers_of", lambda session, found: sides)
         recipe = SimpleNamespace(gate=SETTINGS, seed=0)
-        session = SimpleNamespace(refs="latest", ledger=ledger, recipe=recipe)
+        results = SimpleNamespace(refs="latest")
+        session = SimpleNamespace(results=results, ledger=ledger, recipe=recipe)
         return judge(cast(Session, session), result)
 
     return judge_first
