@@ -42,7 +42,7 @@ def find_in(con: Connection, name: str) -> list[str]:
         sql = f"SELECT DISTINCT {column} FROM {table} WHERE starts_with({column}, ?) LIMIT 2"
         found = _ids(con, sql, name)
     if len(found) > 1:
-        raise InputError(name, "several ids begin so", HELP)
+        raise InputError(name, "several ids begin so", "give more of its digits")
     if not found:
         raise _nothing(name)
     return found
