@@ -12,7 +12,7 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from constitution.schema import Principle
-from flows.align import method, session_of
+from flows.align import method
 from flows.explain.preview import Previewed, choose, compare, up_to
 from flows.explain.show import plan_markdown
 from flows.plan import recipe as recipes
@@ -23,7 +23,7 @@ from flows.run.data import make_some
 from flows.run.gate import conclude
 from flows.run.nothing import nothing_done
 from flows.run.publish import publish_markdown
-from flows.run.session import Session
+from flows.run.session import Session, open_session
 from flows.serve.approval import WAIT_HOURS, ask, rejected
 from flows.serve.forms import PrincipleEdit
 from flows.serve.proposal import (
@@ -106,7 +106,7 @@ def _carry_out(
 ) -> dict[str, Any]:
     """Write the edit, then the whole method under it, and the gate."""
     proposal.carry_out()
-    with session_of(recipe, (overrides or {}) | {"constitution": proposal.name}, None) as session:
+    with open_session(recipe, (overrides or {}) | {"constitution": proposal.name}, None) as session:
         result = method(session)
         return result | conclude(session, result, is_wanted, author)
 
@@ -123,7 +123,7 @@ def _question(
     slugs = [now.slug for _, now in changed][:MAX_PRINCIPLES]
     if not (samples and slugs):
         return "\n".join(lines) + "\n", None
-    with session_of(recipe, tried, "revisions") as session:
+    with open_session(recipe, tried, "revisions") as session:
         for slug in slugs:
             lines += samples_markdown(slug, _samples(session, slug, samples))
         return "\n".join(lines) + "\n", session.run_id

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from prefect import flow
 from pydantic import Field
 
-from flows.align import session_of
 from flows.explain.ablation import check_without, compared, left_out, markdown
 from flows.explain.preview import choose, compare, to_json, up_to
 from flows.plan.needs import stage_needs
@@ -15,6 +14,7 @@ from flows.plan.recipe import Overrides
 from flows.run.data import existing_rows, make_some
 from flows.run.evaluation import answers_of, evaluate_checkpoints
 from flows.run.publish import publish_markdown
+from flows.run.session import open_session
 from flows.run.stages import reuse, train
 from tasks.generation.snapshots import Rows
 
@@ -33,7 +33,7 @@ def preview(
         count: How many prompts.
         overrides: Single values of the recipe, as constitution=mine.yaml.
     """
-    with session_of(recipe, overrides, "revisions") as session:
+    with open_session(recipe, overrides, "revisions") as session:
         chosen = choose(session.inputs, slug, count)
         for round, prompts in chosen.items():
             make_some(session, up_to(session.inputs.method, round), prompts)
@@ -55,7 +55,7 @@ def ablate(slug: str, recipe: str = "demo", overrides: Overrides = None) -> dict
         recipe: A recipe's name: one that ships, or in the workspace's folder recipes.
         overrides: Single values of the recipe, as constitution=mine.yaml.
     """
-    with session_of(recipe, overrides, "evaluate") as session:
+    with open_session(recipe, overrides, "evaluate") as session:
         session.inputs.constitution.principle(slug)  # raises where there is none
         session.results.refs = None
         rows = existing_rows(session)

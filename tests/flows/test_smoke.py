@@ -246,7 +246,7 @@ def test_an_evaluation_asks_for_what_is_new_only(
     assert why["counts"]["prompt"] == 48  # its own, and those behind its checkpoint
     text = solon.run("why", answer["completion_id"])[0]
     assert "answer" in text
-    assert "it was generated for the first time" in text
+    assert "it was generated again because sampling changed (1/1 -> 0.5/1)" in text
     assert evaluation in solon.json("impact", answer["completion_id"])["nodes"]
 
 
