@@ -16,8 +16,8 @@ from flows.explain.show import plan_markdown
 from flows.plan.planner import make_plan
 from flows.plan.recipe import Overrides
 from flows.run.gate import GATE_FAILED, RESOURCE, conclude
-from flows.run.nothing import nothing_done
 from flows.run.publish import publish_markdown
+from flows.run.results import nothing_done
 from flows.run.session import open_session
 from flows.serve.approval import ask_for
 from flows.serve.reach import check_form

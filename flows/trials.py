@@ -8,13 +8,13 @@ from prefect import flow
 from pydantic import Field
 
 from flows.explain.ablation import check_without, compared, left_out, markdown
-from flows.explain.preview import choose, compare, to_json, up_to
+from flows.explain.preview import Previewed, choose, compare, to_json, up_to
 from flows.plan.needs import stage_needs
 from flows.plan.recipe import Overrides
 from flows.run.data import existing_rows, make_some
 from flows.run.evaluation import answers_of, evaluate_checkpoints
 from flows.run.publish import publish_markdown
-from flows.run.session import open_session
+from flows.run.session import Session, open_session
 from flows.run.stages import reuse, train
 from tasks.generation.snapshots import Rows
 
@@ -34,13 +34,18 @@ def preview(
         overrides: Single values of the recipe, as constitution=mine.yaml.
     """
     with open_session(recipe, overrides, "revisions") as session:
-        chosen = choose(session.inputs, slug, count)
-        for round, prompts in chosen.items():
-            make_some(session, up_to(session.inputs.method, round), prompts)
-        session.workers.release()
+        rows = try_out(session, slug, count)
         made = sum(step.generated for step in session.results.steps.values())
-        rows, _ = compare(session.inputs, session.ledger, chosen, slug)
         return to_json(slug, rows, made)
+
+
+def try_out(session: Session, slug: str, count: int) -> list[Previewed]:
+    """Critique and revision of a few prompts that meet the principle. InputError where none do."""
+    chosen = choose(session.inputs, slug, count)
+    for round, prompts in chosen.items():
+        make_some(session, up_to(session.inputs.method, round), prompts)
+    session.workers.release()
+    return compare(session.inputs, session.ledger, chosen, slug)[0]
 
 
 @flow(name="ablate", flow_run_name="ablate {slug}")
@@ -76,9 +81,8 @@ def ablate(slug: str, recipe: str = "demo", overrides: Overrides = None) -> dict
             "evaluations": dict(zip(("with", "without"), evaluations, strict=True)),
             "metrics": compared(session.inputs.constitution, before, after, session.recipe.seed),
         }
-        publish_markdown(
-            "ablation", markdown(result), f"What {slug} bought", recipe, session.run_id
-        )
+        shows = f"What {slug} bought"
+        publish_markdown("ablation", markdown(result), shows, recipe, session.run_id)
         return result
 
 

@@ -143,9 +143,9 @@ class Past:
         the change above it in the chain where that began.
         """
         link, before = chain[-1], None
-        for other in self.links:  # in order of time
-            if other.place == link.place and other.row["created_at"] < link.row["created_at"]:
-                before = other
+        for earlier in self.links:  # in order of time
+            if earlier.place == link.place and earlier.row["created_at"] < link.row["created_at"]:
+                before = earlier
         own = _change(link, before)
         if own.before is None or own.cause.component != UPSTREAM:
             return own, own

@@ -16,6 +16,24 @@ from flows.plan.steps import Stage, Step, at_most
 from tasks.generation.snapshots import Rows, Snapshot
 from tasks.training.keys import checkpoint_id, components
 
+# The rows of a snapshot by its kind, each with id, messages and is_held_out.
+MEMBERS = {
+    "sft": """
+        SELECT e.example_id AS id, p.messages, e.response, r.is_held_out
+        FROM dataset_rows r
+        JOIN examples e ON e.example_id = r.row_id
+        JOIN prompts p USING (prompt_id) WHERE r.dataset_id = ?""",
+    "preferences": """
+        SELECT x.pair_id AS id, p.messages, x.chosen, x.rejected, x.preference, r.is_held_out
+        FROM dataset_rows r
+        JOIN pairs x ON x.pair_id = r.row_id
+        JOIN prompts p USING (prompt_id) WHERE r.dataset_id = ?""",
+    "prompts": """
+        SELECT p.prompt_id AS id, p.messages, r.is_held_out
+        FROM dataset_rows r
+        JOIN prompts p ON p.prompt_id = r.row_id WHERE r.dataset_id = ?""",
+}
+
 
 @dataclass(frozen=True)
 class Need:

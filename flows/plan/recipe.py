@@ -205,13 +205,13 @@ def _read(name: str) -> dict[str, Any]:
     return content
 
 
-def parse_overrides(values: list[str]) -> dict[str, Any]:
+def parse_overrides(values: list[str] | None) -> dict[str, Any]:
     """`key.path=value` strings as a mapping; values are read as YAML scalars or lists.
 
     Raises InputError for a string without `=` or an empty key.
     """
     found: dict[str, Any] = {}
-    for text in values:
+    for text in values or ():
         path, sign, value = text.partition("=")
         if not sign or not path.strip():
             raise InputError(text, "an override is key.path=value", "as prompts.limit=64", "--set")
