@@ -83,7 +83,8 @@ def amend(
     made, inputs = make_plan(recipe, tried, None)
     if made.is_empty and not proposal.is_edit:
         forget(workspace, run)
-        publish_markdown("plan", "Every row and checkpoint is there.", "Nothing to do", recipe)
+        text = "Nothing to do: every row and checkpoint is there."
+        publish_markdown("plan", text, "Nothing to do", recipe)
         return nothing_done(made, inputs, workspace)
     before = proposal.words_before(ledger)
     text, run_id = _question(recipe, tried, made, reworded(inputs, before), samples)

@@ -36,7 +36,8 @@ def nightly(recipe: str = "demo", overrides: Overrides = None) -> dict[str, Any]
     workspace = Workspace.open().create()
     made, inputs = make_plan(recipe, overrides or {}, None)
     if made.is_empty:
-        publish_markdown("plan", "Every row and checkpoint is there.", "Nothing new", recipe)
+        text = "Nothing new: every row and checkpoint is there."
+        publish_markdown("plan", text, "Nothing new", recipe)
         return nothing_done(made, inputs, workspace)
     text = f"# Plan\n\n{plan_markdown(made)}\n"
     publish_markdown("plan", text, "What this night will make and what it costs", recipe)

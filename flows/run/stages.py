@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +108,7 @@ def ensure(session: Session, need: Need, produce: Produce) -> bool:
 
 def train(session: Session, needs: Needs) -> dict[str, str]:
     """The checkpoints that are needed, made where they are missing; returns their ids by stage."""
-    after = [*list(needs)[1:], None]
-    for need, following in zip(needs.values(), after, strict=True):
+    for need, following in zip_longest(needs.values(), list(needs)[1:]):
         if not need.snapshot.training:
             raise SolonError(
                 f"{need.step}: no rows to train on (all were excluded): raise prompts.limit or"

@@ -46,7 +46,8 @@ class Workers:
             self._engine = ScriptedEngine(batch_rows=generation.batch_rows)
         if self._engine is None:
             adapter = {self.model.model_id: self.model.adapter} if self.model.adapter else {}
-            self._engine = self._worker_engine(adapter, "none", generation.batch_rows)
+            rows = generation.batch_rows
+            self._engine = self._worker_engine("generate", adapter, "none", rows)
         return self._engine
 
     def evaluator(self, policies: Sequence[Policy]) -> Engine:
@@ -55,22 +56,24 @@ class Workers:
             adapters = {p.model_id: p.adapter for p in policies if p.adapter}
             recipe = self.inputs.recipe
             rows = recipe.evaluation.batch_size
-            self._engine = self._worker_engine(adapters, recipe.quantization, rows)
+            self._engine = self._worker_engine("evaluate", adapters, recipe.quantization, rows)
         return self._engine
 
-    def _worker_engine(self, adapters: dict[str, Path], quantization: Any, rows: int) -> Engine:
+    def _worker_engine(
+        self, job: str, adapters: dict[str, Path], quantization: Any, rows: int
+    ) -> Engine:
         recipe = self.inputs.recipe
         check_context(Path(self.model.path), recipe)
         return WorkerEngine(
             Path(self.model.path),
-            self.log("generate"),
+            self.log(job),
             adapters=adapters,
             quantization=quantization,
             dtype=recipe.compute,
             batch_tokens=recipe.generation.batch_tokens,
             batch_rows=rows,
             threads=recipe.threads,
-            on_event=hearer("generate"),
+            on_event=hearer(job),
         )
 
     def hold_device(self) -> bool:

@@ -171,7 +171,7 @@ def test_the_log_says_what_was_done_and_not_that_tasks_are_over(
     wanted = {"logs": {"flow_run_id": {"any_": [first["id"]]}}, "limit": 200}
     found = served.api("logs/filter", wanted)[1]
     lines = [log["message"] for log in found]
-    for step in ("drafts", "revisions, round 0", "sft", "ppo", "evaluate"):
+    for step in ("drafts", "revisions, round 0", "sft", "ppo", "answers of dpo"):
         pattern = re.compile(rf"{step}: .* in \d+\.\d s(,.*)?")
         assert any(pattern.fullmatch(line) for line in lines), (step, lines)
     assert not [log for log in found if log["task_run_id"] and "Completed()" in log["message"]]
@@ -300,6 +300,7 @@ def test_ten_new_prompts_cost_their_own_rows_only(
     found = night(served)
     rows = ledger.query(
         "SELECT completion_id, p.messages FROM completions c JOIN prompts p USING (prompt_id)"
+        " WHERE step <> 'answer'"
     )
     asked = [row["messages"] for row in rows if row["completion_id"] not in had]
     assert {json.loads(messages)[-1]["content"] for messages in asked} == new

@@ -38,7 +38,8 @@ SCRIPTED = {"generation.engine": "scripted", "prompts.limit": 24}
 # When each run of `wanted` generated, and when it trained.
 DEVICE_USE = """
     SELECT flow_run_id, min(c.created_at) AS since, max(c.created_at) AS until
-    FROM completions c JOIN runs USING (run_id) SEMI JOIN wanted USING (flow_run_id) GROUP BY ALL
+    FROM completions c JOIN runs USING (run_id) SEMI JOIN wanted USING (flow_run_id)
+    WHERE c.step <> 'answer' GROUP BY ALL
     UNION ALL
     SELECT flow_run_id, c.created_at - to_microseconds((1e6 * duration_s)::BIGINT), c.created_at
     FROM checkpoints c JOIN runs USING (run_id) SEMI JOIN wanted USING (flow_run_id)"""
