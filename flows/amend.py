@@ -34,6 +34,7 @@ from flows.serve.proposal import (
     words_markdown,
 )
 from flows.serve.reach import check_form, check_unasked
+from flows.trials import try_out
 from storage.errors import InputError
 from storage.ledger import Ledger
 from storage.workspace import Workspace
