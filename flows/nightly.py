@@ -53,7 +53,6 @@ def nightly(recipe: str = "demo", overrides: Overrides = None) -> dict[str, Any]
 
 
 def _tell(result: dict[str, Any], workspace: Workspace) -> None:
-    """Emit the event that an alert can listen to."""
     emit_event(
         GATE_FAILED,
         resource={

@@ -20,7 +20,6 @@ MODULES = {
 
 
 def run_flow(flow: str, parameters: dict[str, Any], workspace: Workspace) -> dict[str, Any]:
-    """Start a server for the time of the run, then the flow in this process."""
     from flows.run import progress
     from flows.run.console import BarProgress
     from flows.serve import server

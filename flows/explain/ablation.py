@@ -51,7 +51,6 @@ def _numbers(pairs: Sequence[tuple[float, float]], seed: int) -> dict[str, Any]:
 
 
 def markdown(result: Mapping[str, Any]) -> str:
-    """The comparison as Markdown."""
     evaluations = result["evaluations"]
     lines = [
         f"# What {markdown_cell(result['slug'])} bought",

@@ -19,7 +19,6 @@ REWARD = "reward"
 
 
 def adapter_of(workspace: Workspace, checkpoint_id: str) -> Path:
-    """The folder of a checkpoint's adapter."""
     return artifact_path(workspace, checkpoint_id) / "adapter"
 
 

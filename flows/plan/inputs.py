@@ -58,7 +58,6 @@ class Inputs:
 
     @cached_property
     def method(self) -> Method:
-        """What the data side of this run is."""
         generation = self.recipe.generation
         scripted = generation.engine == "scripted"
         return Method(

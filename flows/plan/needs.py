@@ -80,7 +80,6 @@ def evaluation_need(inputs: Inputs, checkpoints: Mapping[str, str]) -> Need:
 
 
 def ids(needs: Needs) -> dict[str, str]:
-    """The checkpoints' ids by stage."""
     return {stage: need.id for stage, need in needs.items()}
 
 

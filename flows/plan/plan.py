@@ -46,7 +46,6 @@ class Plan:
 
     @property
     def is_made(self) -> bool:
-        """Whether every row and artifact is there."""
         return all(s.to_generate[1] == 0 and s.to_train[1] == 0 for s in self.steps.values())
 
     def to_json(self) -> dict[str, Any]:

@@ -45,11 +45,10 @@ MEASURED_WITH = """
 
 @dataclass(frozen=True)
 class Gate:
-    """The verdict. `reasons` say every test's outcome; `numbers`: what they were decided by.
+    """`reasons`: every test's outcome; `numbers`: what they were decided by.
 
     `difference`, `low`, `high`: mean reward of candidate minus champion (the base, for the first)
-    and its 95 % interval;
-    `kl`: of the candidate to SFT, mean nats an answer; `prompts`: how many both answered.
+    with its 95 % interval; `kl`: candidate to SFT, mean nats an answer; `prompts`: both answered.
     """
 
     passed: bool
@@ -125,7 +124,9 @@ def conclude(
         promote(session, candidate, author, "; ".join(verdict.reasons))
     text, shows = gate_markdown(verdict, candidate, is_promoted), _outcome(verdict)
     publish_markdown("gate", text, shows, session.recipe.name, session.run_id)
-    return {"gate": asdict(verdict), "champion": champion_of(session.ledger)}
+    champion = session.ledger.query(CHAMPION)
+    holder = champion[0]["checkpoint_id"] if champion else None
+    return {"gate": asdict(verdict), "champion": holder}
 
 
 def judge(session: Session, result: Mapping[str, Any]) -> Gate:
@@ -182,13 +183,7 @@ def promote(session: Session, checkpoint: str, author: str, note: str) -> None:
         move(con, "constitution", session.inputs.constitution_id, author, note)
 
 
-def champion_of(ledger: Ledger) -> str | None:
-    found = ledger.query(CHAMPION)
-    return found[0]["checkpoint_id"] if found else None
-
-
 def gate_markdown(verdict: Gate, candidate: str, is_promoted: bool) -> str:
-    """The verdict as Markdown."""
     place = "is the champion now" if is_promoted else "is not promoted"
     lines = [f"# {_outcome(verdict)}", "", f"{short(candidate)} {place}.", ""]
     return "\n".join(lines + [f"- {markdown_cell(reason)}" for reason in verdict.reasons]) + "\n"

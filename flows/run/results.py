@@ -47,7 +47,6 @@ class Results:
         return self.steps.setdefault(step, StepResult(step))
 
     def point(self, name: str, target_id: str) -> None:
-        """Move the run's ref of that name."""
         if self.refs:
             point(self.ledger, f"{self.refs}/{name}", target_id)
 

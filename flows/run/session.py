@@ -99,13 +99,12 @@ def _record_inputs(ledger: Ledger, inputs: Inputs, run_id: str, until: Step | No
 
 def _record_models(ledger: Ledger, inputs: Inputs) -> None:
     """Keep the base that is trained and, where it is another one, the model that generates."""
-    model, generator = inputs.model, inputs.method.model_id
+    model, generator, recipe = inputs.model, inputs.method.model_id, inputs.recipe
     if model.base_model_id is None:
-        record_model(ledger, inputs.base_model_id, model.kind, inputs.recipe.model)
+        record_model(ledger, inputs.base_model_id, model.kind, recipe.model)
     if generator != inputs.base_model_id:
-        scripted = inputs.recipe.generation.engine == "scripted"
-        kind = "scripted" if scripted else model.kind
-        reference = "scripted" if scripted else inputs.recipe.model
+        is_scripted = recipe.generation.engine == "scripted"
+        kind, reference = ("scripted", "scripted") if is_scripted else (model.kind, recipe.model)
         record_model(ledger, generator, kind, reference, model.base_model_id, model.checkpoint_id)
 
 

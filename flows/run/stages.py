@@ -177,7 +177,6 @@ def _spec(session: Session, need: Need, out: Path) -> dict[str, Any]:
 
 
 def _result_of(session: Session, need: Need) -> dict[str, Any]:
-    """What an artifact's `produce` returned."""
     found: dict[str, Any] = json.loads((_path(session, need) / RESULT).read_text(encoding="utf-8"))
     return found
 

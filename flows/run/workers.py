@@ -88,13 +88,11 @@ class Workers:
         return True
 
     def end_engine(self) -> None:
-        """End the engine, so that its memory is free."""
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.close()
 
     def release(self) -> None:
-        """End the engine and give the device back."""
         self.end_engine()
         self._device.close()
         self._has_device = False
