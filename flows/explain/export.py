@@ -18,7 +18,6 @@ from storage.lineage import find
 from tasks.evaluation.escape import markdown_cell
 
 FORMATS = ("trl", "hh", "parquet", "hf")
-SPLITS = {False: "train", True: "test"}
 SPEAKERS = {"user": "Human", "assistant": "Assistant"}
 PRINCIPLES = """
     SELECT p.slug, p.principle_id, count(DISTINCT r.row_id) AS rows
@@ -48,16 +47,16 @@ def export_snapshot(ledger: Ledger, name: str, format: str, out: Path) -> dict[s
         raise InputError(name, rule, "use latest/preferences-rows or latest/sft-rows", "SNAPSHOT")
     rows = ledger.query(f"{MEMBERS[found['kind']]} ORDER BY id", [dataset_id])
     splits = {
-        split: [row for row in rows if row["is_held_out"] is is_held_out]
-        for is_held_out, split in SPLITS.items()
+        "train": [row for row in rows if not row["is_held_out"]],
+        "test": [row for row in rows if row["is_held_out"]],
     }
     out.mkdir(parents=True, exist_ok=True)
     for split, members in splits.items():
         _write(out, split, format, members)
     card = _card(ledger, found, format, [split for split, members in splits.items() if members])
     (out / "README.md").write_text(card, encoding="utf-8")
-    held_out = len(splits[SPLITS[True]])
-    return {"id": dataset_id, "rows": len(rows), "held_out": held_out, "out": str(out.absolute())}
+    counts = {"rows": len(rows), "held_out": len(splits["test"])}
+    return {"id": dataset_id, **counts, "out": str(out.absolute())}
 
 
 def _write(out: Path, split: str, format: str, rows: list[Row]) -> None:
