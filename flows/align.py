@@ -8,24 +8,21 @@ prompts -> drafts -> (critique -> revision) x rounds -> pairs -+-> SFT -+-> DPO 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from prefect import flow
-from prefect.runtime import flow_run
 
 from flows.explain.lineage_text import origin_chart
 from flows.plan.needs import stage_needs
-from flows.plan.recipe import Overrides, load
+from flows.plan.recipe import Overrides
 from flows.plan.steps import Stage, Step, at_most
 from flows.run.data import existing_rows, make_rows
 from flows.run.evaluation import evaluate_checkpoints
 from flows.run.evaluation import report as write_report
 from flows.run.publish import publish_run
 from flows.run.results import run_result
-from flows.run.runs import open_session
-from flows.run.session import Session
+from flows.run.session import Session, open_session
 from flows.run.stages import reuse
 from flows.run.stages import train as train_stages
 from flows.serve.approval import ask_above_budget
@@ -48,7 +45,7 @@ def align(
     refused = ask_above_budget(recipe, overrides, until)
     if refused is not None:
         return refused  # type: ignore[no-any-return]
-    with session_of(recipe, overrides, until) as session:
+    with open_session(recipe, overrides, until) as session:
         return method(session, until)
 
 
@@ -71,7 +68,7 @@ def refresh(recipe: str = "demo", overrides: Overrides = None) -> dict[str, Any]
         overrides: Single values of the recipe, as prompts.limit=64.
     """
     check_form(recipe, overrides)
-    with session_of(recipe, overrides, "pairs") as session:
+    with open_session(recipe, overrides, "pairs") as session:
         rows = make_rows(session, "pairs")
         return _finish(session, rows)
 
@@ -88,7 +85,7 @@ def train(
         until: The stage to stop after.
     """
     check_form(recipe, overrides)
-    with session_of(recipe, overrides, until) as session:
+    with open_session(recipe, overrides, until) as session:
         rows = existing_rows(session)
         checkpoints = train_stages(session, stage_needs(session.inputs, rows, until))
         return _finish(session, rows, checkpoints)
@@ -103,19 +100,11 @@ def evaluate(recipe: str = "demo", overrides: Overrides = None) -> dict[str, Any
         overrides: Single values of the recipe, as evaluation.prompts=32.
     """
     check_form(recipe, overrides)
-    with session_of(recipe, overrides, "evaluate") as session:
+    with open_session(recipe, overrides, "evaluate") as session:
         rows = existing_rows(session)
         checkpoints = reuse(session, stage_needs(session.inputs, rows))
         evaluation = evaluate_checkpoints(session, checkpoints)
         return _finish(session, rows, checkpoints, evaluation)
-
-
-@contextmanager
-def session_of(recipe: str, overrides: Overrides, until: Step | None) -> Iterator[Session]:
-    """The session of the flow run that calls."""
-    run_id = flow_run.get_id()
-    with open_session(load(recipe, overrides), until, str(run_id) if run_id else None) as session:
-        yield session
 
 
 def _finish(

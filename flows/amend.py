@@ -5,6 +5,7 @@ Nothing is changed before somebody agreed, but for the few samples that the ques
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from prefect import flow
@@ -12,18 +13,16 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from constitution.schema import Principle
-from flows.align import method, session_of
-from flows.explain.preview import Previewed, choose, compare, up_to
+from flows.align import method
 from flows.explain.show import plan_markdown
 from flows.plan import recipe as recipes
 from flows.plan.plan import Plan
 from flows.plan.planner import make_plan
 from flows.plan.recipe import Overrides
-from flows.run.data import make_some
 from flows.run.gate import conclude
-from flows.run.nothing import nothing_done
 from flows.run.publish import publish_markdown
-from flows.run.session import Session
+from flows.run.results import nothing_done
+from flows.run.session import open_session
 from flows.serve.approval import WAIT_HOURS, ask, rejected
 from flows.serve.forms import PrincipleEdit
 from flows.serve.proposal import (
@@ -35,6 +34,7 @@ from flows.serve.proposal import (
     words_markdown,
 )
 from flows.serve.reach import check_form, check_unasked
+from flows.trials import try_out
 from storage.errors import InputError
 from storage.ledger import Ledger
 from storage.workspace import Workspace
@@ -107,7 +107,7 @@ def _carry_out(
 ) -> dict[str, Any]:
     """Write the edit, then the whole method under it, and the gate."""
     proposal.carry_out()
-    with session_of(recipe, (overrides or {}) | {"constitution": proposal.name}, None) as session:
+    with open_session(recipe, (overrides or {}) | {"constitution": proposal.name}, None) as session:
         result = method(session)
         return result | conclude(session, result, is_wanted, author)
 
@@ -124,19 +124,10 @@ def _question(
     slugs = [now.slug for _, now in changed][:MAX_PRINCIPLES]
     if not (samples and slugs):
         return "\n".join(lines) + "\n", None
-    with session_of(recipe, tried, "revisions") as session:
+    with open_session(recipe, tried, "revisions") as session:
         for slug in slugs:
-            lines += samples_markdown(slug, _samples(session, slug, samples))
+            rows = []
+            with suppress(InputError):  # no prompt meets the principle
+                rows = try_out(session, slug, samples)
+            lines += samples_markdown(slug, rows)
         return "\n".join(lines) + "\n", session.run_id
-
-
-def _samples(session: Session, slug: str, count: int) -> list[Previewed]:
-    """Critique and revision of a few prompts that meet the principle; none where nobody does."""
-    try:
-        chosen = choose(session.inputs, slug, count)
-    except InputError:
-        return []
-    for round, prompts in chosen.items():
-        make_some(session, up_to(session.inputs.method, round), prompts)
-    session.workers.release()
-    return compare(session.inputs, session.ledger, chosen, slug)[0]

@@ -11,13 +11,14 @@ from typing import Any
 from prefect import flow
 from prefect.events import emit_event
 
-from flows.align import method, session_of
+from flows.align import method
 from flows.explain.show import plan_markdown
 from flows.plan.planner import make_plan
 from flows.plan.recipe import Overrides
 from flows.run.gate import GATE_FAILED, RESOURCE, conclude
-from flows.run.nothing import nothing_done
 from flows.run.publish import publish_markdown
+from flows.run.results import nothing_done
+from flows.run.session import open_session
 from flows.serve.approval import ask_for
 from flows.serve.reach import check_form
 from storage.workspace import Workspace
@@ -43,7 +44,7 @@ def nightly(recipe: str = "demo", overrides: Overrides = None) -> dict[str, Any]
     refused = ask_for(made, inputs)
     if refused is not None:
         return refused  # type: ignore[no-any-return]
-    with session_of(recipe, overrides, None) as session:
+    with open_session(recipe, overrides, None) as session:
         result = method(session)  # rows that come out as they were retrain nothing: keys are equal
         result |= conclude(session, result, is_wanted=True)
     if not result["gate"]["passed"]:
@@ -52,7 +53,6 @@ def nightly(recipe: str = "demo", overrides: Overrides = None) -> dict[str, Any]
 
 
 def _tell(result: dict[str, Any], workspace: Workspace) -> None:
-    """Emit the event that an alert can listen to."""
     emit_event(
         GATE_FAILED,
         resource={

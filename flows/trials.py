@@ -7,14 +7,14 @@ from typing import Annotated, Any
 from prefect import flow
 from pydantic import Field
 
-from flows.align import session_of
 from flows.explain.ablation import check_without, compared, left_out, markdown
-from flows.explain.preview import choose, compare, to_json, up_to
+from flows.explain.preview import Previewed, choose, compare, to_json, up_to
 from flows.plan.needs import stage_needs
 from flows.plan.recipe import Overrides
 from flows.run.data import existing_rows, make_some
 from flows.run.evaluation import answers_of, evaluate_checkpoints
 from flows.run.publish import publish_markdown
+from flows.run.session import Session, open_session
 from flows.run.stages import reuse, train
 from tasks.generation.snapshots import Rows
 
@@ -33,14 +33,19 @@ def preview(
         count: How many prompts.
         overrides: Single values of the recipe, as constitution=mine.yaml.
     """
-    with session_of(recipe, overrides, "revisions") as session:
-        chosen = choose(session.inputs, slug, count)
-        for round, prompts in chosen.items():
-            make_some(session, up_to(session.inputs.method, round), prompts)
-        session.workers.release()
+    with open_session(recipe, overrides, "revisions") as session:
+        rows = try_out(session, slug, count)
         made = sum(step.generated for step in session.results.steps.values())
-        rows, _ = compare(session.inputs, session.ledger, chosen, slug)
         return to_json(slug, rows, made)
+
+
+def try_out(session: Session, slug: str, count: int) -> list[Previewed]:
+    """Critique and revision of a few prompts that meet the principle. InputError where none do."""
+    chosen = choose(session.inputs, slug, count)
+    for round, prompts in chosen.items():
+        make_some(session, up_to(session.inputs.method, round), prompts)
+    session.workers.release()
+    return compare(session.inputs, session.ledger, chosen, slug)[0]
 
 
 @flow(name="ablate", flow_run_name="ablate {slug}")
@@ -55,7 +60,7 @@ def ablate(slug: str, recipe: str = "demo", overrides: Overrides = None) -> dict
         recipe: A recipe's name: one that ships, or in the workspace's folder recipes.
         overrides: Single values of the recipe, as constitution=mine.yaml.
     """
-    with session_of(recipe, overrides, "evaluate") as session:
+    with open_session(recipe, overrides, "evaluate") as session:
         session.inputs.constitution.principle(slug)  # raises where there is none
         session.results.refs = None
         rows = existing_rows(session)
@@ -76,9 +81,8 @@ def ablate(slug: str, recipe: str = "demo", overrides: Overrides = None) -> dict
             "evaluations": dict(zip(("with", "without"), evaluations, strict=True)),
             "metrics": compared(session.inputs.constitution, before, after, session.recipe.seed),
         }
-        publish_markdown(
-            "ablation", markdown(result), f"What {slug} bought", recipe, session.run_id
-        )
+        shows = f"What {slug} bought"
+        publish_markdown("ablation", markdown(result), shows, recipe, session.run_id)
         return result
 
 

@@ -79,7 +79,6 @@ def _lineage(
     is_all: bool,
     as_json: bool,
 ) -> dict[str, Any]:
-    """As much of it as is shown."""
     if as_chart:
         return boxes(con, ids, direction)
     if as_json:

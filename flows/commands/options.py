@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Console, RenderableType
@@ -50,9 +50,6 @@ def ledger() -> Ledger:
 
 def step_named(until: str | None) -> Step | None:
     """The step of that name; None for none. Raises InputError for any other name."""
-    for step in STEPS:
-        if until == step:
-            return step
-    if until is not None:
+    if until is not None and until not in STEPS:
         raise InputError(until, "no step has this name", f"use {', '.join(STEPS)}", "--until")
-    return None
+    return cast("Step | None", until)

@@ -7,8 +7,8 @@ import os
 from typing import Any
 
 import typer
-from rich.console import Console
 
+from flows.commands.options import err
 from storage.workspace import Workspace
 
 MODULES = {
@@ -19,17 +19,14 @@ MODULES = {
 }
 
 
-def run_flow(
-    flow: str, parameters: dict[str, Any], workspace: Workspace, console: Console
-) -> dict[str, Any]:
-    """Start a server for the time of the run, then the flow in this process."""
+def run_flow(flow: str, parameters: dict[str, Any], workspace: Workspace) -> dict[str, Any]:
     from flows.run import progress
     from flows.run.console import BarProgress
     from flows.serve import server
 
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     workspace.create()
-    bar = BarProgress(console)
+    bar = BarProgress(err)
     progress.use(bar)
     name = MODULES.get(flow, "flows.align")
     with server.running(workspace, meanwhile=lambda: importlib.import_module(name)):

@@ -80,7 +80,7 @@ def plan(
     """What a run would reuse, generate and train, and what it would cost. Writes nothing."""
     from flows.plan.planner import make_plan
 
-    made, _ = make_plan(recipe, recipes.parse_overrides(set_ or []), step_named(until))
+    made, _ = make_plan(recipe, recipes.parse_overrides(set_), step_named(until))
     if markdown and not as_json:
         print(show.plan_markdown(made))
     else:
@@ -95,10 +95,10 @@ def _run(
     as_json: bool,
 ) -> None:
     from flows.plan.planner import make_plan
-    from flows.run.nothing import nothing_done
+    from flows.run.results import nothing_done
 
     started = time.monotonic()
-    overrides, step = recipes.parse_overrides(set_ or []), step_named(until)
+    overrides, step = recipes.parse_overrides(set_), step_named(until)
     made, inputs = make_plan(recipe, overrides, step)
     workspace = Workspace.open()
     if made.is_empty:
@@ -108,6 +108,6 @@ def _run(
         parameters: dict[str, Any] = {"recipe": recipe, "overrides": overrides}
         if flow in ("align", "train"):
             parameters["until"] = step
-        result = run_flow(flow, parameters, workspace, err)
+        result = run_flow(flow, parameters, workspace)
     seconds = f"{time.monotonic() - started:.0f} s"
     print_result(as_json, result, [show.run_table(result), *show.run_lines(result), seconds])

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands.options import JsonOption, RecipeOption, SetOption, err, print_result
+from flows.commands.options import JsonOption, RecipeOption, SetOption, print_result
 from flows.commands.running import run_flow
 from flows.explain import show
 from flows.plan import recipe as recipes
@@ -28,7 +28,7 @@ def preview(
     from flows.explain.preview import choose, compare, to_json
     from flows.plan.inputs import inputs_of
 
-    overrides = recipes.parse_overrides(set_ or [])
+    overrides = recipes.parse_overrides(set_)
     inputs, workspace, ledger = inputs_of(recipe, overrides)
     chosen = choose(inputs, slug, count)
     rows, is_whole = compare(inputs, ledger, chosen, slug)
@@ -36,7 +36,7 @@ def preview(
         result = to_json(slug, rows, 0)
     else:
         parameters = {"slug": slug, "recipe": recipe, "count": count, "overrides": overrides}
-        result = run_flow("preview", parameters, workspace, err)
+        result = run_flow("preview", parameters, workspace)
     ending = f"{result['generated']} calls made; a run with these words reuses them"
     print_result(as_json, result, [*map(show.preview_table, result["rows"]), ending])
 
@@ -53,11 +53,11 @@ def ablate(
     from flows.plan.inputs import inputs_of
     from flows.plan.planner import Planner
 
-    overrides = recipes.parse_overrides(set_ or [])
+    overrides = recipes.parse_overrides(set_)
     inputs, workspace, ledger = inputs_of(recipe, overrides)
     inputs.constitution.principle(slug)  # raises where there is none
     if not Planner(inputs, workspace, ledger).make("ppo").is_made:
         raise SolonError("ablate compares with a whole run of this recipe: solon run first")
     parameters = {"slug": slug, "recipe": recipe, "overrides": overrides}
-    result = run_flow("ablate", parameters, workspace, err)
+    result = run_flow("ablate", parameters, workspace)
     print_result(as_json, result, [show.ablation_table(result), left_out_line(result)])

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from constitution.checks import complies
-from constitution.schema import Constitution, Principle
+from constitution.schema import Constitution
 from flows.explain.show import ABLATION_COLUMNS, ablation_rows, markdown_table
+from flows.plan.answers import POLICIES
 from storage.errors import InputError
 from storage.ids import short
+from tasks.evaluation.checks import rules
 from tasks.evaluation.escape import markdown_cell
-from tasks.evaluation.metrics import PER_ANSWER, bootstrap
+from tasks.evaluation.metrics import PER_ANSWER, Answer, answered, bootstrap, paired
 from tasks.generation.snapshots import Rows
-
-Answer = Mapping[str, Any]
-Measure = Callable[[Answer], float | None]
-POLICIES = ("sft", "dpo", "ppo")
 
 
 def compared(
@@ -29,33 +25,16 @@ def compared(
     Means over the prompts for which both have a finite value; difference: with minus without, and
     its 95 % percentile bootstrap interval over prompts (None where n < 2).
     """
-    measures: dict[str, Measure] = dict(PER_ANSWER)
-    for principle in constitution.enabled:
-        if principle.check is not None:
-            measures[f"rule:{principle.slug}"] = partial(_kept, principle)
-    rows = []
+    measures = PER_ANSWER | rules(constitution)
+    measures.pop("rules", None)  # each of them has a row of its own
+    rows, sides = [], (answered(with_it), answered(without))
     for policy in POLICIES:
-        before, after = _by_prompt(with_it, policy), _by_prompt(without, policy)
+        before, after = (side.get(policy, {}) for side in sides)
         for metric, measure in measures.items():
-            found = [(measure(before[p]), measure(after[p])) for p in before if p in after]
-            pairs = [(a, b) for a, b in found if a is not None and b is not None]
-            pairs = [pair for pair in pairs if all(map(math.isfinite, pair))]
+            pairs = paired(before, after, measure)
             if pairs:
                 rows.append({"policy": policy, "metric": metric, **_numbers(pairs, seed)})
     return rows
-
-
-def _by_prompt(answers: Sequence[Answer], policy: str) -> dict[str, Answer]:
-    return {
-        answer["prompt_id"]: answer
-        for answer in answers
-        if answer["policy"] == policy and answer["finish_reason"] != "too_long"
-    }
-
-
-def _kept(principle: Principle, answer: Answer) -> float | None:
-    kept = complies(principle, answer["prompt"], answer["text"])
-    return None if kept is None else float(kept)
 
 
 def _numbers(pairs: Sequence[tuple[float, float]], seed: int) -> dict[str, Any]:
@@ -72,7 +51,6 @@ def _numbers(pairs: Sequence[tuple[float, float]], seed: int) -> dict[str, Any]:
 
 
 def markdown(result: Mapping[str, Any]) -> str:
-    """The comparison as Markdown."""
     evaluations = result["evaluations"]
     lines = [
         f"# What {markdown_cell(result['slug'])} bought",

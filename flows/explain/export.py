@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flows.plan.needs import MEMBERS
 from storage.errors import InputError
 from storage.ids import kind_of
 from storage.ledger import Ledger, Row
@@ -17,17 +18,7 @@ from storage.lineage import find
 from tasks.evaluation.escape import markdown_cell
 
 FORMATS = ("trl", "hh", "parquet", "hf")
-SPLITS = {False: "train", True: "test"}
 SPEAKERS = {"user": "Human", "assistant": "Assistant"}
-
-MEMBERS = {
-    "preferences": "SELECT p.pair_id AS id, m.messages, p.chosen, p.rejected, p.preference,"
-    " r.is_held_out FROM dataset_rows r JOIN pairs p ON p.pair_id = r.row_id"
-    " JOIN prompts m USING (prompt_id) WHERE r.dataset_id = ? ORDER BY id",
-    "sft": "SELECT e.example_id AS id, m.messages, e.response, r.is_held_out FROM dataset_rows r"
-    " JOIN examples e ON e.example_id = r.row_id JOIN prompts m USING (prompt_id)"
-    " WHERE r.dataset_id = ? ORDER BY id",
-}
 PRINCIPLES = """
     SELECT p.slug, p.principle_id, count(DISTINCT r.row_id) AS rows
     FROM dataset_rows r JOIN revisions v ON r.row_id IN (v.pair_id, v.example_id)
@@ -51,21 +42,21 @@ def export_snapshot(ledger: Ledger, name: str, format: str, out: Path) -> dict[s
     if kind_of(dataset_id) != "dataset":
         raise InputError(name, "this is no snapshot", "use latest/preferences-rows", "SNAPSHOT")
     found = ledger.query("SELECT * FROM datasets WHERE dataset_id = ?", [dataset_id])[0]
-    if found["kind"] not in MEMBERS or (format == "hh" and found["kind"] == "sft"):
+    if found["kind"] == "prompts" or (format == "hh" and found["kind"] == "sft"):
         rule = f"a snapshot of {found['kind']} has no {format} form"
         raise InputError(name, rule, "use latest/preferences-rows or latest/sft-rows", "SNAPSHOT")
-    rows = ledger.query(MEMBERS[found["kind"]], [dataset_id])
+    rows = ledger.query(f"{MEMBERS[found['kind']]} ORDER BY id", [dataset_id])
     splits = {
-        split: [row for row in rows if row["is_held_out"] is is_held_out]
-        for is_held_out, split in SPLITS.items()
+        "train": [row for row in rows if not row["is_held_out"]],
+        "test": [row for row in rows if row["is_held_out"]],
     }
     out.mkdir(parents=True, exist_ok=True)
     for split, members in splits.items():
         _write(out, split, format, members)
     card = _card(ledger, found, format, [split for split, members in splits.items() if members])
     (out / "README.md").write_text(card, encoding="utf-8")
-    held_out = len(splits[SPLITS[True]])
-    return {"id": dataset_id, "rows": len(rows), "held_out": held_out, "out": str(out.absolute())}
+    counts = {"rows": len(rows), "held_out": len(splits["test"])}
+    return {"id": dataset_id, **counts, "out": str(out.absolute())}
 
 
 def _write(out: Path, split: str, format: str, rows: list[Row]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from flows.plan.causes import UPSTREAM, Asked, Cause, cause_of, words_of
 from storage.ledger import Connection, Row, rows
@@ -30,13 +31,10 @@ class Link:
     row: Row
 
     @property
-    def place(self) -> tuple[str, int | None]:
-        return self.row["step"], self.row["round"]
-
-    @property
-    def answerer(self) -> str | None:
-        """The model of an answer in an evaluation, which stands in no other model's place."""
-        return self.row["model_id"] if self.row["step"] == "answer" else None
+    def place(self) -> tuple[str, int | None, str | None]:
+        """Step, round, and the model of an answer, which stands in no other model's place."""
+        answerer = self.row["model_id"] if self.row["step"] == "answer" else None
+        return self.row["step"], self.row["round"], answerer
 
     @cached_property
     def messages(self) -> list[dict[str, str]]:
@@ -53,10 +51,6 @@ class Link:
     def text(self) -> str:
         """Its text as the requests that build on it show it."""
         return str(self.row["text"]).strip()
-
-    @property
-    def worked_examples(self) -> int:
-        return len(json.loads(self.row["worked"] or "[]")) // 2
 
     @property
     def asked(self) -> Asked:
@@ -76,16 +70,16 @@ class Link:
         )
 
 
-@dataclass(frozen=True)
-class Difference:
-    """Why a completion is not the one before it in its place; `root`: where that began."""
+class Change(NamedTuple):
+    """Why a completion is not the one before it in its place."""
 
     link: Link
-    cause: Cause
     before: Link | None
-    root: Cause
-    root_link: Link
-    root_before: Link | None
+    cause: Cause
+
+
+def _change(link: Link, before: Link | None) -> Change:
+    return Change(link, before, cause_of(link.asked, before.asked if before else None))
 
 
 class Past:
@@ -144,28 +138,22 @@ class Past:
         asked = critique[0].request if critique else None
         return self.chain(revision["response_completion_id"], revision["round"], asked)
 
-    def difference(self, chain: list[Link]) -> Difference:
-        """Why the last completion of a chain was generated though one in its place was there."""
-        link = chain[-1]
-        earlier = [
-            other
-            for other in self.links
-            if (other.place, other.answerer) == (link.place, link.answerer)
-            and other.row["created_at"] < link.row["created_at"]
-        ]
-        before = earlier[-1] if earlier else None
-        cause = cause_of(link.asked, before.asked if before else None)
-        found = Difference(link, cause, before, cause, link, before)
-        if before is None or cause.component != UPSTREAM:
-            return found
-        others = {other.place: other for other in self.chain(before.row["completion_id"])}
+    def changes(self, chain: list[Link]) -> tuple[Change, Change]:
+        """Why the last completion of a chain was generated though one in its place was there, and
+        the change above it in the chain where that began.
+        """
+        link, before = chain[-1], None
+        for earlier in self.links:  # in order of time
+            if earlier.place == link.place and earlier.row["created_at"] < link.row["created_at"]:
+                before = earlier
+        own = _change(link, before)
+        if own.before is None or own.cause.component != UPSTREAM:
+            return own, own
+        others = {other.place: other for other in self.chain(own.before.row["completion_id"])}
         for above in reversed(chain[:-1]):
             other = others.get(above.place)
-            if other and (other.row["completion_id"], other.row["text"]) != (
-                above.row["completion_id"],
-                above.row["text"],
-            ):
-                root = cause_of(above.asked, other.asked)
-                if root.component != UPSTREAM:
-                    return Difference(link, cause, before, root, above, other)
-        return found
+            if other and any(other.row[n] != above.row[n] for n in ("completion_id", "text")):
+                root = _change(above, other)
+                if root.cause.component != UPSTREAM:
+                    return own, root
+        return own, own

@@ -81,7 +81,6 @@ def choose(inputs: Inputs, slug: str, count: int) -> dict[int, list[Prompt]]:
 
 
 def up_to(method: Method, round: int) -> Method:
-    """The method with no rounds after `round`."""
     return replace(method, rounds=round + 1)
 
 

@@ -61,7 +61,6 @@ def _plan_rows(plan: Plan) -> Iterator[Sequence[str]]:
 
 
 def plan_lines(plan: Plan) -> Iterator[str]:
-    """Why, and what it would cost."""
     if plan.is_empty:
         yield "nothing to do: every row and checkpoint is there"
         return

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from flows.explain.compare.words import difference
-from flows.explain.past import Difference, Link, Past
+from flows.explain.past import Change, Link, Past
 from flows.plan.causes import RENDERED, Cause
 from storage.ids import kind_of
 from storage.ledger import Connection, Row, rows
@@ -44,12 +44,12 @@ def story(con: Connection, row_id: str) -> dict[str, Any] | None:
         return None
     past = Past(con, found[0]["prompt_id"])
     chain, revision = _chain(past, kind, found[0])
-    told = [(link, past.difference(chain[: n + 1])) for n, link in enumerate(chain)]
+    told = [past.changes(chain[: n + 1]) for n in range(len(chain))]
     return {
         "prompt": past.prompt | {"messages": json.loads(past.prompt["messages"] or "[]")},
         "row": _row(kind, found[0], revision, chain),
-        "links": [_link(link, change) for link, change in told],
-        "why": _why(told[-1][1]) if told else None,
+        "links": [_link(own.link, own.cause) for own, _ in told],
+        "why": _why(*told[-1]) if told else None,
     }
 
 
@@ -83,7 +83,8 @@ def _row(kind: str, row: Row, revision: Row | None, chain: list[Link]) -> dict[s
     if kind == "example":
         return shown | {"response": row["response"]}
     round_ = revision["round"] if revision else None
-    critique = [link.row for link in chain if revision and link.place == ("critique", round_)]
+    place = ("critique", round_, None)
+    critique = [link.row for link in chain if revision and link.place == place]
     return shown | {
         "preference": row["preference"],
         "chosen": {"completion_id": row["chosen_completion_id"], "text": row["chosen"]},
@@ -99,18 +100,18 @@ def _principle(row: Row) -> dict[str, Any] | None:
     return found if row["principle_id"] else None
 
 
-def _link(link: Link, change: Difference) -> dict[str, Any]:
+def _link(link: Link, cause: Cause) -> dict[str, Any]:
     row = link.row
     return {name: row[name] for name in FACTS} | {
         "principle": _principle(row),
         "request": link.request,
         "messages_before": len(link.messages) - 1,
-        "worked_examples": link.worked_examples,
+        "worked_examples": len(json.loads(row["worked"] or "[]")) // 2,
         "model": {"id": row["model_id"], "reference": row["reference"]},
         **{name: row[name] for name in SAMPLING},
         "run": {"id": row["run_id"], "recipe": row["recipe"]},
         "created_at": str(row["created_at"]),
-        "cause": _cause(change.cause),
+        "cause": _cause(cause),
     }
 
 
@@ -118,22 +119,22 @@ def _cause(cause: Cause) -> dict[str, str]:
     return {"component": cause.component, "was": cause.was, "is": cause.is_now}
 
 
-def _why(change: Difference) -> dict[str, Any]:
-    before = change.before
+def _why(own: Change, root: Change) -> dict[str, Any]:
+    before = own.before
     if before is None:
-        return {"is_first": True, **_cause(change.cause)}
-    step, round_ = change.root_link.place
+        return {"is_first": True, **_cause(own.cause)}
+    step, round_, _ = root.link.place
     return {
         "is_first": False,
-        **_cause(change.cause),
-        "root": {"step": step, "round": round_, **_cause(change.root)},
+        **_cause(own.cause),
+        "root": {"step": step, "round": round_, **_cause(root.cause)},
         "before": {
             "completion_id": before.row["completion_id"],
             "run_id": before.row["run_id"],
             "created_at": str(before.row["created_at"]),
         },
-        "request_difference": _pieces(_whole_request(before), _whole_request(change.link)),
-        "principle_difference": _principle_difference(change),
+        "request_difference": _pieces(_whole_request(before), _whole_request(own.link)),
+        "principle_difference": _principle_difference(root),
     }
 
 
@@ -144,13 +145,13 @@ def _whole_request(link: Link) -> str:
     return "\n\n".join(f"{m['role']}: {m['content']}" for m in link.messages)
 
 
-def _principle_difference(change: Difference) -> dict[str, Any]:
+def _principle_difference(root: Change) -> dict[str, Any]:
     """The texts of the principle that differ, by field, where the root cause is its words: of those
     that the step's request shows.
     """
-    if change.root_before is None or not change.root.component.startswith("principle:"):
+    if root.before is None or not root.cause.component.startswith("principle:"):
         return {}
-    was, is_now = change.root_before.row, change.root_link.row
+    was, is_now = root.before.row, root.link.row
     fields = [n for n in RENDERED.get(is_now["step"], ()) if was[n] != is_now[n]]
     return {name: _pieces(was[name] or "", is_now[name] or "") for name in fields}
 

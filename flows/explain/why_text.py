@@ -65,7 +65,9 @@ def _link(link: dict[str, Any]) -> Iterator[str]:
         f"  {model}; temperature {link['temperature']:g}, top-p {link['top_p']:g};"
         f" {ENDS.get(link['finish_reason'], link['finish_reason'])}"
     )
-    yield f"  {_run(link['run'])}, {link['created_at'][:19]} UTC; {_because(link['cause'])}"
+    recipe = link["run"]["recipe"]
+    run = short(link["run"]["id"]) + (f" ({one_line(recipe, 40)})" if recipe else "")
+    yield f"  {run}, {link['created_at'][:19]} UTC; {_because(link['cause'])}"
 
 
 def _row(row: dict[str, Any]) -> Iterator[str]:
@@ -118,10 +120,6 @@ def _under(principle: dict[str, Any] | None) -> str:
     if not principle:
         return ""
     return f" under {one_line(principle['slug'] or '', 60)} ({short(principle['id'])})"
-
-
-def _run(run: dict[str, Any]) -> str:
-    return short(run["id"]) + (f" ({one_line(run['recipe'], 40)})" if run["recipe"] else "")
 
 
 def _text(text: str) -> Iterator[str]:

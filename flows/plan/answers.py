@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
 from flows.plan.inputs import Inputs
@@ -19,7 +19,6 @@ REWARD = "reward"
 
 
 def adapter_of(workspace: Workspace, checkpoint_id: str) -> Path:
-    """The folder of a checkpoint's adapter."""
     return artifact_path(workspace, checkpoint_id) / "adapter"
 
 
@@ -52,6 +51,11 @@ def answer_calls(inputs: Inputs, policy: Policy) -> list[Call]:
     )
     form = CallForm("answer", policy.model_id, sampling, same_draws=True)
     return [form.call(p.prompt_id, tuple(p.messages)) for p in inputs.evaluation_prompts]
+
+
+def unanswered(calls: Iterable[Call], answers: Container[str]) -> list[Call]:
+    """The calls whose completion ids are not among `answers`, equal ones once."""
+    return list({c.completion_id: c for c in calls if c.completion_id not in answers}.values())
 
 
 def answer_count(inputs: Inputs) -> int:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from constitution.render import SPEAKERS, critique_message, revision_message
 from constitution.schema import Principle
@@ -105,26 +105,20 @@ def words_of(step: str, principle: Row) -> tuple[str, ...]:
 
 def causes(
     ledger: Ledger, calls: Sequence[Call], slugs: dict[str, str], roots: dict[str, str]
-) -> list[dict[str, Any]]:
-    """`[{"step", "component", "was", "is", "rows", "root"}]` for calls the ledger cannot answer.
+) -> Counter[tuple[str, ...]]:
+    """(step, component, was, is, root) of calls the ledger cannot answer, with how many have it.
 
-    `slugs` names the principles now in force by principle id. A row's cause is that of `cause_of`.
-    `roots` keeps each prompt's first cause, by prompt id, from call to call.
+    `slugs` names the principles now in force by principle id. `roots` keeps each prompt's first
+    cause, by prompt id, from call to call.
     """
-    if not calls:
-        return []
-    latest = _latest(ledger, calls)
-    counts: Counter[tuple[str, str, str, str, str]] = Counter()
+    latest = _latest(ledger, calls) if calls else {}
+    counts: Counter[tuple[str, ...]] = Counter()
     for position, call in enumerate(calls):
         before = latest.get(position)
         found = cause_of(_asked(call, slugs, before), before)
         root = roots.setdefault(call.prompt_id, found.component)
         counts[(call.step, *found, root)] += 1
-    names = ("step", "component", "was", "is", "root")
-    return [
-        {**dict(zip(names, cause, strict=True)), "rows": count}
-        for cause, count in counts.most_common()
-    ]
+    return counts
 
 
 def _latest(ledger: Ledger, calls: Sequence[Call]) -> dict[int, Asked]:
@@ -134,13 +128,12 @@ def _latest(ledger: Ledger, calls: Sequence[Call]) -> dict[int, Asked]:
         "step": [call.step for call in calls],
         "round": [call.round for call in calls],
     }
-    found = ledger.query(LATEST, wanted=wanted)
-    return {row.pop("position"): _before(row) for row in found}
-
-
-def _before(row: Row) -> Asked:
-    words = words_of(row["step"], row)
-    return Asked(**{k: v for k, v in row.items() if k not in ("critique", "revision")}, words=words)
+    latest = {}
+    for row in ledger.query(LATEST, wanted=wanted):
+        position, words = row.pop("position"), words_of(row["step"], row)
+        del row["critique"], row["revision"]
+        latest[position] = Asked(**row, words=words)
+    return latest
 
 
 def _asked(call: Call, slugs: dict[str, str], before: Asked | None) -> Asked:

@@ -76,8 +76,7 @@ class History:
             "critique": [found[-1].critique for _, found in met],
             "revision": [found[-1].revision for _, found in met],
         }
-        found = self.ledger.query(MAY_SERVE, [step, method.model_id], wanted)
-        return len(met) - (found[0]["n"] if found else 0)
+        return len(met) - int(self.ledger.query(MAY_SERVE, [step, method.model_id], wanted)[0]["n"])
 
     def latest_components(self, stage: str) -> dict[str, Any] | None:
         """The key's parts of the checkpoint of a stage that is in use, else of the newest."""
@@ -92,15 +91,10 @@ class History:
         return [slug for slug, words in now.items() if behind and words not in behind]
 
     def has(self, checkpoint_id: str) -> bool:
-        return bool(
-            self.ledger.query("SELECT 1 FROM checkpoints WHERE checkpoint_id = ?", [checkpoint_id])
-        )
-
-    def has_metrics(self, subject_id: str) -> bool:
-        return bool(self.ledger.query("SELECT 1 FROM metrics WHERE subject_id = ?", [subject_id]))
+        return bool(self.known("checkpoints", "checkpoint_id", [checkpoint_id]))
 
     def known(self, table: str, column: str, ids: Collection[str]) -> int:
-        """How many of these ids, each given once, a table has."""
+        """How many rows a table has of these ids, each given once."""
         sql = f"SELECT count(*) AS n FROM {table} SEMI JOIN wanted ON {column} = wanted.id"
         found = self.ledger.query(sql, wanted={"id": list(ids)}) if ids else []
         return int(found[0]["n"]) if found else 0

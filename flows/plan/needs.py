@@ -12,9 +12,27 @@ from functools import cached_property
 from typing import Any
 
 from flows.plan.inputs import Inputs
-from flows.plan.steps import STAGES, Step, at_most
+from flows.plan.steps import Stage, Step, at_most
 from tasks.generation.snapshots import Rows, Snapshot
-from tasks.training.keys import checkpoint_id
+from tasks.training.keys import checkpoint_id, components
+
+# The rows of a snapshot by its kind, each with id, messages and is_held_out.
+MEMBERS = {
+    "sft": """
+        SELECT e.example_id AS id, p.messages, e.response, r.is_held_out
+        FROM dataset_rows r
+        JOIN examples e ON e.example_id = r.row_id
+        JOIN prompts p USING (prompt_id) WHERE r.dataset_id = ?""",
+    "preferences": """
+        SELECT x.pair_id AS id, p.messages, x.chosen, x.rejected, x.preference, r.is_held_out
+        FROM dataset_rows r
+        JOIN pairs x ON x.pair_id = r.row_id
+        JOIN prompts p USING (prompt_id) WHERE r.dataset_id = ?""",
+    "prompts": """
+        SELECT p.prompt_id AS id, p.messages, r.is_held_out
+        FROM dataset_rows r
+        JOIN prompts p ON p.prompt_id = r.row_id WHERE r.dataset_id = ?""",
+}
 
 
 @dataclass(frozen=True)
@@ -40,12 +58,18 @@ def stage_needs(inputs: Inputs, rows: Rows, until: Step | None = None) -> Needs:
     """The checkpoints of a run in the order they are made: SFT and reward model; then DPO from
     SFT, and PPO from SFT under the reward model.
     """
+    start: tuple[Stage, ...] = ("sft",) if inputs.recipe.reward["start"] == "sft" else ()
+    reads: dict[Stage, tuple[Snapshot, tuple[Stage, ...]]] = {
+        "sft": (rows.sft, ()),
+        "reward": (rows.preferences, start),
+        "dpo": (rows.preferences, ("sft",)),
+        "ppo": (inputs.prompt_snapshot, ("sft", "reward")),
+    }
     needs: Needs = {}
-    for stage in STAGES:
+    for stage, (snapshot, roles) in reads.items():
         if at_most(stage, until):
-            roles = _roles(inputs, stage)
             parents: dict[str, str] = {role: needs[role].id for role in roles}
-            needs[stage] = _need(inputs, stage, _snapshot(inputs, stage, rows), parents)
+            needs[stage] = _need(inputs, stage, snapshot, parents)
     return needs
 
 
@@ -56,27 +80,20 @@ def evaluation_need(inputs: Inputs, checkpoints: Mapping[str, str]) -> Need:
 
 
 def ids(needs: Needs) -> dict[str, str]:
-    """The checkpoints' ids by stage."""
     return {stage: need.id for stage, need in needs.items()}
 
 
 def _need(inputs: Inputs, step: Step, snapshot: Snapshot, parents: Mapping[str, str]) -> Need:
-    parts = inputs.components(step, snapshot.dataset_id, dict(parents))
+    recipe = inputs.recipe
+    asked = recipe.evaluation.model_dump(include={"max_new_tokens", "temperature"})
+    number_type = "" if recipe.compute == "auto" else f", {recipe.compute}"  # only if asked for
+    parts = components(
+        step,
+        asked if step == "evaluate" else getattr(recipe, step),
+        dataset_id=snapshot.dataset_id,
+        base_model_id=inputs.base_model_id,
+        parents=dict(parents),
+        seed=recipe.seed,
+        precision=recipe.quantization + number_type,
+    )
     return Need(step, snapshot, parents, parts)
-
-
-def _roles(inputs: Inputs, stage: Step) -> tuple[Step, ...]:
-    """The stages whose checkpoints a stage reads."""
-    roles: dict[Step, tuple[Step, ...]] = {
-        "sft": (),
-        "reward": ("sft",) if inputs.recipe.reward["start"] == "sft" else (),
-        "dpo": ("sft",),
-        "ppo": ("sft", "reward"),
-    }
-    return roles[stage]
-
-
-def _snapshot(inputs: Inputs, stage: Step, rows: Rows) -> Snapshot:
-    """The snapshot a stage learns from."""
-    snapshots = {"sft": rows.sft, "ppo": inputs.prompt_snapshot}
-    return snapshots.get(stage, rows.preferences)

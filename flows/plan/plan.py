@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 Range = tuple[int, int]
@@ -46,24 +46,11 @@ class Plan:
 
     @property
     def is_made(self) -> bool:
-        """Whether every row and artifact is there."""
         return all(s.to_generate[1] == 0 and s.to_train[1] == 0 for s in self.steps.values())
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "steps": [
-                {
-                    "step": s.step,
-                    "reused": s.reused,
-                    "to_generate": list(s.to_generate),
-                    "to_train": list(s.to_train),
-                    "excluded": s.excluded,
-                    "id": s.id,
-                    **({"rounds": s.rounds} if s.rounds else {}),
-                }
-                for s in self.steps.values()
-            ],
-            "why": self.why,
-            "falls": self.falls,
-            "cost": self.cost,
-        }
+        steps = [asdict(step) for step in self.steps.values()]
+        for step in steps:
+            if not step["rounds"]:
+                del step["rounds"]
+        return {"steps": steps, "why": self.why, "falls": self.falls, "cost": self.cost}

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from flows.plan.answers import REWARD, answer_calls, answer_count, policies_of
+from flows.plan.answers import REWARD, answer_calls, answer_count, policies_of, unanswered
 from flows.plan.causes import causes
 from flows.plan.cost import cost_of
 from flows.plan.history import History
@@ -32,13 +32,8 @@ from tasks.training.keys import changes
 CAUSE = ("step", "component", "was", "is", "root")
 
 
-def _add_round(step: StepPlan, round: int, reused: int, more: Range) -> None:
-    """Add one window's numbers to those of a step's round."""
-    if round == len(step.rounds):
-        step.rounds.append({"round": round, "reused": 0, "to_generate": [0, 0]})
-    found = step.rounds[round]
-    found["reused"] += reused
-    found["to_generate"] = [had + n for had, n in zip(found["to_generate"], more, strict=True)]
+def _sum(a: Range, b: Range) -> Range:
+    return a[0] + b[0], a[1] + b[1]
 
 
 class Planner:
@@ -60,11 +55,11 @@ class Planner:
                 self.plan.steps[step] = StepPlan(step)
         rows = self._data()
         self.plan.why = [
-            {**dict(zip(CAUSE, cause, strict=True)), "rows": count}
+            dict(zip(CAUSE, cause, strict=True)) | {"rows": count}
             for cause, count in self._causes.items()
         ]
         if at_most("sft", until):
-            self._training(rows, until)
+            self._training(rows)
         self.plan.cost = cost_of(self.plan.steps, self.inputs, self.history)
         return self.plan
 
@@ -80,9 +75,8 @@ class Planner:
             return None
         rows = assembler.rows()
         snapshots = {rows.sft.dataset_id, rows.preferences.dataset_id}
-        self.plan.to_record += len(snapshots) - self.history.known(
-            "datasets", "dataset_id", snapshots
-        )
+        known = self.history.known("datasets", "dataset_id", snapshots)
+        self.plan.to_record += len(snapshots) - known
         self.plan.steps["pairs"].id = rows.preferences.dataset_id
         self.plan.left_out = rows.left_out
         self.plan.sft_rows_id = rows.sft.dataset_id
@@ -98,7 +92,7 @@ class Planner:
         new = len(distinct) - known
         step = self.plan.steps["pairs"]
         step.reused += known
-        step.to_generate = (step.to_generate[0] + new, step.to_generate[1] + new + len(waiting))
+        step.to_generate = _sum(step.to_generate, (new, new + len(waiting)))
         step.excluded += sum(found.step == "pairs" for found in rows.exclusions)
         steps = {step.revision_id for step in walked.steps}
         self.plan.to_record += len(steps) - self.history.known("revisions", "revision_id", steps)
@@ -109,34 +103,35 @@ class Planner:
         if level.step not in self.plan.steps or beyond:
             return {}  # the run ends before it
         found = look_up(self.ledger, level.calls)
-        missing = list(
-            {c.completion_id: c for c in level.calls if c.completion_id not in found}.values()
-        )
+        missing = unanswered(level.calls, found)
         certain = self.history.certainly_new(level, self.inputs.method)
         more: Range = (len(missing) + certain, len(missing) + len(level.waiting))
         step = self.plan.steps[level.step]
         step.reused += len(found)
         step.excluded += sum(answer.finish_reason == "too_long" for answer in found.values())
-        step.to_generate = (step.to_generate[0] + more[0], step.to_generate[1] + more[1])
+        step.to_generate = _sum(step.to_generate, more)
         if level.round is not None:
-            _add_round(step, level.round, len(found), more)
-        for cause in causes(self.ledger, missing, self.slugs, self.roots):
-            rows = cause.pop("rows")
-            self._causes[tuple(cause[name] for name in CAUSE)] += rows
+            if level.round == len(step.rounds):
+                step.rounds.append({"round": level.round, "reused": 0, "to_generate": [0, 0]})
+            of_round = step.rounds[level.round]
+            of_round["reused"] += len(found)
+            of_round["to_generate"] = list(_sum(of_round["to_generate"], more))
+        found_causes = causes(self.ledger, missing, self.slugs, self.roots)
+        self._causes.update(dict(found_causes.most_common()))
         return found
 
-    def _training(self, rows: Rows | None, until: Step | None) -> None:
+    def _training(self, rows: Rows | None) -> None:
         """Plan the stages: exact where the snapshots are known, else [0 or 1, 1]."""
-        needs = stage_needs(self.inputs, rows, until) if rows else {}
+        needs = stage_needs(self.inputs, rows, self.until) if rows else {}
         for stage in STAGES:
-            if at_most(stage, until):
+            if at_most(stage, self.until):
                 step = self.plan.steps[stage] = StepPlan(stage)
                 if stage in needs:
                     self._artifact(step, needs[stage])
                 else:
                     self._unknown(step)
                 self._falls(step)
-        if at_most("evaluate", until):
+        if at_most("evaluate", self.until):
             self._evaluation(ids(needs))
 
     def _unknown(self, step: StepPlan) -> None:
@@ -192,8 +187,8 @@ class Planner:
             self._unknown(step)
         elif self._artifact(step, evaluation_need(self.inputs, checkpoints)):
             report = self.workspace.reports / str(step.id) / "report.md"
-            is_told = self.history.has_metrics(str(step.id)) and report.is_file()
-            self.plan.to_record += not is_told
+            is_measured = self.history.known("metrics", "subject_id", [str(step.id)])
+            self.plan.to_record += not (is_measured and report.is_file())
             step.reused = answer_count(self.inputs)
             return
         self._answers(step, checkpoints)
@@ -210,8 +205,7 @@ class Planner:
         policies = policies_of(self.inputs, self.workspace, there, Digests(self.workspace))
         calls = [call for policy in policies.values() for call in answer_calls(self.inputs, policy)]
         step.reused = len(look_up(self.ledger, calls))
-        all_of_them = answer_count(self.inputs)
-        step.to_generate = (len(calls) - step.reused, all_of_them - step.reused)
+        step.to_generate = len(calls) - step.reused, answer_count(self.inputs) - step.reused
 
 
 def make_plan(recipe: str, overrides: dict[str, Any], until: Step | None) -> tuple[Plan, Inputs]:

@@ -51,7 +51,7 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
 class PromptSettings(Part):
@@ -171,22 +171,16 @@ def load(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
 
     Raises InputError for an unknown recipe, key or a value of the wrong type.
     """
-    content, where = _read(name)
+    content = _read(name)
     for path, value in (overrides or {}).items():
         _override(content, path, value)
-    return build(content, where)
-
-
-def build(content: Mapping[str, Any], where: str = "recipe") -> Recipe:
-    """Validate a recipe's content: one line for the first thing that is wrong."""
-    filled: dict[str, Any] = {stage: {} for stage in STAGES} | dict(content)
     try:
-        return Recipe.model_validate(filled)
+        return Recipe.model_validate(content)
     except ValidationError as error:
-        raise _first_problem(error, where) from None
+        raise _first_problem(error, name) from None
 
 
-def _read(name: str) -> tuple[dict[str, Any], str]:
+def _read(name: str) -> dict[str, Any]:
     path = files().get(name, Path(name))
     try:
         if not (path.name.endswith((".yaml", ".yml")) and path.is_file()):
@@ -208,16 +202,16 @@ def _read(name: str) -> tuple[dict[str, Any], str]:
         raise InputError(problem, "the recipe must be YAML", "mend the file", where) from None
     if not isinstance(content, dict):
         raise InputError(name, "a recipe is a mapping of keys", "see flows/recipes/demo.yaml")
-    return content, name
+    return content
 
 
-def parse_overrides(values: list[str]) -> dict[str, Any]:
+def parse_overrides(values: list[str] | None) -> dict[str, Any]:
     """`key.path=value` strings as a mapping; values are read as YAML scalars or lists.
 
     Raises InputError for a string without `=` or an empty key.
     """
     found: dict[str, Any] = {}
-    for text in values:
+    for text in values or ():
         path, sign, value = text.partition("=")
         if not sign or not path.strip():
             raise InputError(text, "an override is key.path=value", "as prompts.limit=64", "--set")

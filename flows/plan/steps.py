@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
-Step = Literal[
-    "drafts", "critiques", "revisions", "pairs", "sft", "reward", "dpo", "ppo", "evaluate"
-]
 Stage = Literal["sft", "reward", "dpo", "ppo"]
-STEPS: tuple[Step, ...] = (
-    *("drafts", "critiques", "revisions", "pairs"),
-    *("sft", "reward", "dpo", "ppo", "evaluate"),
-)
-STAGES: tuple[Step, ...] = ("sft", "reward", "dpo", "ppo")
+Step = Literal["drafts", "critiques", "revisions", "pairs", Stage, "evaluate"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+STEPS: tuple[Step, ...] = get_args(Step)
 
 
 def at_most(step: Step, until: Step | None) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -11,6 +11,7 @@ from typing import TypeVar
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from flows.plan.answers import unanswered
 from flows.plan.steps import Step
 from flows.run import progress
 from flows.run.session import Session
@@ -26,18 +27,12 @@ T = TypeVar("T")
 Work = Callable[[OnProgress], int]
 
 
-class Chunk:
-    """The work of one task, and the rows done before it of `total`. A plain object: Prefect neither
-    walks through it nor stores it.
-    """
-
-    def __init__(self, work: Work, done_before: int, total: int) -> None:
-        self.work, self.done_before, self.total = work, done_before, total
-
-
 @task(name="complete", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
-def complete_chunk(name: str, chunk: Chunk) -> dict[str, int]:
-    """Do a chunk's work; batches are committed as they come."""
+def complete_chunk(name: str, work: Work, done_before: int, total: int) -> dict[str, int]:
+    """Do a chunk's work, into which Prefect does not look; batches are committed as they come.
+
+    done_before: rows of `total` that the chunks before it had.
+    """
     started, tokens = time.monotonic(), 0
 
     def on_progress(done: int, written: int) -> None:
@@ -45,10 +40,9 @@ def complete_chunk(name: str, chunk: Chunk) -> dict[str, int]:
         tokens = written
         rate = tokens / max(time.monotonic() - started, 1e-6)
         note = f"{rate:.0f} tokens/s" if tokens else ""
-        progress.current().update(chunk.done_before + done, chunk.total, note)
+        progress.current().update(done_before + done, total, note)
 
-    rows = chunk.work(on_progress)
-    return {"rows": rows, "tokens": tokens}
+    return {"rows": work(on_progress), "tokens": tokens}
 
 
 @dataclass
@@ -69,17 +63,16 @@ class Asker:
         """
         session, ledger = self.session, self.session.ledger
         answers = memo.look_up(ledger, calls)
-        missing = _without(calls, answers)
+        missing = unanswered(calls, answers)
         if missing and session.workers.hold_device():  # another run may have had it meanwhile
             answers |= memo.look_up(ledger, missing)
-            missing = _without(missing, answers)
+            missing = unanswered(missing, answers)
         result = session.results.of(self.step)
         result.reused += len(answers)
         result.generated += len(missing)
-        if answers:
-            session.results.decide(self.step, self.step, "HIT", len(answers))
-        if missing:
-            session.results.decide(self.step, self.step, "MISS", len(missing))
+        for verdict, found in (("HIT", answers), ("MISS", missing)):
+            if found:
+                session.results.decide(self.step, self.step, verdict, len(found))
 
         def work(part: Sequence[Call], on_progress: OnProgress) -> int:
             if when_last and part[-1] is missing[-1]:
@@ -122,10 +115,10 @@ class Asker:
         first = tokens = 0
         while first < len(missing):
             part = missing[first : first + self._chunk_rows(done)]
-            chunk = Chunk(partial(work, part), first, len(missing))
             began = time.monotonic()
             rows = f"{name}: rows {first + 1} to {first + len(part)}"
-            tokens += complete_chunk(rows, chunk)["tokens"]
+            made = complete_chunk(rows, partial(work, part), first, len(missing))
+            tokens += made["tokens"]
             self._rates[done] = len(part) / (time.monotonic() - began)
             first += len(part)
         rate = f", {tokens / (time.monotonic() - started):.0f} tokens/s" if tokens else ""
@@ -135,8 +128,3 @@ class Asker:
         """The recipe's number of rows, or what the engine does in CHUNK_S where that is more."""
         rows = self.session.recipe.generation.chunk_rows
         return max(rows, int(self._rates.get(done, 0.0) * CHUNK_S))
-
-
-def _without(calls: Iterable[Call], answers: Container[str]) -> list[Call]:
-    """The calls that have no answer, equal ones once."""
-    return list({c.completion_id: c for c in calls if c.completion_id not in answers}.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from flows.plan.steps import Step, at_most
 from flows.run.ask import Asker
@@ -39,7 +40,8 @@ class Generator:
         name = level.step if level.round is None else f"{level.step}, round {level.round}"
         result = self.session.results.of(level.step)
         with timed(result):
-            when_last = self._warm_up if self._is_last(level) else None
+            warm_up = partial(self.session.workers.warm_up, "sft")
+            when_last = warm_up if self._is_last(level) else None
             answers = asker.ask(name, level.calls, when_last)
             result.excluded += sum(a.finish_reason == "too_long" for a in answers.values())
         return answers
@@ -50,25 +52,15 @@ class Generator:
         is_last = level.step == "revisions" and level.round == last_round
         return is_last and self.is_last_window and at_most("sft", self.until)
 
-    def _warm_up(self) -> None:
-        self.session.workers.warm_up("sft")
 
-
-class _OnlyKnown:
+def _known(session: Session, level: Level) -> dict[str, Answer]:
     """Answers from the ledger only; a call it cannot answer ends the step."""
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-
-    def __call__(self, level: Level) -> dict[str, Answer]:
-        answers = look_up(self.session.ledger, level.calls)
-        missing = sum(call.completion_id not in answers for call in level.calls)
-        if missing:
-            raise SolonError(
-                f"{missing} {level.step} are not generated yet: run `solon refresh` first"
-            )
-        self.session.results.of(level.step).reused += len(answers)
-        return answers
+    answers = look_up(session.ledger, level.calls)
+    missing = sum(call.completion_id not in answers for call in level.calls)
+    if missing:
+        raise SolonError(f"{missing} {level.step} are not generated yet: run `solon refresh` first")
+    session.results.of(level.step).reused += len(answers)
+    return answers
 
 
 def make_rows(session: Session, until: Step | None = None) -> Rows | None:
@@ -105,9 +97,9 @@ def existing_rows(session: Session, without: str | None = None) -> Rows:
 
     Raises SolonError where the ledger has not got them all.
     """
-    builder, answer = _Builder(session, without), _OnlyKnown(session)
+    builder = _Builder(session, without)
     for window in windows(session.inputs.prompts):
-        builder.add(walk(session.inputs.method, window, answer))
+        builder.add(walk(session.inputs.method, window, partial(_known, session)))
     return builder.finish()
 
 

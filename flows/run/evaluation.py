@@ -78,9 +78,8 @@ def _record_policies(session: Session, policies: dict[str, Policy]) -> None:
         name = f"{reference} ({inputs.recipe.quantization})"
         record_model(session.ledger, base, "quantized", name, inputs.base_model_id)
     for policy in policies.values():
-        if policy.checkpoint_id:
-            name = f"checkpoint:{policy.checkpoint_id}"
-            checkpoint = policy.checkpoint_id
+        if checkpoint := policy.checkpoint_id:
+            name = f"checkpoint:{checkpoint}"
             record_model(session.ledger, policy.model_id, "checkpoint", name, base, checkpoint)
 
 

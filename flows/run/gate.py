@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from flows.plan.answers import BASE
+from flows.plan.answers import BASE, POLICIES
 from flows.plan.recipe import GateSettings
 from flows.run.evaluation import answers_of, evaluate_checkpoints
 from flows.run.publish import publish_markdown
@@ -31,7 +31,6 @@ GATE_FAILED = "solon.gate.failed"  # the event that an alert can listen to
 RESOURCE = "solon.workspace"
 CANDIDATE = "ppo"
 JUDGED = ("sft", "reward", "ppo")  # what a candidate is made of
-ROLES = ("sft", "reward", "dpo", "ppo")
 CHAMPION = """
     SELECT checkpoint_id, stage, base_model_id FROM refs
     JOIN checkpoints ON checkpoint_id = target_id WHERE name = 'champion'"""
@@ -46,19 +45,15 @@ MEASURED_WITH = """
 
 @dataclass(frozen=True)
 class Gate:
-    """The verdict. `reasons` say every test's outcome; `numbers`: what they were decided by.
+    """`reasons`: every test's outcome; `numbers`: what they were decided by.
 
     `difference`, `low`, `high`: mean reward of candidate minus champion (the base, for the first)
-    and its 95 % interval;
-    `kl`: of the candidate to SFT, mean nats an answer; `prompts`: how many both answered.
+    with its 95 % interval; `kl`: candidate to SFT, mean nats an answer; `prompts`: both answered.
     """
 
     passed: bool
     reasons: tuple[str, ...]
     numbers: dict[str, float] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def gate(
@@ -129,7 +124,9 @@ def conclude(
         promote(session, candidate, author, "; ".join(verdict.reasons))
     text, shows = gate_markdown(verdict, candidate, is_promoted), _outcome(verdict)
     publish_markdown("gate", text, shows, session.recipe.name, session.run_id)
-    return {"gate": verdict.to_json(), "champion": champion_of(session.ledger)}
+    champion = session.ledger.query(CHAMPION)
+    holder = champion[0]["checkpoint_id"] if champion else None
+    return {"gate": asdict(verdict), "champion": holder}
 
 
 def judge(session: Session, result: Mapping[str, Any]) -> Gate:
@@ -172,9 +169,9 @@ def _relatives(session: Session, champion: str, stage: str) -> dict[str, str] | 
     """The checkpoints trained beside the champion, by stage; None where one is not there."""
     for row in session.ledger.query(MEASURED_WITH, [champion]):
         found = dict(zip(row["parent_roles"], row["parent_ids"], strict=True))
-        policies = [found[role] for role in ROLES if role in found and role != "reward"]
-        is_there = all(is_whole(artifact_path(session.workspace, p)) for p in policies)
-        if found.get(stage) == champion and len(policies) == len(ROLES) - 1 and is_there:
+        paths = [artifact_path(session.workspace, found[p]) for p in POLICIES if p in found]
+        is_there = len(paths) == len(POLICIES) and all(map(is_whole, paths))
+        if found.get(stage) == champion and is_there:
             return found
     return None
 
@@ -186,13 +183,7 @@ def promote(session: Session, checkpoint: str, author: str, note: str) -> None:
         move(con, "constitution", session.inputs.constitution_id, author, note)
 
 
-def champion_of(ledger: Ledger) -> str | None:
-    found = ledger.query(CHAMPION)
-    return found[0]["checkpoint_id"] if found else None
-
-
 def gate_markdown(verdict: Gate, candidate: str, is_promoted: bool) -> str:
-    """The verdict as Markdown."""
     place = "is the champion now" if is_promoted else "is not promoted"
     lines = [f"# {_outcome(verdict)}", "", f"{short(candidate)} {place}.", ""]
     return "\n".join(lines + [f"- {markdown_cell(reason)}" for reason in verdict.reasons]) + "\n"

@@ -61,7 +61,6 @@ def end_run(ledger: Ledger, run: Row) -> None:
 
 
 def processes() -> list[int]:
-    """The numbers of all processes."""
     return [int(path.parent.name) for path in PROC.glob("[0-9]*/stat")]
 
 

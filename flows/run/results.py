@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from flows.plan.inputs import Inputs, count_exclusions
+from flows.plan.plan import Plan
 from flows.plan.steps import STAGES, STEPS
-from storage.ledger import Ledger, insert, now, point
+from flows.run.killed import end_killed_runs
+from storage.ledger import Ledger, insert, move, now, point
 from storage.workspace import Workspace
 
 Change = tuple[object, object, object]  # a component of a key, its value before, its value now
@@ -45,7 +47,6 @@ class Results:
         return self.steps.setdefault(step, StepResult(step))
 
     def point(self, name: str, target_id: str) -> None:
-        """Move the run's ref of that name."""
         if self.refs:
             point(self.ledger, f"{self.refs}/{name}", target_id)
 
@@ -98,6 +99,32 @@ def run_result(
         "checkpoints": {stage: ids.get(stage) for stage in STAGES},
         "report": str(report) if report else None,
     }
+
+
+def nothing_done(made: Plan, inputs: Inputs, workspace: Workspace) -> dict[str, Any]:
+    """The result of a run that had nothing to do: the same ids as the run that made them.
+
+    The refs `latest/...` follow it, as they follow every run.
+    """
+    ledger = Ledger(workspace.ledger)
+    end_killed_runs(ledger)
+    steps = {
+        name: StepResult(name, reused=step.reused, excluded=step.excluded, id=step.id)
+        for name, step in made.steps.items()
+    }
+    evaluation = made.steps["evaluate"].id if "evaluate" in made.steps else None
+    report = workspace.reports / (evaluation or "") / "report.md"
+    found = report if report.is_file() else None
+    result = run_result(inputs, workspace, None, steps, made.left_out, made.sft_rows_id, found)
+    targets = {f"{kind}-rows": row_id for kind, row_id in result["snapshots"].items()}
+    targets |= result["checkpoints"] | {"evaluate": evaluation}
+    if targets["preferences-rows"]:
+        targets["prompts-rows"] = inputs.prompt_snapshot.dataset_id
+    with ledger.transaction() as con:
+        for name, target in targets.items():
+            if target:
+                move(con, f"latest/{name}", target)
+    return result
 
 
 @contextmanager

@@ -1,15 +1,29 @@
-"""What the steps of one run share."""
+"""A run from its checked inputs to its end, in the ledger, and what its steps share."""
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from flows.plan.inputs import Inputs
-from flows.plan.recipe import Recipe
+from prefect.runtime import flow_run
+
+from flows.plan.constitutions import keep_constitution
+from flows.plan.inputs import Inputs, check_held_out, read_inputs
+from flows.plan.recipe import Overrides, Recipe, load
+from flows.plan.steps import Step
+from flows.run.killed import end_killed_runs
 from flows.run.results import Results
-from flows.run.workers import Workers
-from storage.ledger import Ledger
+from flows.run.workers import Workers, prepare_model
+from storage.code import ROOT
+from storage.ledger import Ledger, insert, now
 from storage.workspace import Workspace
+from tasks.generation.record import record_exclusions, record_model
+from tasks.machine import machine_name
 
 
 @dataclass
@@ -30,3 +44,89 @@ class Session:
     @property
     def recipe(self) -> Recipe:
         return self.inputs.recipe
+
+
+@contextmanager
+def open_session(recipe: str, overrides: Overrides, until: Step | None) -> Iterator[Session]:
+    """Check the inputs, then open a run in the ledger and close it as it ends, however it ends."""
+    chosen, workspace = load(recipe, overrides), Workspace.open()
+    run_id = f"run_{uuid.uuid4().hex}"
+    ledger = Ledger(workspace.ledger, holder=run_id)
+    inputs = read_inputs(chosen, workspace, ledger)
+    workspace.create()
+    if inputs.model.model_id is None:
+        prepare_model(chosen.model, workspace, ledger)
+        inputs = read_inputs(chosen, workspace, ledger)
+    check_held_out(inputs, until)
+    end_killed_runs(ledger)
+    _record_inputs(ledger, inputs, run_id, until)
+    session = Session(inputs, workspace, ledger, run_id)
+    try:
+        yield session
+    except BaseException as error:
+        _end(ledger, run_id, "failed", " ".join(str(error).split())[:500] or type(error).__name__)
+        raise
+    else:
+        _end(ledger, run_id, "completed", None)
+    finally:
+        session.workers.close()
+
+
+def _record_inputs(ledger: Ledger, inputs: Inputs, run_id: str, until: Step | None) -> None:
+    recipe, flow_run_id = inputs.recipe, flow_run.get_id()
+    constitution_id = keep_constitution(ledger, inputs.constitution, inputs.constitution_path)
+    run = {
+        "run_id": run_id,
+        "constitution_id": constitution_id,
+        "flow_run_id": str(flow_run_id) if flow_run_id else None,
+        "recipe": recipe.name,
+        "settings": recipe.model_dump_json(),
+        "until": until,
+        "git_commit": _git_commit(),
+        "host": platform.node(),
+        "machine": machine_name(),
+        "pid": os.getpid(),
+        "state": "running",
+        "message": None,
+        "started_at": now(),
+        "ended_at": None,
+    }
+    with ledger.transaction() as con:
+        insert(con, "runs", [run])
+    _record_models(ledger, inputs)
+    record_exclusions(ledger, run_id, inputs.exclusions)
+
+
+def _record_models(ledger: Ledger, inputs: Inputs) -> None:
+    """Keep the base that is trained and, where it is another one, the model that generates."""
+    model, generator, recipe = inputs.model, inputs.method.model_id, inputs.recipe
+    if model.base_model_id is None:
+        record_model(ledger, inputs.base_model_id, model.kind, recipe.model)
+    if generator != inputs.base_model_id:
+        is_scripted = recipe.generation.engine == "scripted"
+        kind, reference = ("scripted", "scripted") if is_scripted else (model.kind, recipe.model)
+        record_model(ledger, generator, kind, reference, model.base_model_id, model.checkpoint_id)
+
+
+def _end(ledger: Ledger, run_id: str, state: str, message: str | None) -> None:
+    with ledger.transaction() as con:
+        con.execute(
+            "UPDATE runs SET state = ?, message = ?, ended_at = ? WHERE run_id = ?",
+            [state, message, now(), run_id],
+        )
+
+
+def _git_commit() -> str | None:
+    """The code's commit, `-dirty` where tracked files have changes; None outside a checkout."""
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None

@@ -7,14 +7,12 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from prefect import task
-from prefect.cache_policies import CachePolicy
 from prefect.context import TaskRunContext
 
 from flows.plan.answers import adapter_of
@@ -33,94 +31,76 @@ from tasks.process import run_job
 from tasks.training.keys import WITHOUT_EFFECT, changes
 from tasks.training.settings import WEIGHT_CHANGE
 
-
-@dataclass
-class StageKey(CachePolicy):
-    """The stage and the artifact's id: Prefect's own key knows neither code nor files."""
-
-    def compute_key(
-        self,
-        task_ctx: TaskRunContext,
-        inputs: dict[str, Any],
-        flow_parameters: dict[str, Any],
-        **kwargs: Any,
-    ) -> str:
-        return f"{inputs['stage']}-{inputs['artifact_id']}"
-
-
 RESULT = "result.json"
 
+Produce = Callable[[Path], dict[str, Any]]  # fills an artifact; returns what to keep as RESULT
 
-class Job:
-    """How an artifact is made: `produce` fills a folder and returns what to keep as RESULT.
 
-    A plain object: Prefect does not look inside.
-    """
-
-    def __init__(
-        self, session: Session, need: Need, produce: Callable[[Path], dict[str, Any]]
-    ) -> None:
-        self.session, self.need, self.produce = session, need, produce
-
-    @property
-    def path(self) -> Path:
-        return artifact_path(self.session.workspace, self.need.id)
+def _cache_key(context: TaskRunContext, inputs: dict[str, Any]) -> str:
+    """The stage and the artifact's id: Prefect's own key knows neither code nor files."""
+    return f"{inputs['stage']}-{inputs['artifact_id']}"
 
 
 @task(
     name="stage",
     task_run_name="{stage} {artifact_id}",
-    cache_policy=StageKey(),
+    cache_key_fn=_cache_key,
     persist_result=True,
     result_serializer="json",
     cache_result_in_memory=False,
 )
-def make(stage: str, artifact_id: str, job: Job) -> dict[str, Any]:
+def make(stage: str, artifact_id: str, work: Callable[[], None]) -> dict[str, Any]:
+    """Do the work of `_make`, into which Prefect does not look."""
+    work()
+    return {"id": artifact_id, "stage": stage}
+
+
+def _make(session: Session, need: Need, produce: Produce) -> None:
     """Make an artifact, where it is not whole; tell the ledger, where it does not know it.
 
     A run that was killed between the two left a whole artifact, which is taken over as it is.
     """
-    session = job.session
-    is_made = not is_whole(job.path)
+    is_made = not is_whole(_path(session, need))
     if is_made:
-        _produce(job)
-    if is_made or not is_known(session, artifact_id):
-        _record(job)
-    shutil.rmtree(session.workspace.state / artifact_id, ignore_errors=True)
-    return {"id": artifact_id, "stage": stage}
+        _fill(session, need, produce)
+    if is_made or not is_known(session, need):
+        _record(session, need)
+    shutil.rmtree(session.workspace.state / need.id, ignore_errors=True)
 
 
-def _produce(job: Job) -> None:
+def _fill(session: Session, need: Need, produce: Produce) -> None:
     """Fill the artifact, the device held."""
-    workers, started = job.session.workers, time.monotonic()
+    workers, started = session.workers, time.monotonic()
     workers.end_engine()
     workers.hold_device()
     try:
-        if is_whole(job.path):  # another run's, meanwhile
+        if is_whole(_path(session, need)):  # another run's, meanwhile
             return
-        for parent in job.need.parents.values():
-            check(artifact_path(job.session.workspace, parent))
-        with writing(job.session.workspace, job.need.id, components=job.need.parts) as out:
-            result = job.produce(out) | {"duration_s": round(time.monotonic() - started, 3)}
+        for parent in need.parents.values():
+            check(artifact_path(session.workspace, parent))
+        with writing(session.workspace, need.id, components=need.parts) as out:
+            result = produce(out) | {"duration_s": round(time.monotonic() - started, 3)}
             (out / RESULT).write_text(json.dumps(result, indent=1), encoding="utf-8")
     finally:
         workers.release()
 
 
-def ensure(session: Session, need: Need, produce: Callable[[Path], dict[str, Any]]) -> bool:
+def ensure(session: Session, need: Need, produce: Produce) -> bool:
     """Have the artifact made where it is missing or broken; whether it was whole."""
-    stage, job, results = need.step, Job(session, need, produce), session.results
+    stage, results, work = need.step, session.results, partial(_make, session, need, produce)
     result = results.of(stage)
     with timed(result):
-        known, whole = is_known(session, need.id), is_whole(job.path)
+        known, whole = is_known(session, need), is_whole(_path(session, need))
         if known and whole:
             results.decide(stage, need.id, "HIT")
-            make(stage, need.id, job)
+            make(stage, need.id, work)
         else:
-            verdict = "REPAIRED" if known or whole else "MISS"
-            results.decide(stage, need.id, verdict, why=_changes(session, need))
-            make.with_options(refresh_cache=True)(stage, need.id, job)
-        result.trained = int(not whole and has_changed(_result_of(job).get("metrics", {})))
+            before = History(session.ledger).latest_components(stage)
+            why = changes(before, need.parts) if before else []
+            results.decide(stage, need.id, "REPAIRED" if known or whole else "MISS", why=why)
+            make.with_options(refresh_cache=True)(stage, need.id, work)
+        metrics = _result_of(session, need).get("metrics", {})
+        result.trained = int(not whole and has_changed(metrics))
         result.id = need.id
         results.point(stage, need.id)
     return whole
@@ -142,8 +122,7 @@ def train(session: Session, needs: Needs) -> dict[str, str]:
 def reuse(session: Session, needs: Needs) -> dict[str, str]:
     """The checkpoints that are needed, by stage. Raises SolonError where one is not there."""
     for stage, need in needs.items():
-        path = artifact_path(session.workspace, need.id)
-        if not (is_known(session, need.id) and is_whole(path)):
+        if not (is_known(session, need) and is_whole(_path(session, need))):
             raise SolonError(
                 f"{stage}: this recipe's checkpoint is not trained: run `solon train` first"
             )
@@ -162,15 +141,12 @@ def _train(session: Session, need: Need, following: Step | None, out: Path) -> d
     return run_job(spec, workers.log(stage), hearer(stage), warm)
 
 
-def is_known(session: Session, artifact_id: str) -> bool:
-    sql = "SELECT 1 FROM checkpoints WHERE checkpoint_id = ?"
-    return bool(session.ledger.query(sql, [artifact_id]))
+def is_known(session: Session, need: Need) -> bool:
+    return History(session.ledger).has(need.id)
 
 
-def _changes(session: Session, need: Need) -> list[tuple[str, Any, Any]]:
-    """What differs from the checkpoint of this stage in use."""
-    before = History(session.ledger).latest_components(need.step)
-    return changes(before, need.parts) if before else []
+def _path(session: Session, need: Need) -> Path:
+    return artifact_path(session.workspace, need.id)
 
 
 def _spec(session: Session, need: Need, out: Path) -> dict[str, Any]:
@@ -200,17 +176,21 @@ def _spec(session: Session, need: Need, out: Path) -> dict[str, Any]:
     }
 
 
-def _result_of(job: Job) -> dict[str, Any]:
-    """What an artifact's `produce` returned."""
-    found: dict[str, Any] = json.loads((job.path / RESULT).read_text(encoding="utf-8"))
+def _result_of(session: Session, need: Need) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((_path(session, need) / RESULT).read_text(encoding="utf-8"))
     return found
 
 
-def _record(job: Job) -> None:
+def _record(session: Session, need: Need) -> None:
     """Tell the ledger of an artifact: the checkpoint and its metrics."""
-    session, need, result = job.session, job.need, _result_of(job)
+    result = _result_of(session, need)
     counts = {k: v for k, v in result.items() if k in ("steps", "trainable_parameters")}
     metrics = result.get("metrics", {}) | counts
+    values = [
+        {"subject_id": need.id, "name": name, "step": -1, "value": float(value)}
+        for name, value in metrics.items()
+        if isinstance(value, int | float)
+    ]
     row = {
         "checkpoint_id": need.id,
         "base_model_id": need.parts["base_model"],
@@ -221,7 +201,7 @@ def _record(job: Job) -> None:
         "parent_roles": list(need.parents),
         "stage": need.step,
         "components": json.dumps(need.parts, sort_keys=True),
-        "path": str(job.path.relative_to(session.workspace.root)),
+        "path": str(_path(session, need).relative_to(session.workspace.root)),
         "duration_s": result["duration_s"],
         "device": result.get("device"),
         "dtype": result.get("dtype"),
@@ -229,17 +209,9 @@ def _record(job: Job) -> None:
     }
     with session.ledger.transaction() as con:
         insert(con, "checkpoints", [row], replace=True)
-        insert(con, "metrics", _metric_rows(need.id, metrics), replace=True)
+        insert(con, "metrics", values, replace=True)
     if need.step in STAGES:
         progress.current().finish(_summary(metrics))
-
-
-def _metric_rows(subject_id: str, metrics: dict[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {"subject_id": subject_id, "name": name, "step": -1, "value": float(value)}
-        for name, value in metrics.items()
-        if isinstance(value, int | float)
-    ]
 
 
 def learned(metrics: dict[str, Any]) -> tuple[str, float, float] | None:

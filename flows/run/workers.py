@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +33,11 @@ class Workers:
         self._device = ExitStack()
         self._has_device = False
         self._warm: Worker | None = None
-        self._model: models.PreparedModel | None = None
 
-    @property
+    @cached_property
     def model(self) -> models.PreparedModel:
         """The model on disk; converted or downloaded at first use."""
-        if self._model is None:
-            find = partial(find_checkpoint, self.ledger, self.workspace)
-            self._model = prepare_model(self.inputs.recipe.model, self.workspace, find)
-        return self._model
+        return prepare_model(self.inputs.recipe.model, self.workspace, self.ledger)
 
     def generator(self) -> Engine:
         """The engine for drafts, critiques and revisions, made at first use and kept."""
@@ -92,13 +88,11 @@ class Workers:
         return True
 
     def end_engine(self) -> None:
-        """End the engine, so that its memory is free."""
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.close()
 
     def release(self) -> None:
-        """End the engine and give the device back."""
         self.end_engine()
         self._device.close()
         self._has_device = False
@@ -144,9 +138,7 @@ def hearer(step: str) -> Callable[[dict[str, Any]], None]:
     return hear
 
 
-def prepare_model(
-    reference: str, workspace: Workspace, find: models.FindCheckpoint
-) -> models.PreparedModel:
+def prepare_model(reference: str, workspace: Workspace, ledger: Ledger) -> models.PreparedModel:
     """Convert or download a model where that was not done yet, and show it."""
     heard, hear = False, hearer("preparing the model")
 
@@ -155,6 +147,7 @@ def prepare_model(
         heard = True
         hear(event)
 
+    find = partial(find_checkpoint, ledger, workspace)
     prepared = models.prepare(reference, workspace, on_event=listen, find_checkpoint=find)
     if heard:
         progress.current().finish("done, and kept in the workspace")

@@ -16,12 +16,12 @@ from pathlib import Path
 from constitution.load import from_body, meant_file
 from constitution.rewrite import check_unchanged, read_exactly, read_text, rewritten, write_back
 from constitution.schema import Constitution, Principle
-from flows.explain.compare.markdown import MARKS
-from flows.explain.compare.words import difference
+from flows.explain.compare.words import difference, marked
 from flows.explain.preview import Previewed
 from flows.plan.constitutions import REF
 from flows.plan.inputs import Inputs
 from flows.serve.forms import PrincipleEdit
+from storage.durable import replace_text
 from storage.errors import InputError
 from storage.ledger import Ledger
 from storage.workspace import Workspace
@@ -34,7 +34,8 @@ WORDS = ("critique", "revision", "comparison")
 # What runs that were more than samples used, as their recipes name it: the one in force first, then
 # the newest.
 USED = """
-    SELECT constitution_id, coalesce(r.settings->>'constitution', '') AS named FROM runs r
+    SELECT body, coalesce(r.settings->>'constitution', '') AS named
+    FROM runs r JOIN constitutions USING (constitution_id)
     LEFT JOIN refs ON target_id = constitution_id AND refs.name = 'constitution'
     WHERE r.state = 'completed' AND coalesce(until, '') NOT IN ('drafts', 'critiques', 'revisions')
     ORDER BY target_id IS NULL, started_at DESC"""
@@ -63,11 +64,11 @@ class Proposal:
         """
         if self.is_edit:
             return read_text(self.before)
-        own = _file_name(self.name)
-        used = (r["constitution_id"] for r in ledger.query(USED) if _file_name(r["named"]) == own)
-        sql = "SELECT body FROM constitutions WHERE constitution_id = ?"
-        found = ledger.query(sql, [next(used, None)])
-        return from_body(json.loads(found[0]["body"])) if found else None
+        own = (_file(self.name) or Path(self.name)).name
+        for used in ledger.query(USED):
+            if (_file(used["named"]) or Path(used["named"])).name == own:
+                return from_body(json.loads(used["body"]))
+        return None
 
     def carry_out(self) -> None:
         """Write the edit into the file, whole; nothing where it stands there already.
@@ -92,7 +93,7 @@ def propose(
     Raises InputError for an edit without words, of what is no file, or through a link, and
     ConstitutionError for words that may not stand there.
     """
-    path = None if name.startswith(REF) else meant_file(name)
+    path = _file(name)
     if edit is not None:
         _check_edit(edit, name, path, workspace)
     if path is None:
@@ -104,17 +105,14 @@ def propose(
         after = rewritten(before, edit.slug, edit.changes) if edit else before
         folder.mkdir(parents=True, exist_ok=True)
         original.write_bytes(before.encode())
-        draft = kept.with_name(f"{path.name}.new")
-        draft.write_bytes(after.encode())
-        draft.replace(kept)  # last: where it is, both are whole
+        replace_text(kept, after)  # last: where it is, both are whole
     texts = original.read_bytes().decode(), kept.read_bytes().decode()
     return Proposal(name, str(kept) if edit else name, path, *texts)
 
 
-def _file_name(name: str) -> str:
-    """The name of the file that a recipe's constitution means; of any other name itself."""
-    path = None if name.startswith(REF) else meant_file(name)
-    return path.name if path else Path(name).name
+def _file(name: str) -> Path | None:
+    """The file that a recipe's constitution means; None where it is one of the ledger's."""
+    return None if name.startswith(REF) else meant_file(name)
 
 
 def _check_edit(edit: PrincipleEdit, name: str, path: Path | None, workspace: Workspace) -> None:
@@ -152,9 +150,7 @@ def words_markdown(changed: Sequence[tuple[Principle, Principle]]) -> Iterator[s
         for name in WORDS:
             was, is_now = getattr(before, name), getattr(now, name)
             if was != is_now:
-                pieces = difference(was, is_now)
-                text = "".join(MARKS[p.kind][0] + p.text + MARKS[p.kind][1] for p in pieces)
-                yield f"- {name}: {markdown_cell(text)}"
+                yield f"- {name}: {markdown_cell(marked(difference(was, is_now)))}"
 
 
 def samples_markdown(slug: str, rows: Sequence[Previewed]) -> Iterator[str]:

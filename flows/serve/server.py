@@ -92,34 +92,25 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(
-    workspace: Workspace,
-    port: int | None = None,
-    meanwhile: Callable[[], object] = lambda: None,
-) -> Iterator[str]:
-    """A server for the time of the block; yields the address of its API.
-
-    Without `port`: the server that `PREFECT_API_URL` names where it is set, else that of the
-    workspace's `solon serve` where it runs, else one of its own. `meanwhile`: what to do while one
-    starts.
-    """
+def running(workspace: Workspace, meanwhile: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """A server for the time of the block. `meanwhile`: what to do while one starts."""
     given = os.environ.get("PREFECT_API_URL")
     with ExitStack() as stack:
-        if given and port is None:
+        if given:
             for name, value in RUNS.items():
                 os.environ.setdefault(name, value)
             _greet(given)
         else:
             stack.callback(os.environ.pop, "PREFECT_API_URL", None)
-            if port is None and (served := served_port(workspace)):
-                os.environ.update(environment(workspace, served, is_scheduling=True))
+            if port := served_port(workspace):
+                os.environ.update(environment(workspace, port, is_scheduling=True))
             else:
-                own = port or free_port()
-                server = started(workspace, own, port is not None, meanwhile)
+                port = free_port()
+                server = started(workspace, port, is_scheduling=False, meanwhile=meanwhile)
                 process = stack.enter_context(server)
-                stack.enter_context(kept_up(process, partial(_start, workspace, own)))
+                stack.enter_context(kept_up(process, partial(_start, workspace, port)))
         stack.enter_context(_tagged_runs())
-        yield os.environ["PREFECT_API_URL"]
+        yield
 
 
 @contextmanager

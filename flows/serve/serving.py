@@ -30,6 +30,7 @@ from rich.console import Console
 
 from flows.run import killed
 from flows.serve import server
+from storage.durable import replace_text
 from storage.errors import InputError, LedgerBusy, SolonError
 from storage.lock import file_lock
 from storage.workspace import Workspace
@@ -79,7 +80,11 @@ def _serve(workspace: Workspace, port: int, console: Console) -> None:
     with _server(workspace, port) as watched:
         try:
             place = _keep_place(workspace, port if watched else None)
-            _prepare(console)
+            from flows.serve import automations, deployments
+
+            scheduled = deployments.apply_all()
+            for line in [*automations.ensure(), *scheduled]:
+                console.print(line, highlight=False, markup=False)
             with _worker(workspace) as worker:
                 _say(workspace, place, console)
                 _watch(workspace, watched | {"worker": worker})
@@ -109,15 +114,6 @@ def _check_port(port: int) -> None:
         except OSError:
             rule = "another program listens on this port"
             raise InputError(port, rule, "end it or give another with --port", "--port") from None
-
-
-def _prepare(console: Console) -> None:
-    """Make pool, deployments and automations, or bring them up to date; say what is scheduled."""
-    from flows.serve import automations, deployments
-
-    scheduled = deployments.apply_all()
-    for line in [*automations.ensure(), *scheduled]:
-        console.print(line, highlight=False, markup=False)
 
 
 @contextmanager
@@ -185,10 +181,7 @@ def _group(leader: int) -> set[int]:
 def _keep_place(workspace: Workspace, port: int | None) -> dict[str, Any]:
     """Write down where this workspace is served. No port: by a server that is not ours."""
     place = {"pid": os.getpid(), "port": port, "url": os.environ["PREFECT_API_URL"]}
-    path = workspace.prefect / server.PLACE
-    draft = path.with_suffix(".draft")
-    draft.write_text(json.dumps(place), encoding="utf-8")
-    draft.replace(path)
+    replace_text(workspace.prefect / server.PLACE, json.dumps(place))
     return place
 
 

@@ -62,10 +62,9 @@ def call_directly(recipe: str) -> None:
     import flows.align
     import flows.run.ask
     import flows.run.stages
-    from flows.plan.recipe import load
     from flows.run import progress
     from flows.run.console import BarProgress
-    from flows.run.runs import open_session
+    from flows.run.session import open_session
 
     progress.use(BarProgress(Console(stderr=True)))
     nothing: Callable[..., None] = lambda *_: None  # noqa: E731
@@ -79,7 +78,7 @@ def call_directly(recipe: str) -> None:
         }.items():
             patches.enter_context(patch(place, instead))
         started = time.monotonic()
-        with open_session(load(recipe), None, None) as session:
+        with open_session(recipe, None, None) as session:
             flows.align.method(session)
     print(time.monotonic() - started)
 

@@ -42,12 +42,12 @@ from flows.serve import server
 
 given = json.loads(sys.argv[1])
 with server.running(Workspace.open().create()):
-    import flows.run.session
+    import flows.run.workers
     from flows.align import refresh
     from prefect.client.orchestration import get_client
     from tasks.engines.scripted import ScriptedEngine
 
-    flows.run.session.ScriptedEngine = partial(ScriptedEngine, vocabulary=given["words"], longest=3)
+    flows.run.workers.ScriptedEngine = partial(ScriptedEngine, vocabulary=given["words"], longest=3)
     refresh("smoke", given["settings"])
     with get_client(sync_client=True) as client:
         (found,) = (a for a in client.read_artifacts() if a.key == "samples")

@@ -364,7 +364,7 @@ from storage.lock import file_lock
 from storage.workspace import Workspace
 
 workspace, pid = Workspace.open().create(), int(sys.argv[1])
-with server.running(workspace, server.free_port()):
+with server.running(workspace):
     from prefect import flow
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate as Update
