@@ -36,8 +36,6 @@ INSTRUCTIONS = re.compile(
     r"the (original|first|revised) response)\b",
     re.IGNORECASE,
 )
-
-
 COPIED_WORDS = 7
 
 
@@ -58,18 +56,9 @@ class Step:
 
     @cached_property
     def revision_id(self) -> str:
-        return content_id(
-            "revision",
-            [
-                self.turn.prompt.prompt_id,
-                self.round,
-                self.principle_id,
-                [
-                    [a.completion_id, a.text]
-                    for a in (self.turn.answer, self.critique, self.revision)
-                ],
-            ],
-        )
+        answers = (self.turn.answer, self.critique, self.revision)
+        texts = [[answer.completion_id, answer.text] for answer in answers]
+        return content_id("revision", [self.turn.prompt_id, self.round, self.principle_id, texts])
 
 
 @dataclass(frozen=True)
@@ -166,11 +155,11 @@ def examples(
 
     All rounds' revisions as in Bai et al. 2022 (section 3.1), or each prompt's last one only.
     """
-    last = {step.turn.prompt.prompt_id: step.round for step in steps}
+    last = {step.turn.prompt_id: step.round for step in steps}
     kept: dict[str, Example] = {}
     left_out: list[Exclusion] = []
     for step in steps:
-        prompt_id = step.turn.prompt.prompt_id
+        prompt_id = step.turn.prompt_id
         is_earlier = final_only and step.round < last[prompt_id]
         reason = "earlier_round" if is_earlier else faults[step.revision_id]
         if reason:
@@ -188,9 +177,7 @@ def pairs(
 
     `drafts` holds each prompt's draft by prompt id.
     """
-    final: dict[str, Step] = {}
-    for step in steps:
-        final[step.turn.prompt.prompt_id] = step
+    final = {step.turn.prompt_id: step for step in steps}
     kept: dict[str, Pair] = {}
     left_out: list[Exclusion] = []
     for prompt_id, step in final.items():
