@@ -12,10 +12,6 @@ from tasks.engines.engine import Batch, Completion, Continuation, Item, Request,
 from tasks.process import Worker, WorkerError
 
 
-def _quiet(_event: dict[str, Any]) -> None:
-    """The listener that listens to nothing."""
-
-
 class WorkerEngine:
     """Implements `Engine`: a worker that is started by the first call and kept until `close`.
 
@@ -36,7 +32,7 @@ class WorkerEngine:
         batch_tokens: int = 16384,
         batch_rows: int = 64,
         threads: int = 0,
-        on_event: Callable[[dict[str, Any]], None] = _quiet,
+        on_event: Callable[[dict[str, Any]], None] = lambda event: None,
     ) -> None:
         self.adapters = {name: str(folder) for name, folder in (adapters or {}).items()}
         self._spec = {

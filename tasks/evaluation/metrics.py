@@ -78,7 +78,6 @@ def summarise(
     answers: Iterable[Answer],
     rules: Mapping[str, Measure] = NO_RULES,
     seed: int = 0,
-    resamples: int = RESAMPLES,
 ) -> list[dict[str, Any]]:
     """{"policy", "metric", "value", "low", "high", "n"} per policy and metric, in order of answers.
 
@@ -101,7 +100,7 @@ def summarise(
             values = [value for value in column if is_finite(value)]
             if values:
                 is_rate = metric in RATES or metric in rules
-                low, high = _interval(is_rate, values, seed, resamples)
+                low, high = _interval(is_rate, values, seed)
                 mean = math.fsum(values) / len(values)
                 numbers = {"value": mean, "low": low, "high": high, "n": len(values)}
                 rows.append({"policy": policy, "metric": metric, **numbers})
@@ -121,13 +120,13 @@ def is_finite(value: float | None) -> TypeGuard[float]:
 
 
 def _interval(
-    is_rate: bool, values: Sequence[float], seed: int, resamples: int
+    is_rate: bool, values: Sequence[float], seed: int
 ) -> tuple[float | None, float | None]:
     if len(values) < 2:
         return None, None
     if is_rate:
         return wilson(math.fsum(values), len(values))
-    return bootstrap(values, seed, resamples)
+    return bootstrap(values, seed)
 
 
 def bootstrap(
