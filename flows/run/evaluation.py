@@ -18,8 +18,7 @@ from flows.run.stages import ensure, has_changed, learned
 from storage.artifacts import artifact_path
 from storage.ledger import insert
 from tasks.evaluation.answers import REFERENCE, Answered, Policy, row_of, wanted_scores
-from tasks.evaluation.checks import rules
-from tasks.evaluation.metrics import summarise
+from tasks.evaluation.metrics import rules, summarise
 from tasks.evaluation.report import ReportData, StageResult, write_report
 from tasks.generation.record import record_model, record_snapshot
 from tasks.generation.snapshots import Rows

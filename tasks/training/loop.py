@@ -62,10 +62,10 @@ class StageTrainer(Trainer):
         return super().create_scheduler(num_training_steps, optimizer)
 
     def _send_telemetry(self) -> None:
-        """Send nothing: TRL would report model kind and hardware to the hub."""
+        """TRL would report model kind and hardware to the hub."""
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """Write no card into the resumable state; cards are made from lineage."""
+        """TRL would write a card into the resumable state."""
 
 
 AnyTrainer = TypeVar("AnyTrainer", bound=StageTrainer)

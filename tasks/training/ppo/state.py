@@ -97,8 +97,7 @@ def save_state(trainer: PPOTrainer, folder: Path, digests: dict[str, str]) -> Pa
 def load_state(trainer: PPOTrainer, folder: Path, digests: dict[str, str]) -> bool:
     """Resume from the newest state of ``folder``; False if there is none.
 
-    Raises:
-        TrainingInputError: if the state was made with another reference or reward adapter.
+    Raises TrainingInputError if it was made with another reference or reward adapter.
     """
     states = saved_states(folder)
     if not states:
