@@ -16,7 +16,7 @@ class WorkerEngine:
     """Implements `Engine`: a worker that is started by the first call and kept until `close`.
 
     `adapters`: the folder of each, by name. Methods raise InputError or WorkerError; the next call
-    after a WorkerError starts a fresh worker. A context manager.
+    after a WorkerError starts a fresh worker.
     """
 
     name = "transformers"
@@ -51,12 +51,6 @@ class WorkerEngine:
         self._log_path, self._on_event = log_path, on_event
         self._worker: Worker | None = None
         self._calls = itertools.count(1)
-
-    def __enter__(self) -> WorkerEngine:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Batch[Completion]]:
         return self._call("generate", requests, Completion)

@@ -72,11 +72,7 @@ RATES = ("refusal_rate", "eos_rate")
 
 
 def rules(constitution: Constitution) -> dict[str, Measure]:
-    """The measures by name; none where no enabled principle has a check.
-
-    Their intervals are Wilson's over answers; for `rules`, whose values lie between 0 and 1, it is
-    if anything too wide.
-    """
+    """The measures by name; none where no enabled principle has a check."""
     checked = [principle for principle in constitution.enabled if principle.check is not None]
     measures: dict[str, Measure] = {f"rule:{p.slug}": partial(_kept, p) for p in checked}
     return measures | ({"rules": partial(_share, checked)} if checked else {})
@@ -110,8 +106,9 @@ def summarise(
 
     rules: more measures, with values from 0 to 1, as `rules` makes them. low, high: 95 %
     interval, a percentile bootstrap over answers, and Wilson's for rules and the two rates (a
-    bootstrap of 0 out of n has no width). Both None where n < 2. A metric without any value is left
-    out; reward_minus_sft is paired by prompt and there for every policy but sft.
+    bootstrap of 0 out of n has no width; for values between 0 and 1 Wilson's is if anything too
+    wide). Both None where n < 2. A metric without any value is left out; reward_minus_sft is paired
+    by prompt and there for every policy but sft.
     """
     by_policy = answered(answers)
     rows = []

@@ -110,10 +110,7 @@ def _phrases(text: str) -> Iterator[tuple[str, ...]]:
 
 
 def fault_of(revision: Answer, shown: frozenset[tuple[str, ...]] = frozenset()) -> str | None:
-    """Why a revision must not be learned from; None where it may be.
-
-    `shown`: the phrases of the worked examples the model was shown.
-    """
+    """Why a revision must not be learned from, if so; `shown`: the worked examples' phrases."""
     text = revision.text.strip()
     if revision.finish_reason == "too_long":
         return "too_long"
@@ -173,10 +170,7 @@ def examples(
 def pairs(
     drafts: Mapping[str, Answer], steps: Sequence[Step], faults: Mapping[str, str | None]
 ) -> tuple[dict[str, Pair], list[Exclusion]]:
-    """Final revision over draft, by the revision id it comes from, and what was left out.
-
-    `drafts` holds each prompt's draft by prompt id.
-    """
+    """Final revision over draft, by the revision id it comes from, and what was left out."""
     final = {step.turn.prompt_id: step for step in steps}
     kept: dict[str, Pair] = {}
     left_out: list[Exclusion] = []

@@ -6,6 +6,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -392,7 +393,8 @@ def test_a_call_answers_with_completions_then_done(tiny: Generator) -> None:
 @pytest.fixture(scope="module")
 def engine(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerEngine]:
     log = tmp_path_factory.mktemp("logs") / "generate.log"
-    with WorkerEngine(tiny_model, log, dtype="float32", batch_rows=4, threads=1) as made:
+    made = WorkerEngine(tiny_model, log, dtype="float32", batch_rows=4, threads=1)
+    with closing(made):
         yield made
 
 

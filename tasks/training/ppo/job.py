@@ -162,7 +162,7 @@ def write_artifact(trainer: PPOTrainer, spec: dict[str, Any], digests: dict[str,
         "settings": asdict(trainer.config),
     }
     _write_json(out / "ppo_config.json", provenance)
-    _write_json(out / "reward_norm.json", trainer.norm.as_json())
+    _write_json(out / "reward_norm.json", {**asdict(trainer.norm), "std": trainer.norm.std})
     write_metrics(out / "metrics.jsonl", trainer.history)
     panels = {
         label: {name: [(row["step"], row[name]) for row in trainer.history] for name in names}

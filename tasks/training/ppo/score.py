@@ -14,7 +14,7 @@ import inspect
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -172,13 +172,6 @@ class RewardNorm:
         if self.kind == "none":
             return scores
         return (scores - (self.mean if self.kind == "calibrate" else 0.0)) / self.std
-
-    def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "std": self.std}
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> RewardNorm:
-        return cls(**{name: value for name, value in values.items() if name != "std"})
 
 
 def shape_scores(raw: Tensor, norm: RewardNorm, terminated: Tensor, config: PPOConfig) -> Tensor:
