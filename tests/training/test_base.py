@@ -16,6 +16,7 @@ pytest.importorskip("trl")
 import torch
 from safetensors.torch import load_file, save_file
 
+from tasks.report import JobInputError
 from tasks.training import base as base_module
 from tasks.training.base import (
     attach_adapter,
@@ -137,7 +138,7 @@ def test_head_stays_out_of_quantisation_and_lora(tiny: Path):
     [({"quantization": "int3"}, "int3"), ({"path": "nowhere"}, "not a model folder")],
 )
 def test_load_base_refuses(tiny: Path, change, message):
-    with pytest.raises(TrainingInputError, match=message):
+    with pytest.raises(JobInputError, match=message):
         load_base({"path": str(tiny), **NF4, **change})
 
 
