@@ -1,10 +1,8 @@
 """The number type to compute in: what is asked for, else what this machine is fast at.
 
-bfloat16 takes half the memory of float32 and is 1.3 to 2 times as fast where the processor has
-instructions for its products (AVX-512 BF16, AMX, Arm's BF16). Where it has none they are emulated,
-6 to 40 times slower, so float32 is chosen there, and where Linux does not describe the processor.
-The choice is recorded beside a result and is no part of its key. Imports torch only to ask about a
-GPU, so that the doctor can ask too.
+bfloat16 is 1.3 to 2 times as fast as float32 where the processor has instructions for its products
+(AVX-512 BF16, AMX, Arm's BF16), and 6 to 40 times slower where they are emulated. The choice is
+recorded beside a result and is no part of its key.
 """
 
 from __future__ import annotations
@@ -34,10 +32,7 @@ class Compute:
 
 
 def compute_type(wanted: str = "auto") -> Compute:
-    """The number type for this process's device, the GPU if torch has one. For workers.
-
-    wanted: "float32" and "bfloat16" are taken as they are, "auto" looks at the device.
-    """
+    """The number type for this process's device; `wanted` itself unless it is "auto"."""
     import torch
 
     if wanted == "auto" and torch.cuda.is_available():

@@ -167,8 +167,8 @@ def _built(found: Reference, workspace: Workspace, on_event: Callable[[Event], N
     aside = workspace.tmp / f"model-{uuid.uuid4().hex}"
     aside.mkdir(parents=True)
     try:
-        spec = {"job": "convert", "source": source, "out": str(aside), "seed": 0, "threads": 0}
-        spec["online"] = found.kind == "hub"
+        is_hub = found.kind == "hub"
+        spec = {"job": "convert", "source": source, "out": str(aside), "online": is_hub}
         run_job(spec, workspace.logs / "convert.log", on_event)
         shutil.rmtree(aside / ".cache", ignore_errors=True)  # the hub client's bookkeeping
         model_id = known.model_id or folder_id(aside, Digests(workspace))
@@ -176,8 +176,6 @@ def _built(found: Reference, workspace: Workspace, on_event: Callable[[Event], N
         publish(aside, folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    if read_manifest(folder) is None:
-        raise InputError(folder, "the folder is not a whole model", "delete it and run again")
     return folder
 
 

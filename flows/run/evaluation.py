@@ -17,10 +17,8 @@ from flows.run.session import Session
 from flows.run.stages import ensure, has_changed, learned
 from storage.artifacts import artifact_path
 from storage.ledger import insert
-from tasks.evaluation.answers import REFERENCE, Answered, Policy, wanted_scores
-from tasks.evaluation.answers import rows as answer_rows
-from tasks.evaluation.checks import rules
-from tasks.evaluation.metrics import summarise
+from tasks.evaluation.answers import REFERENCE, Answered, Policy, row_of, wanted_scores
+from tasks.evaluation.metrics import rules, summarise
 from tasks.evaluation.report import ReportData, StageResult, write_report
 from tasks.generation.record import record_model, record_snapshot
 from tasks.generation.snapshots import Rows
@@ -51,7 +49,7 @@ def _evaluate(session: Session, need: Need, out: Path) -> dict[str, Any]:
     ]
     judges = policies[REFERENCE], policies[REWARD]
     scores = asker.score("scores of the answers", list(wanted_scores(answered, *judges)))
-    found = answer_rows(answered, *judges, lambda wanted: scores[wanted.key])
+    found = [row_of(made, *judges, lambda wanted: scores[wanted.key]) for made in answered]
     with (out / ANSWERS).open("w", encoding="utf-8") as stream:
         for row in found:
             stream.write(json.dumps(row) + "\n")  # ASCII: no odd line end in a text ends a row

@@ -12,15 +12,11 @@ from tasks.engines.engine import Batch, Completion, Continuation, Item, Request,
 from tasks.process import Worker, WorkerError
 
 
-def _quiet(_event: dict[str, Any]) -> None:
-    """The listener that listens to nothing."""
-
-
 class WorkerEngine:
     """Implements `Engine`: a worker that is started by the first call and kept until `close`.
 
     `adapters`: the folder of each, by name. Methods raise InputError or WorkerError; the next call
-    after a WorkerError starts a fresh worker. A context manager.
+    after a WorkerError starts a fresh worker.
     """
 
     name = "transformers"
@@ -36,7 +32,7 @@ class WorkerEngine:
         batch_tokens: int = 16384,
         batch_rows: int = 64,
         threads: int = 0,
-        on_event: Callable[[dict[str, Any]], None] = _quiet,
+        on_event: Callable[[dict[str, Any]], None] = lambda event: None,
     ) -> None:
         self.adapters = {name: str(folder) for name, folder in (adapters or {}).items()}
         self._spec = {
@@ -55,12 +51,6 @@ class WorkerEngine:
         self._log_path, self._on_event = log_path, on_event
         self._worker: Worker | None = None
         self._calls = itertools.count(1)
-
-    def __enter__(self) -> WorkerEngine:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Batch[Completion]]:
         return self._call("generate", requests, Completion)

@@ -45,12 +45,6 @@ class Rows:
     positions: Tensor
     draws: Draws
 
-    def append(self, chosen: Tensor) -> None:
-        """Go one token on, to the tokens chosen [B]."""
-        self.ids = chosen[:, None]
-        self.mask = torch.cat([self.mask, self.mask.new_ones((len(chosen), 1))], dim=1)
-        self.positions = self.positions[:, -1:] + 1
-
     def keep(self, kept: Tensor) -> None:
         """Go on with these rows only (indices into the current ones)."""
         self.alive = [self.alive[row] for row in kept.tolist()]
@@ -114,7 +108,8 @@ def decode(
                 done[row] = finished(prompts[row], written[row])
         if all(done):
             break
-        rows.append(chosen)
+        rows.ids, rows.positions = chosen[:, None], rows.positions[:, -1:] + 1
+        rows.mask = torch.cat([rows.mask, rows.mask.new_ones((len(chosen), 1))], dim=1)
         going_on = [n for n, row in enumerate(rows.alive) if not done[row]]
         if can_drop and len(going_on) < len(rows.alive):
             kept = torch.tensor(going_on, device=model.device)

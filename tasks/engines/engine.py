@@ -69,10 +69,7 @@ class Completion:
 
 @dataclass
 class Score:
-    """The score of continuation number `index`: a reward, or the sum of `logprobs`.
-
-    `logprobs`: the natural logarithm of each token's probability after all before it.
-    """
+    """Of continuation number `index`: a reward, or the sum of `logprobs`, a token each, in nats."""
 
     index: int
     value: float

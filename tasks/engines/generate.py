@@ -34,15 +34,10 @@ class Generator:
     """
 
     def __init__(
-        self,
-        model: AdaptedModel,
-        batch_tokens: int = 16384,
-        batch_rows: int = 64,
-        reuse_prefix: bool = True,
+        self, model: AdaptedModel, batch_tokens: int = 16384, batch_rows: int = 64
     ) -> None:
         self.model, self.tokenizer = model, model.tokenizer
         self.batch_tokens, self.batch_rows = batch_tokens, batch_rows
-        self.reuse_prefix = reuse_prefix
         self.ends = end_tokens(model.base, model.tokenizer)
         config = model.base.config.get_text_config()
         self.context: int = getattr(config, "max_position_embeddings", None) or NO_LIMIT
@@ -50,14 +45,16 @@ class Generator:
     def answer(self, requests: Sequence[dict[str, Any]]) -> Iterator[tuple[Items, float]]:
         """Yield (completions, seconds) batch by batch; prompts that are too long come first."""
         new = _one_limit(requests)
-        prompts = [self._tokenize(index, request) for index, request in enumerate(requests)]
-        room = [min(request["max_prompt_tokens"], self.context - new) for request in requests]
-        refused = [prompt for prompt in prompts if len(prompt.tokens) > room[prompt.index]]
+        refused: list[Prompt] = []
+        fitting: dict[str | None, list[Prompt]] = {}  # by adapter
+        for index, request in enumerate(requests):
+            prompt = self._tokenize(index, request)
+            room = min(request["max_prompt_tokens"], self.context - new)
+            fits = len(prompt.tokens) <= room
+            (fitting.setdefault(request["adapter"], []) if fits else refused).append(prompt)
         if refused:
             yield [_item(prompt, "", "too_long", 0) for prompt in refused], 0.0
-        fitting = [prompt for prompt in prompts if len(prompt.tokens) <= room[prompt.index]]
-        for adapter in dict.fromkeys(requests[prompt.index]["adapter"] for prompt in fitting):
-            own = [p for p in fitting if requests[p.index]["adapter"] == adapter]
+        for adapter, own in fitting.items():
             with self.model.use(adapter) as model:
                 yield from self._generate(model, own, new)
 
@@ -77,7 +74,7 @@ class Generator:
             started = time.perf_counter()
 
     def _prefix(self, model: PreTrainedModel, prompts: Sequence[Prompt]) -> Prefix | None:
-        shared = common_prefix([prompt.tokens for prompt in prompts]) if self.reuse_prefix else 0
+        shared = common_prefix([prompt.tokens for prompt in prompts])
         if not shared or not is_plain(new_cache(model, 0)):
             return None
         return Prefix(model, prompts[0].tokens[:shared])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -90,12 +90,9 @@ class AdaptedModel:
         if adapter is not None:
             self._load(adapter)
             self._adapted.set_adapter(adapter, inference_mode=True)
+        is_bare = adapter is None and self._adapted is not None
+        with self._adapted.disable_adapter() if is_bare else nullcontext():
             yield self.base
-        elif self._adapted is None:
-            yield self.base
-        else:
-            with self._adapted.disable_adapter():
-                yield self.base
 
     def head(self, adapter: str) -> Tensor:
         """The scalar head saved beside a reward adapter, float32 [1, hidden size].

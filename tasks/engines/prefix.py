@@ -34,13 +34,6 @@ class RoomyLayer(DynamicLayer):
         self._keys = keys.new_empty((rows, keys.shape[1], self._room, keys.shape[3]))
         self._values = values.new_empty((rows, values.shape[1], self._room, values.shape[3]))
 
-    def start(self, known: RoomyLayer, rows: int) -> None:
-        """Begin every one of `rows` rows with the one row that `known` holds."""
-        assert known.keys is not None
-        assert known.values is not None
-        self.reserve(known.keys, known.values, rows)
-        self.update(known.keys, known.values)
-
     def update(
         self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any
     ) -> tuple[Tensor, Tensor]:
@@ -98,10 +91,10 @@ class Prefix:
     def cache(self, rows: int, room: int) -> DynamicCache:
         """A cache for `rows` rows: this prefix, then room for `room` more positions."""
         cache = new_cache(self._model, len(self.tokens) + room)
-        for layer, known in zip(cache.layers, self._cache.layers, strict=True):
-            assert isinstance(layer, RoomyLayer)
-            assert isinstance(known, RoomyLayer)
-            layer.start(known, rows)
+        layers: Any = zip(cache.layers, self._cache.layers, strict=True)
+        for layer, known in layers:
+            layer.reserve(known.keys, known.values, rows)
+            layer.update(known.keys, known.values)
         return cache
 
 

@@ -94,9 +94,7 @@ def _by_adapter(
 
 @torch.inference_mode()
 def _logprobs(model: PreTrainedModel, texts: list[Text]) -> Items:
-    """Prompts are padded on the left and texts on the right, so that logits are computed for
-    C + 1 positions only.
-    """
+    """Prompts are padded on the left, texts on the right: logits of C + 1 positions will do."""
     left, left_mask = pad([text.prompt for text in texts], left=True, device=model.device)
     right, right_mask = pad([text.tokens for text in texts], device=model.device)
     mask = torch.cat([left_mask, right_mask], 1).long()
@@ -108,14 +106,11 @@ def _logprobs(model: PreTrainedModel, texts: list[Text]) -> Items:
     ).logits[:, :-1]  # [B, C, V]
     temperatures = torch.tensor([text.temperature for text in texts], device=model.device)
     found = logprobs_of(logits, right, temperatures[:, None, None])
+    own = [row[: len(text.tokens)] for text, row in zip(texts, found.tolist(), strict=True)]
     return [
-        _item(text, logprobs[: len(text.tokens)])
-        for text, logprobs in zip(texts, found.tolist(), strict=True)
+        {"index": text.index, "value": sum(logprobs), "logprobs": logprobs}
+        for text, logprobs in zip(texts, own, strict=True)
     ]
-
-
-def _item(text: Text, logprobs: list[float]) -> dict[str, Any]:
-    return {"index": text.index, "value": sum(logprobs), "logprobs": logprobs}
 
 
 @torch.inference_mode()

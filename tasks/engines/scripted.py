@@ -25,7 +25,7 @@ POOL_WORDS = 1 << 16
 
 
 class ScriptedEngine:
-    """Implements `Engine`. Lengths are 1 to `longest` words; `latency_s` is slept once a batch."""
+    """Implements `Engine`. Lengths are 1 to `longest` words."""
 
     name = "scripted"
     device = "none"
@@ -38,19 +38,16 @@ class ScriptedEngine:
         vocabulary: Sequence[str] = VOCABULARY,
         longest: int = 60,
         batch_rows: int = 32,
-        latency_s: float = 0.0,
     ) -> None:
         self.longest = longest
         self._pool = random.Random(0).choices(tuple(vocabulary), k=POOL_WORDS + longest)
         self.batch_rows = batch_rows
-        self.latency_s = latency_s
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Batch[Completion]]:
         """See `Engine`."""
         indexed = enumerate(requests)
         while group := list(itertools.islice(indexed, self.batch_rows)):
             started = time.perf_counter()
-            time.sleep(self.latency_s)
             items = [self._complete(index, request) for index, request in group]
             yield Batch(items, time.perf_counter() - started)
 

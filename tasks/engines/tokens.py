@@ -70,10 +70,7 @@ def last_attended(hidden: Tensor, mask: Tensor) -> Tensor:
 
 
 def end_tokens(model: Any, tokenizer: Any, extra: Sequence[int] = ()) -> list[int]:
-    """The ids that end an answer, sorted: the tokenizer's, the generation settings', and `extra`.
-
-    `model` is a transformers model.
-    """
+    """The ids that end an answer: the tokenizer's, the generation settings' and `extra`; sorted."""
     configured = model.generation_config.eos_token_id if model.generation_config else None
     listed = configured if isinstance(configured, list) else [configured]
     found = {tokenizer.eos_token_id, *listed, *extra}

@@ -18,7 +18,7 @@ answers and paired differences carry less noise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,7 @@ REFERENCE = "sft"
 
 @dataclass(frozen=True)
 class Policy:
-    """A model under evaluation, or the one that rewards: the base with a checkpoint's adapter on
-    it, or the base itself.
-    """
+    """A model under evaluation, or the one that rewards: the base, with an adapter or without."""
 
     name: str
     model_id: str
@@ -64,9 +62,7 @@ class Answered:
 def wanted_scores(
     answered: Iterable[Answered], reference: Policy, reward: Policy
 ) -> Iterator[Wanted]:
-    """Every score that the rows are made of: log-probabilities by the policy itself and by sft,
-    where they are two models, and rewards.
-    """
+    """Every score that the rows are made of; where the policy is sft, kl is 0 without any."""
     for found in answered:
         if found.is_made:
             if found.policy.model_id != reference.model_id:
@@ -75,19 +71,10 @@ def wanted_scores(
             yield found.wanted("reward", reward)
 
 
-def rows(
-    answered: Sequence[Answered],
-    reference: Policy,
-    reward: Policy,
-    score: Callable[[Wanted], float],
-) -> list[Mapping[str, Any]]:
-    """The rows, in the order of the answers; `score` knows every one of `wanted_scores`."""
-    return [_row(found, reference, reward, score) for found in answered]
-
-
-def _row(
+def row_of(
     found: Answered, reference: Policy, reward: Policy, score: Callable[[Wanted], float]
 ) -> dict[str, Any]:
+    """The row of an answer; `score` knows every one of its `wanted_scores`."""
     answer, prompt = found.answer, found.prompt
     value, kl = None, None
     if found.is_made:

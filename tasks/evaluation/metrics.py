@@ -10,21 +10,27 @@
 | repetition | share of 4-word sequences that occurred before in the answer | [0, 1) |
 | refusal_rate | declines (see refusal.py) | 0 or 1 |
 | eos_rate | ended by itself | 0 or 1 |
+| rule:<slug> | keeps the check of an enabled principle; see constitution/checks.py | 0 or 1 |
+| rules | share of the checks that apply to it which it keeps | [0, 1] |
 
 Every value is a mean over answers. Words are split at white space, so the three word measures say
 little about scripts without spaces. Answers too short to have an n-gram, and prompts too long to be
-answered, do not count: `n` says how many did.
+answered, do not count, nor do answers to which no check applies: `n` says how many did. An answer
+that was cut counts as it stands.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeGuard
 
 import numpy as np
 
+from constitution.checks import complies
+from constitution.schema import Constitution, Principle
 from tasks.evaluation.refusal import is_refusal
 
 Answer = Mapping[str, Any]
@@ -65,6 +71,23 @@ PER_ANSWER: dict[str, Measure] = {
 RATES = ("refusal_rate", "eos_rate")
 
 
+def rules(constitution: Constitution) -> dict[str, Measure]:
+    """The measures by name; none where no enabled principle has a check."""
+    checked = [principle for principle in constitution.enabled if principle.check is not None]
+    measures: dict[str, Measure] = {f"rule:{p.slug}": partial(_kept, p) for p in checked}
+    return measures | ({"rules": partial(_share, checked)} if checked else {})
+
+
+def _kept(principle: Principle, answer: Answer) -> float | None:
+    kept = complies(principle, answer["prompt"], answer["text"])
+    return None if kept is None else float(kept)
+
+
+def _share(checked: list[Principle], answer: Answer) -> float | None:
+    values = [kept for p in checked if (kept := _kept(p, answer)) is not None]
+    return math.fsum(values) / len(values) if values else None
+
+
 def answered(answers: Iterable[Answer]) -> dict[str, dict[str, Answer]]:
     """The answers that were made, by policy and prompt, in their order."""
     found: dict[str, dict[str, Answer]] = {}
@@ -78,14 +101,14 @@ def summarise(
     answers: Iterable[Answer],
     rules: Mapping[str, Measure] = NO_RULES,
     seed: int = 0,
-    resamples: int = RESAMPLES,
 ) -> list[dict[str, Any]]:
     """{"policy", "metric", "value", "low", "high", "n"} per policy and metric, in order of answers.
 
-    rules: more measures, with values from 0 to 1, as `checks.rules` makes them. low, high: 95 %
+    rules: more measures, with values from 0 to 1, as `rules` makes them. low, high: 95 %
     interval, a percentile bootstrap over answers, and Wilson's for rules and the two rates (a
-    bootstrap of 0 out of n has no width). Both None where n < 2. A metric without any value is left
-    out; reward_minus_sft is paired by prompt and there for every policy but sft.
+    bootstrap of 0 out of n has no width; for values between 0 and 1 Wilson's is if anything too
+    wide). Both None where n < 2. A metric without any value is left out; reward_minus_sft is paired
+    by prompt and there for every policy but sft.
     """
     by_policy = answered(answers)
     rows = []
@@ -101,7 +124,7 @@ def summarise(
             values = [value for value in column if is_finite(value)]
             if values:
                 is_rate = metric in RATES or metric in rules
-                low, high = _interval(is_rate, values, seed, resamples)
+                low, high = _interval(is_rate, values, seed)
                 mean = math.fsum(values) / len(values)
                 numbers = {"value": mean, "low": low, "high": high, "n": len(values)}
                 rows.append({"policy": policy, "metric": metric, **numbers})
@@ -121,13 +144,13 @@ def is_finite(value: float | None) -> TypeGuard[float]:
 
 
 def _interval(
-    is_rate: bool, values: Sequence[float], seed: int, resamples: int
+    is_rate: bool, values: Sequence[float], seed: int
 ) -> tuple[float | None, float | None]:
     if len(values) < 2:
         return None, None
     if is_rate:
         return wilson(math.fsum(values), len(values))
-    return bootstrap(values, seed, resamples)
+    return bootstrap(values, seed)
 
 
 def bootstrap(

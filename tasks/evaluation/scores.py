@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple
 
-from storage.ledger import Columns, Ledger, insert_columns, now
-from tasks.engines.engine import Batch, Continuation, Engine, Score
+from storage.ledger import Ledger, insert, now
+from tasks.engines.engine import Continuation, Engine
 from tasks.generation.calls import Answer
-from tasks.generation.memo import COMMIT_EVERY_S, OnProgress
+from tasks.generation.memo import OnProgress, committing
 
 Measure = Literal["logprob", "reward"]
 KNOWN = "SELECT s.* FROM wanted JOIN scores s USING (completion_id, cut_at, model_id, measure)"
@@ -45,7 +45,7 @@ Made = tuple[Wanted, float, float]  # what was wanted, its score, the seconds it
 
 def look_up(ledger: Ledger, wanted: Sequence[Wanted]) -> dict[Key, float]:
     """The scores that the ledger has."""
-    columns = _key_columns([w.key for w in wanted])
+    columns = {name: [getattr(w.key, name) for w in wanted] for name in Key._fields}
     found = ledger.query(KNOWN, wanted=columns) if wanted else []
     return {Key(*(row[name] for name in Key._fields)): row["value"] for row in found}
 
@@ -59,18 +59,11 @@ def complete(
 ) -> dict[Key, float]:
     """Have what is wanted scored, and commit scores about once a second, as they come."""
     scores: dict[Key, float] = {}
-    waiting: list[Made] = []
-    last_commit = time.monotonic()
-    try:
+    with committing(partial(_commit, ledger, engine, run_id)) as keep:
         for made in _scored(engine, list({w.key: w for w in wanted}.values())):
-            waiting += made
             scores |= {w.key: value for w, value, _ in made}
-            if time.monotonic() - last_commit >= COMMIT_EVERY_S:
-                _commit(ledger, engine, run_id, waiting)
-                waiting, last_commit = [], time.monotonic()
+            keep(made)
             on_progress(len(scores), 0)
-    finally:
-        _commit(ledger, engine, run_id, waiting)
     return scores
 
 
@@ -79,7 +72,8 @@ def _scored(engine: Engine, wanted: Sequence[Wanted]) -> Iterator[list[Made]]:
     for measure, method in ask.items():
         own = [w for w in wanted if w.measure == measure]
         for batch in method([_continuation(w, engine) for w in own]):
-            yield [(own[item.index], item.value, _seconds(batch)) for item in batch.items]
+            seconds = batch.duration_s / len(batch.items)
+            yield [(own[item.index], item.value, seconds) for item in batch.items]
 
 
 def _continuation(wanted: Wanted, engine: Engine) -> Continuation:
@@ -92,25 +86,19 @@ def _continuation(wanted: Wanted, engine: Engine) -> Continuation:
     )
 
 
-def _seconds(batch: Batch[Score]) -> float:
-    return batch.duration_s / len(batch.items)
-
-
 def _commit(ledger: Ledger, engine: Engine, run_id: str, made: Sequence[Made]) -> None:
-    if not made:
-        return
-    count = len(made)
-    columns = _key_columns([wanted.key for wanted, _, _ in made]) | {
-        "run_id": [run_id] * count,
-        "value": [value for _, value, _ in made],
-        "device": [engine.device] * count,
-        "dtype": [engine.dtype] * count,
-        "duration_s": [seconds for _, _, seconds in made],
-        "created_at": [now()] * count,
-    }
+    at = now()
+    rows = [
+        {
+            **wanted.key._asdict(),
+            "run_id": run_id,
+            "value": value,
+            "device": engine.device,
+            "dtype": engine.dtype,
+            "duration_s": seconds,
+            "created_at": at,
+        }
+        for wanted, value, seconds in made
+    ]
     with ledger.transaction() as con:
-        insert_columns(con, "scores", columns)
-
-
-def _key_columns(keys: Sequence[Key]) -> Columns:
-    return {name: [getattr(key, name) for key in keys] for name in Key._fields}
+        insert(con, "scores", rows)

@@ -36,8 +36,6 @@ INSTRUCTIONS = re.compile(
     r"the (original|first|revised) response)\b",
     re.IGNORECASE,
 )
-
-
 COPIED_WORDS = 7
 
 
@@ -58,18 +56,9 @@ class Step:
 
     @cached_property
     def revision_id(self) -> str:
-        return content_id(
-            "revision",
-            [
-                self.turn.prompt.prompt_id,
-                self.round,
-                self.principle_id,
-                [
-                    [a.completion_id, a.text]
-                    for a in (self.turn.answer, self.critique, self.revision)
-                ],
-            ],
-        )
+        answers = (self.turn.answer, self.critique, self.revision)
+        texts = [[answer.completion_id, answer.text] for answer in answers]
+        return content_id("revision", [self.turn.prompt_id, self.round, self.principle_id, texts])
 
 
 @dataclass(frozen=True)
@@ -121,10 +110,7 @@ def _phrases(text: str) -> Iterator[tuple[str, ...]]:
 
 
 def fault_of(revision: Answer, shown: frozenset[tuple[str, ...]] = frozenset()) -> str | None:
-    """Why a revision must not be learned from; None where it may be.
-
-    `shown`: the phrases of the worked examples the model was shown.
-    """
+    """Why a revision must not be learned from, if so; `shown`: the worked examples' phrases."""
     text = revision.text.strip()
     if revision.finish_reason == "too_long":
         return "too_long"
@@ -166,11 +152,11 @@ def examples(
 
     All rounds' revisions as in Bai et al. 2022 (section 3.1), or each prompt's last one only.
     """
-    last = {step.turn.prompt.prompt_id: step.round for step in steps}
+    last = {step.turn.prompt_id: step.round for step in steps}
     kept: dict[str, Example] = {}
     left_out: list[Exclusion] = []
     for step in steps:
-        prompt_id = step.turn.prompt.prompt_id
+        prompt_id = step.turn.prompt_id
         is_earlier = final_only and step.round < last[prompt_id]
         reason = "earlier_round" if is_earlier else faults[step.revision_id]
         if reason:
@@ -184,13 +170,8 @@ def examples(
 def pairs(
     drafts: Mapping[str, Answer], steps: Sequence[Step], faults: Mapping[str, str | None]
 ) -> tuple[dict[str, Pair], list[Exclusion]]:
-    """Final revision over draft, by the revision id it comes from, and what was left out.
-
-    `drafts` holds each prompt's draft by prompt id.
-    """
-    final: dict[str, Step] = {}
-    for step in steps:
-        final[step.turn.prompt.prompt_id] = step
+    """Final revision over draft, by the revision id it comes from, and what was left out."""
+    final = {step.turn.prompt_id: step for step in steps}
     kept: dict[str, Pair] = {}
     left_out: list[Exclusion] = []
     for prompt_id, step in final.items():

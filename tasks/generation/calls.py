@@ -107,9 +107,8 @@ class Call:
     def draw_id(self) -> str:
         """The id from which the answer is drawn: its own, or that of the request to any model."""
         form = self.form.of_any_model
-        return (
-            form.call(self.prompt_id, self.messages).completion_id if form else self.completion_id
-        )
+        call = form.call(self.prompt_id, self.messages) if form else self
+        return call.completion_id
 
     @property
     def step(self) -> str:
@@ -139,6 +138,10 @@ class Turn:
     prompt: Prompt
     answer: Answer
     principles: tuple[Principle, ...]
+
+    @property
+    def prompt_id(self) -> str:
+        return self.prompt.prompt_id
 
 
 def principle_id(principle: Principle) -> str:

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TypeVar
 
 from storage.ids import seed_of
-from storage.ledger import Columns, Connection, Ledger, insert, insert_columns, now
+from storage.ledger import Columns, Ledger, insert, now
 from tasks.engines.engine import Batch, Completion, Engine, Request
-from tasks.generation.calls import Answer, Call, CallForm
+from tasks.generation.calls import Answer, Call
 
+T = TypeVar("T")
 COMMIT_EVERY_S = 1.0
 
 # An answer serves a limit it ended within, the limit it was cut at, and any narrower prompt limit.
@@ -53,28 +57,44 @@ def complete(
 ) -> dict[str, Answer]:
     """Generate answers for `calls`, which are of one step, and commit them as they come.
 
-    Groups are committed about once a second: every batch of a slow engine, many of a fast one.
     Equal calls are made once; where another run was first, its text is the answer. Returns the
     answers by completion id.
     """
     unique = list({call.completion_id: call for call in calls}.values())
     answers: dict[str, Answer] = {}
-    waiting: list[_Made] = []
-    last_commit, tokens = time.monotonic(), 0
-    try:
+    tokens = 0
+    with committing(partial(_commit, ledger, engine, run_id, answers)) as keep:
         for batch in engine.generate([_request(call, engine) for call in unique]):
-            for item in batch.items:
-                call = unique[item.index]
-                answers[call.completion_id] = _answer(call, item)
-                waiting.append((call, item, batch))
-                tokens += item.completion_tokens
-            if time.monotonic() - last_commit >= COMMIT_EVERY_S:
-                answers |= _commit(ledger, engine, run_id, waiting)
-                waiting, last_commit = [], time.monotonic()
+            made = [(unique[item.index], item, batch) for item in batch.items]
+            answers |= {call.completion_id: _answer(call, item) for call, item, _ in made}
+            tokens += sum(item.completion_tokens for item in batch.items)
+            keep(made)
             on_progress(len(answers), tokens)
-    finally:
-        answers |= _commit(ledger, engine, run_id, waiting)
     return answers
+
+
+@contextmanager
+def committing(commit: Callable[[list[T]], None]) -> Iterator[Callable[[Iterable[T]], None]]:
+    """A function that takes what was made, for `commit` about once a second and at the end.
+
+    So every batch of a slow engine is committed, and many of a fast one together.
+    """
+    waiting: list[T] = []
+    last_commit = time.monotonic()
+
+    def keep(made: Iterable[T]) -> None:
+        nonlocal last_commit
+        waiting.extend(made)
+        if waiting and time.monotonic() - last_commit >= COMMIT_EVERY_S:
+            commit(waiting)
+            waiting.clear()
+            last_commit = time.monotonic()
+
+    try:
+        yield keep
+    finally:
+        if waiting:
+            commit(waiting)
 
 
 def _request(call: Call, engine: Engine) -> Request:
@@ -103,55 +123,42 @@ _Made = tuple[Call, Completion, Batch[Completion]]
 
 
 def _commit(
-    ledger: Ledger, engine: Engine, run_id: str, made: Sequence[_Made]
-) -> dict[str, Answer]:
-    """Commit what was made; the answers of those that another run had committed before."""
-    if not made:
-        return {}
-    columns = _call_columns([call for call, _, _ in made], run_id)
-    columns |= _completion_columns(made, engine)
+    ledger: Ledger, engine: Engine, run_id: str, answers: dict[str, Answer], made: Sequence[_Made]
+) -> None:
+    """Commit what was made; where another run had done so before, its answers replace ours."""
+    form, at = made[0][0].form, now()
+    rows = [
+        {
+            "completion_id": call.completion_id,
+            "cut_at": _answer(call, item).cut_at,
+            "model_id": form.model_id,
+            "prompt_id": call.prompt_id,
+            "principle_id": call.principle_id,
+            "few_shot_id": form.few_shot_id,
+            "run_id": run_id,
+            "step": form.step,
+            "round": call.round,
+            "request": call.request,
+            "temperature": form.sampling.temperature,
+            "top_p": form.sampling.top_p,
+            "sample_index": 0,
+            "text": item.text,
+            "finish_reason": item.finish_reason,
+            "prompt_tokens": item.prompt_tokens,
+            "completion_tokens": item.completion_tokens,
+            "engine": engine.name,
+            "device": engine.device,
+            "dtype": engine.dtype,
+            "batch_rows": len(batch.items),
+            "duration_s": batch.duration_s / len(batch.items),
+            "created_at": at,
+        }
+        for call, item, batch in made
+    ]
     with ledger.transaction() as con:
-        _insert_examples(con, made[0][0].form)
-        gained = insert_columns(con, "completions", columns)
-    return {} if gained == len(made) else look_up(ledger, [call for call, _, _ in made])
-
-
-def _call_columns(calls: Sequence[Call], run_id: str) -> Columns:
-    count, form = len(calls), calls[0].form
-    return {
-        "completion_id": [call.completion_id for call in calls],
-        "model_id": [form.model_id] * count,
-        "prompt_id": [call.prompt_id for call in calls],
-        "principle_id": [call.principle_id for call in calls],
-        "few_shot_id": [form.few_shot_id] * count,
-        "run_id": [run_id] * count,
-        "step": [form.step] * count,
-        "round": [call.round for call in calls],
-        "request": [call.request for call in calls],
-        "temperature": [form.sampling.temperature] * count,
-        "top_p": [form.sampling.top_p] * count,
-        "sample_index": [0] * count,
-    }
-
-
-def _completion_columns(made: Sequence[_Made], engine: Engine) -> Columns:
-    count = len(made)
-    return {
-        "cut_at": [_answer(call, item).cut_at for call, item, _ in made],
-        "text": [item.text for _, item, _ in made],
-        "finish_reason": [item.finish_reason for _, item, _ in made],
-        "prompt_tokens": [item.prompt_tokens for _, item, _ in made],
-        "completion_tokens": [item.completion_tokens for _, item, _ in made],
-        "engine": [engine.name] * count,
-        "device": [engine.device] * count,
-        "dtype": [engine.dtype] * count,
-        "batch_rows": [len(batch.items) for _, _, batch in made],
-        "duration_s": [batch.duration_s / len(batch.items) for _, _, batch in made],
-        "created_at": [now()] * count,
-    }
-
-
-def _insert_examples(con: Connection, form: CallForm) -> None:
-    if form.few_shot_id:
-        messages = json.dumps(list(form.examples), ensure_ascii=False)
-        insert(con, "few_shots", [{"few_shot_id": form.few_shot_id, "messages": messages}])
+        if form.few_shot_id:
+            messages = json.dumps(list(form.examples), ensure_ascii=False)
+            insert(con, "few_shots", [{"few_shot_id": form.few_shot_id, "messages": messages}])
+        gained = insert(con, "completions", rows)
+    if gained < len(made):
+        answers |= look_up(ledger, [call for call, _, _ in made])

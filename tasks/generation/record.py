@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from constitution.schema import Constitution, Principle
+from constitution.schema import Constitution
 from storage.ids import canonical_json, content_id
 from storage.ledger import Columns, Ledger, fill, insert, insert_columns, now
 from tasks.generation.assemble import Example, Exclusion, Pair, Step
@@ -58,24 +58,21 @@ def record_constitution(
         "git_author": author,
         "created_at": now(),
     }
+    named = ("slug", "title", "critique", "revision", "comparison")
+    principles = [
+        {
+            "principle_id": principle_id(principle),
+            **{name: getattr(principle, name) for name in named},
+            "created_at": row["created_at"],
+        }
+        for principle in constitution.principles
+    ]
     with ledger.transaction() as con:
-        insert(con, "principles", [_principle_row(p) for p in constitution.principles])
+        insert(con, "principles", principles)
         insert(con, "constitutions", [row])
         columns = {name: [value] for name, value in row.items()}
         fill(con, "constitutions", "constitution_id", ["git_commit", "git_author"], columns)
     return found
-
-
-def _principle_row(principle: Principle) -> dict[str, object]:
-    return {
-        "principle_id": principle_id(principle),
-        "slug": principle.slug,
-        "title": principle.title,
-        "critique": principle.critique,
-        "revision": principle.revision,
-        "comparison": principle.comparison,
-        "created_at": now(),
-    }
 
 
 def record_prompts(ledger: Ledger, prompts: Sequence[Prompt]) -> None:
@@ -145,17 +142,17 @@ def record_rows(ledger: Ledger, run_id: str, steps: Sequence[Step], rows: Window
 
 
 def _revision_columns(steps: Sequence[Step], run_id: str, rows: WindowRows) -> Columns:
-    examples = [rows.examples.get(step.revision_id) for step in steps]
-    pairs = [rows.pairs.get(step.revision_id) for step in steps]
+    examples = {found: example.example_id for found, example in rows.examples.items()}
+    pairs = {found: pair.pair_id for found, pair in rows.pairs.items()}
     return {
         "revision_id": [step.revision_id for step in steps],
-        "prompt_id": [step.turn.prompt.prompt_id for step in steps],
+        "prompt_id": [step.turn.prompt_id for step in steps],
         "principle_id": [step.principle_id for step in steps],
         "response_completion_id": [step.turn.answer.completion_id for step in steps],
         "critique_completion_id": [step.critique.completion_id for step in steps],
         "revision_completion_id": [step.revision.completion_id for step in steps],
-        "example_id": [example.example_id if example else None for example in examples],
-        "pair_id": [pair.pair_id if pair else None for pair in pairs],
+        "example_id": [examples.get(step.revision_id) for step in steps],
+        "pair_id": [pairs.get(step.revision_id) for step in steps],
         "run_id": [run_id] * len(steps),
         "round": [step.round for step in steps],
         "created_at": [now()] * len(steps),

@@ -8,10 +8,10 @@ memory does not grow with their number.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Literal
 
 from constitution.assign import Assigner
 from constitution.render import (
@@ -98,9 +98,8 @@ class Level:
     waiting: Sequence[Prompt]
 
 
-class Answerer(Protocol):
-    def __call__(self, level: Level) -> dict[str, Answer]:
-        """Answers by completion id; a call may be left without one (its prompt then waits)."""
+# Answers by completion id; a call may be left without one (its prompt then waits).
+Answerer = Callable[[Level], dict[str, Answer]]
 
 
 @dataclass
@@ -129,7 +128,7 @@ def walk(method: Method, prompts: Sequence[Prompt], answer: Answerer) -> Walk:
         for prompt in prompts
         if prompt.prompt_id in answers
     ]
-    done.drafts = {turn.prompt.prompt_id: turn.answer for turn in turns}
+    done.drafts = {turn.prompt_id: turn.answer for turn in turns}
     for round in range(method.rounds):
         turns = _round(done, method, turns, round, answer)
     return done
@@ -147,40 +146,43 @@ def _round(
     done: Walk, method: Method, turns: list[Turn], round: int, answer: Answerer
 ) -> list[Turn]:
     """One critique and revision of every current response; returns the turns of the next round."""
-    calls = [_critique_call(method, turn, round) for turn in turns]
+    calls = [_call(method, method.critique_form, turn, round, critique_message) for turn in turns]
     critiques = _level(done, "critiques", round, calls, _prompts(turns), answer)
-    turns = [turn for turn in turns if turn.prompt.prompt_id in critiques]
 
+    turns = [turn for turn in turns if turn.prompt_id in critiques]
     calls = [
-        _revision_call(method, turn, critiques[turn.prompt.prompt_id], round) for turn in turns
+        _call(
+            method, method.revision_form, turn, round, revision_message, critiques[turn.prompt_id]
+        )
+        for turn in turns
     ]
     revisions = _level(done, "revisions", round, calls, _prompts(turns), answer)
-    turns = [turn for turn in turns if turn.prompt.prompt_id in revisions]
 
+    turns = [turn for turn in turns if turn.prompt_id in revisions]
     for turn in turns:
-        prompt_id = turn.prompt.prompt_id
         principle = method.principle_ids[turn.principles[round].slug]
-        done.steps.append(Step(turn, round, principle, critiques[prompt_id], revisions[prompt_id]))
-    return [Turn(t.prompt, revisions[t.prompt.prompt_id], t.principles) for t in turns]
+        critique, revision = critiques[turn.prompt_id], revisions[turn.prompt_id]
+        done.steps.append(Step(turn, round, principle, critique, revision))
+    return [Turn(turn.prompt, revisions[turn.prompt_id], turn.principles) for turn in turns]
 
 
-def _critique_call(method: Method, turn: Turn, round: int) -> Call:
-    """Say what is wrong with the current response under its principle."""
+def _call(
+    method: Method,
+    form: CallForm,
+    turn: Turn,
+    round: int,
+    message: Callable[..., Message],
+    *before: Answer,
+) -> Call:
+    """What is asked about the current response under its principle, `before` it a critique."""
     principle = turn.principles[round]
-    message = critique_message(principle, turn.prompt.messages, turn.answer.text)
+    texts = (turn.answer.text, *(answer.text for answer in before))
+    asked = message(principle, turn.prompt.messages, *texts)
     found = method.principle_ids[principle.slug]
-    return method.critique_form.call(turn.prompt.prompt_id, (message,), round, found)
+    return form.call(turn.prompt_id, (asked,), round, found)
 
 
-def _revision_call(method: Method, turn: Turn, critique: Answer, round: int) -> Call:
-    """Rewrite the response in the light of its critique."""
-    principle = turn.principles[round]
-    message = revision_message(principle, turn.prompt.messages, turn.answer.text, critique.text)
-    found = method.principle_ids[principle.slug]
-    return method.revision_form.call(turn.prompt.prompt_id, (message,), round, found)
-
-
-def _prompts(turns: Iterable[Turn]) -> list[Prompt]:
+def _prompts(turns: Sequence[Turn]) -> list[Prompt]:
     return [turn.prompt for turn in turns]
 
 

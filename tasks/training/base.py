@@ -58,7 +58,7 @@ def load_base(
     that of all weights that are not quantised, is `computed_in`'s. with_head: the decoder with a
     scalar `score` head (random) in place of `lm_head`.
     The tokenizer always has a pad token, often equal to eos: build masks from lengths.
-    Raises TrainingInputError for an unknown quantization or a folder without a model.
+    Raises JobInputError for an unknown quantization or a folder without a model.
     """
     path = Path(model["path"])
     is_model = (path / "config.json").is_file()

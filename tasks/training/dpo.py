@@ -54,8 +54,9 @@ def run(spec: dict[str, Any], report: Report) -> dict[str, Any]:
     split = load_split(spec["data"], lambda row: paired(tokenizer, row), settings, report)
     start = spec.get("adapters", {}).get("sft")
     model = attach_adapter(base, lora_config(settings.lora_r, settings.lora_alpha), start)
-    own = {"beta": settings.beta}
-    trainer = make_trainer(PairTrainer, DPOConfig, model, tokenizer, split, settings, spec, **own)
+    trainer = make_trainer(
+        PairTrainer, DPOConfig, model, tokenizer, split, settings, spec, beta=settings.beta
+    )
     check_reference(trainer, split.train[:CHECKED_PAIRS])
     result = train(trainer, split, settings, spec, report)
     result["metrics"] |= held_out_metrics(trainer, split.held_out, settings)

@@ -28,7 +28,7 @@ from tasks.training.base import (
 )
 from tasks.training.callbacks import KeepBest, Reporter, evaluations, reported
 from tasks.training.curve import Panels, loss_summary, write_curves, write_metrics
-from tasks.training.resume import latest_complete
+from tasks.training.resume import latest_complete, step_of
 from tasks.training.rows import LengthGroupedOrder, Split
 from tasks.training.settings import WEIGHT_CHANGE, StageSettings
 
@@ -62,10 +62,10 @@ class StageTrainer(Trainer):
         return super().create_scheduler(num_training_steps, optimizer)
 
     def _send_telemetry(self) -> None:
-        """Send nothing: TRL would report model kind and hardware to the hub."""
+        """TRL would report model kind and hardware to the hub."""
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """Write no card into the resumable state; cards are made from lineage."""
+        """TRL would write a card into the resumable state."""
 
 
 AnyTrainer = TypeVar("AnyTrainer", bound=StageTrainer)
@@ -171,7 +171,7 @@ def _fit(trainer: Trainer, patience: int, report: Report) -> tuple[int, int]:
     """
     folder = Path(trainer.args.output_dir or "")
     checkpoint = latest_complete(folder)
-    resumed_from = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+    resumed_from = step_of(checkpoint) if checkpoint else 0
     if checkpoint:
         report.log(f"resuming from step {resumed_from}")
     evaluates = trainer.args.eval_strategy != "no"

@@ -29,13 +29,10 @@ def mark_complete(checkpoint: Path) -> None:
 
 def latest_complete(state: str | Path) -> Path | None:
     """The newest complete checkpoint of a state folder, or None; incomplete ones are removed."""
-    complete = []
-    for folder in sorted(Path(state).glob("checkpoint-*")):
-        if is_complete(folder):
-            complete.append(folder)
-        else:
+    for folder in Path(state).glob("checkpoint-*"):
+        if not is_complete(folder):
             shutil.rmtree(folder)
-    return max(complete, key=_step, default=None)
+    return max(Path(state).glob("checkpoint-*"), key=step_of, default=None)
 
 
 def is_complete(checkpoint: Path) -> bool:
@@ -56,5 +53,5 @@ def _sizes(checkpoint: Path) -> dict[str, int]:
     }
 
 
-def _step(checkpoint: Path) -> int:
+def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])

@@ -9,7 +9,6 @@ token as soon as pad equals a token that occurs (SmolLM2: pad == eos == `<|im_en
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from types import MethodType
 from typing import Any
 
@@ -20,7 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import SequenceClassifierOutputWithPast
 
 from tasks.engines.tokens import conversation_ids, last_attended, pad
-from tasks.training.base import attach_adapter, load_base, lora_config
+from tasks.training.base import load_base
 from tasks.training.rows import Message
 
 
@@ -39,15 +38,6 @@ def load_scorer(
     head.weight = torch.nn.Parameter(drawn.to(head.weight.device), requires_grad=False)
     base.forward = MethodType(_forward, base)  # type: ignore[method-assign]
     return base, tokenizer
-
-
-def load_reward_model(
-    model: dict[str, Any], adapter: str | Path
-) -> tuple[PeftModel, PreTrainedTokenizerBase]:
-    """A saved reward model for inference: the base, the adapter and its head."""
-    base, tokenizer = load_scorer(model)
-    scorer = attach_adapter(base, lora_config(1, 1, head=True), adapter)
-    return scorer.eval(), tokenizer  # type: ignore[return-value]
 
 
 def _forward(

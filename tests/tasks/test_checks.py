@@ -10,8 +10,7 @@ import pytest
 
 from constitution.load import load, resolve
 from constitution.schema import Check, Constitution, Principle
-from tasks.evaluation.checks import rules
-from tasks.evaluation.metrics import summarise, wilson
+from tasks.evaluation.metrics import rules, summarise, wilson
 
 
 def principle(slug: str, check: Check | None) -> Principle:

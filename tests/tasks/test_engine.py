@@ -6,6 +6,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -136,10 +137,14 @@ def test_the_same_request_alone_and_in_a_batch(tiny: Generator, top_p: float) ->
     assert len({item.text for item in together}) == 8
 
 
-def test_prefix_reuse_changes_no_text_and_no_logit(tiny: Generator, tiny_model: Path) -> None:
+def test_prefix_reuse_changes_no_text_and_no_logit(
+    tiny: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     requests = [ask(n, temperature=0.0, max_new_tokens=24) for n in (3, 9, 15)]
-    plain = make(tiny_model, reuse_prefix=False)
-    with_reuse, without = answers(tiny, requests), answers(plain, requests)
+    with_reuse = answers(tiny, requests)
+    with monkeypatch.context() as patched:
+        patched.setattr(tiny, "_prefix", lambda model, prompts: None)
+        without = answers(tiny, requests)
     assert [item.text for item in with_reuse] == [item.text for item in without]
     prompts = [tiny._tokenize(n, asdict(request)) for n, request in enumerate(requests)]
     shared = common_prefix([prompt.tokens for prompt in prompts])
@@ -388,7 +393,8 @@ def test_a_call_answers_with_completions_then_done(tiny: Generator) -> None:
 @pytest.fixture(scope="module")
 def engine(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerEngine]:
     log = tmp_path_factory.mktemp("logs") / "generate.log"
-    with WorkerEngine(tiny_model, log, dtype="float32", batch_rows=4, threads=1) as made:
+    made = WorkerEngine(tiny_model, log, dtype="float32", batch_rows=4, threads=1)
+    with closing(made):
         yield made
 
 

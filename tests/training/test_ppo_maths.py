@@ -185,7 +185,7 @@ def test_running_norm_equals_the_norm_of_everything_seen() -> None:
     seen = scores[~scores.isnan()]
     assert (norm.count, norm.mean) == (5, pytest.approx(float(seen.mean())))
     assert norm.std == pytest.approx(float(seen.std()))
-    assert RewardNorm.from_json(json.loads(json.dumps(norm.as_json()))) == norm
+    assert RewardNorm(**json.loads(json.dumps(vars(norm)))) == norm
 
 
 def test_rewards_may_be_async_weighted_and_refuse_rows() -> None:

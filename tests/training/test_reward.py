@@ -18,7 +18,6 @@ from tasks.training.base import attach_adapter, lora_config
 from tasks.training.preference import accuracy, bradley_terry, calibration_error, correlation
 from tasks.training.rows import conversation_ids
 from tasks.training.scoring import (
-    load_reward_model,
     load_scorer,
     pad_right,
     score_conversations,
@@ -122,7 +121,8 @@ def test_trains_all_it_should_learns_and_reloads_to_the_same_scores(stage, monke
     assert (head.shape, head.dtype) == ((1, 64), torch.float32)
     probes = json.loads((run.out / "reward_probe.json").read_text())["probes"]
     assert len(probes) == 8
-    again, tokenizer = load_reward_model(run.spec["model"], run.out / "adapter")
+    base, tokenizer = load_scorer(run.spec["model"])
+    again = attach_adapter(base, lora_config(1, 1, head=True), run.out / "adapter").eval()
     scores = score_conversations(again, tokenizer, [p["messages"] for p in probes], 1)
     assert scores == pytest.approx([p["score"] for p in probes], abs=1e-5)
     assert len({round(score, 3) for score in scores}) > 4

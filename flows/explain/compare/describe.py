@@ -17,9 +17,9 @@ from flows.explain.compare.report import (
     FieldChange,
     Measure,
     Report,
-    Side,
     SnapshotDiff,
     TextChange,
+    Use,
     as_text,
 )
 from flows.explain.compare.words import Piece, difference
@@ -67,11 +67,8 @@ class Section:
 
 def sides(report: Report) -> list[list[str]]:
     """Of A and of B: letter, name, what it is, id."""
-
-    def row(letter: str, side: Side) -> list[str]:
-        return [letter, short(side.name), side.label, short(side.id)]
-
-    return [row("A", report.a), row("B", report.b)]
+    named = (("A", report.a), ("B", report.b))
+    return [[letter, short(side.name), side.label, short(side.id)] for letter, side in named]
 
 
 def headline(report: Report) -> Iterator[str]:
@@ -99,7 +96,7 @@ def sections(report: Report) -> Iterator[Section]:
 def _constitution_line(found: ConstitutionDiff) -> str:
     counts = Counter(p.change for p in found.principles)
     kinds = [f"{counts[kind]} {kind}" for kind in ("changed", "added", "removed") if counts[kind]]
-    line = "principles: " + (", ".join(kinds) or "all the same")
+    line = f"principles: {', '.join(kinds) or 'all the same'}"
     others = ", ".join(dict.fromkeys(change.field.split(",")[0] for change in found.fields))
     return f"{line}; also changed: {others}" if others else line
 
@@ -158,27 +155,28 @@ def _fields(fields: Iterable[FieldChange], with_effect: bool) -> list[Texts]:
 
 
 def _snapshot(found: SnapshotDiff) -> Section:
-    columns = ("principle", "rows", "no change", "edit", "words", "chars", "sampled")
     rows = [
-        (
-            use.slug,
-            _arrow(use.a, use.b, lambda u: str(u.rows)),
-            _arrow(use.a, use.b, lambda u: _shown(u.no_change_rate, ".0%")),
-            _arrow(use.a, use.b, lambda u: _shown(u.edit_distance, ".2f")),
-            _arrow(use.a, use.b, lambda u: _shown(u.words, ".1f")),
-            _arrow(use.a, use.b, lambda u: _shown(u.characters, ".0f")),
-            _arrow(use.a, use.b, lambda u: str(u.sampled)),
-        )
+        (use.slug, *(_arrow(use.a, use.b, shown) for shown in USE_COLUMNS.values()))
         for use in found.principles
     ]
     return Section(
         f"Snapshots of {found.rows} rows",
-        columns=columns,
+        columns=("principle", *USE_COLUMNS),
         rows=rows,
         note=_columns_note(found) if rows else "",
         changes=[_row(change) for change in found.texts],
         ending=left_out_line(found) if found.texts or found.left_out else "",
     )
+
+
+USE_COLUMNS: dict[str, Callable[[Use], str]] = {
+    "rows": lambda use: str(use.rows),
+    "no change": lambda use: _shown(use.no_change_rate, ".0%"),
+    "edit": lambda use: _shown(use.edit_distance, ".2f"),
+    "words": lambda use: _shown(use.words, ".1f"),
+    "chars": lambda use: _shown(use.characters, ".0f"),
+    "sampled": lambda use: str(use.sampled),
+}
 
 
 def _columns_note(found: SnapshotDiff) -> str:
@@ -196,14 +194,12 @@ def _columns_note(found: SnapshotDiff) -> str:
 
 def _row(change: TextChange) -> Change:
     a, b = change.a, change.b
-    is_pair = any(row is not None and row.rejected is not None for row in (a, b))
+    responses, rejected = (
+        [getattr(row, name, None) for row in (a, b)] for name in ("response", "rejected")
+    )
     texts = (
-        Texts(
-            "chosen" if is_pair else "response",
-            a.response if a else None,
-            b.response if b else None,
-        ),
-        Texts("rejected", a.rejected if a else None, b.rejected if b else None),
+        Texts("response" if rejected == [None, None] else "chosen", *responses),
+        Texts("rejected", *rejected),
     )
     principles = _arrow(a, b, lambda row: row.principle or "no principle")
     facts = (principles, "flipped") if change.is_flip else (principles,)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from flows.explain.compare.words import Piece
 
 Kind = Literal["constitution", "snapshot", "checkpoint"]
+Change = Literal["added", "removed", "changed"]
 Effect = Literal["every_row", "rows", "assignment", "judging", "none"]
 
 # In brief, and what that means; the worst first.
@@ -50,7 +51,7 @@ class PrincipleChange:
 
     slug: str
     title: str
-    change: Literal["added", "removed", "changed"]
+    change: Change
     effect: Effect
     fields: tuple[FieldChange, ...] = ()
 
@@ -70,9 +71,8 @@ class Use:
     """What a principle did in a snapshot.
 
     no_change_rate: revisions that said the same as the draft (of an SFT snapshot: as the response
-    of their round), of all in [0, 1]; edit_distance:
-    Levenshtein from response to revision over the longer one's length, both in bytes, mean of
-    `sampled` rows; words and characters: mean length of the better response.
+    of their round), of all in [0, 1]; edit_distance: Levenshtein from response to revision over
+    the longer one's bytes, mean of `sampled` rows; words, characters: mean of the better response.
     """
 
     rows: int

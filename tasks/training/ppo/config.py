@@ -166,8 +166,6 @@ POSITIVE = (
     *("rollout_batch_size", "max_prompt_tokens", "max_new_tokens", "temperature", "kl_horizon"),
     *("kl_target", "calibration_samples", "max_grad_norm", "lora_r", "save_every"),
 )
-
-
 KINDS: dict[str, tuple[type, ...]] = {
     "int": (int,),
     "float": (int, float),
@@ -182,8 +180,7 @@ KINDS: dict[str, tuple[type, ...]] = {
 def config_from_settings(settings: Mapping[str, Any]) -> PPOConfig:
     """Flat settings of the job -> config; missing keys take their defaults.
 
-    Raises:
-        TrainingInputError: for a key that is no field, a wrong type or a value outside its range.
+    Raises TrainingInputError for a key that is no field, a wrong type or a value out of range.
     """
     known = {field.name: str(field.type) for field in fields(PPOConfig)}
     for name, value in settings.items():

@@ -35,11 +35,10 @@ from tasks.training.ppo.trainer import Metrics, PPOTrainer
 from tasks.training.ppo.update import NonFiniteError
 from tasks.training.ppo.watch import Alarm
 from tasks.training.rows import read_rows
-from tasks.training.settings import WEIGHT_CHANGE, TrainingInputError
+from tasks.training.settings import WEIGHT_CHANGE, require
 
 PROBES = "reward_probe.json"
 """Beside the reward adapter's folder: texts and the scores the reward stage gave them."""
-
 
 SAMPLED_PROMPTS = 4
 """Prompts of samples.jsonl: the first rows."""
@@ -63,9 +62,8 @@ SUMMARY = {
 def run(spec: dict[str, Any], report: Report) -> dict[str, Any]:
     """Train, or resume from spec["state"], and write the artifact; returns the job's result.
 
-    Raises:
-        TrainingInputError: bad settings, missing or unfit adapters, reward probes that do not
-        match. NonFiniteError: a loss or gradient became NaN or infinite.
+    Raises TrainingInputError for bad settings, missing or unfit adapters and reward probes that do
+    not match, NonFiniteError where a loss or gradient became NaN or infinite.
     """
     config = config_from_settings(spec["settings"])
     set_up(spec["seed"], spec.get("threads", 0))
@@ -110,8 +108,7 @@ def build_trainer(
 ) -> PPOTrainer:
     """Model, adapters, prompts and reward of a spec; the reward adapter is checked."""
     base, tokenizer = load_base(spec["model"])
-    if "reward" not in folders:
-        raise TrainingInputError("adapters.reward", "is missing", "train the reward stage first")
+    require("reward" in folders, "adapters.reward", "is missing", "train the reward stage first")
     sft, reward = folders.get("sft"), folders["reward"]
     fresh = lora_config(config.lora_r, config.lora_alpha)
     roles = build_roles(base, fresh=fresh, sft=sft, reward=reward, critic_init=config.critic_init)
@@ -165,7 +162,7 @@ def write_artifact(trainer: PPOTrainer, spec: dict[str, Any], digests: dict[str,
         "settings": asdict(trainer.config),
     }
     _write_json(out / "ppo_config.json", provenance)
-    _write_json(out / "reward_norm.json", trainer.norm.as_json())
+    _write_json(out / "reward_norm.json", {**asdict(trainer.norm), "std": trainer.norm.std})
     write_metrics(out / "metrics.jsonl", trainer.history)
     panels = {
         label: {name: [(row["step"], row[name]) for row in trainer.history] for name in names}

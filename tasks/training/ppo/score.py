@@ -14,7 +14,7 @@ import inspect
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,6 @@ class RewardAdapter:
     """The reward role as a reward function."""
 
     def __init__(self, roles: Roles, tokenizer: PreTrainedTokenizerBase, batch_size: int) -> None:
-        have_head = roles.reward_head is not None
-        require(have_head, "reward", "these roles have no reward head", "load an adapter")
         assert roles.reward_head is not None
         self._roles, self._tokenizer, self._batch_size = roles, tokenizer, batch_size
         self._head = roles.reward_head
@@ -84,9 +82,8 @@ class RewardAdapter:
         Scores stored in the other number type differ by a third of their spread and more: those
         need only go up and down with the stored ones.
 
-        Raises:
-            TrainingInputError: if the file is missing, a score is off by more than PROBE_TOLERANCE,
-            or the correlation of scores in two number types is below PROBE_CORRELATION.
+        Raises TrainingInputError if the file is missing, a score is off by more than
+        PROBE_TOLERANCE, or scores in two number types correlate by less than PROBE_CORRELATION.
         """
         fix = "train the reward stage again"
         require(path.is_file(), path, "reward probes are missing", fix)
@@ -175,13 +172,6 @@ class RewardNorm:
         if self.kind == "none":
             return scores
         return (scores - (self.mean if self.kind == "calibrate" else 0.0)) / self.std
-
-    def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "std": self.std}
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> RewardNorm:
-        return cls(**{name: value for name, value in values.items() if name != "std"})
 
 
 def shape_scores(raw: Tensor, norm: RewardNorm, terminated: Tensor, config: PPOConfig) -> Tensor:

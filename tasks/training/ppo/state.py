@@ -44,7 +44,7 @@ def snapshot(trainer: PPOTrainer) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "sampler": {"epoch": trainer.sampler.epoch, "cursor": trainer.sampler.cursor},
         "prompts": trainer.sampler.count,
         "seed": trainer.seed,
-        "norm": trainer.norm.as_json(),
+        "norm": dict(vars(trainer.norm)),
         "watch": dict(vars(trainer.watch)),
         "history": list(trainer.history),
     }
@@ -65,7 +65,7 @@ def restore(trainer: PPOTrainer, tensors: dict[str, Tensor], values: dict[str, A
     for name in COUNTERS:
         setattr(trainer, name, values[name])
     trainer.sampler = PromptSampler(trainer.sampler.count, trainer.seed, **values["sampler"])
-    trainer.norm = RewardNorm.from_json(values["norm"])
+    trainer.norm = RewardNorm(**values["norm"])
     trainer.watch = Watch(**values["watch"])
     trainer.history = list(values["history"])
 
@@ -97,8 +97,7 @@ def save_state(trainer: PPOTrainer, folder: Path, digests: dict[str, str]) -> Pa
 def load_state(trainer: PPOTrainer, folder: Path, digests: dict[str, str]) -> bool:
     """Resume from the newest state of ``folder``; False if there is none.
 
-    Raises:
-        TrainingInputError: if the state was made with another reference or reward adapter.
+    Raises TrainingInputError if it was made with another reference or reward adapter.
     """
     states = saved_states(folder)
     if not states:

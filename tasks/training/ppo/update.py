@@ -66,8 +66,7 @@ class Update:
     def run(self, seed: int) -> None:
         """Run all epochs; ``seed`` fixes the permutations.
 
-        Raises:
-            NonFiniteError: before the step that would have used a NaN or infinite loss or gradient.
+        Raises NonFiniteError before the step that would have used a NaN or infinite number.
         """
         count = len(self.rollout.lengths)
         self.roles.train(True)
