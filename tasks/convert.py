@@ -120,7 +120,9 @@ def run(spec: dict[str, Any], report: Report) -> dict[str, Any]:
         from_gguf(Path(source["path"]), out)
     elif source["kind"] == "hub":
         from_hub(source["repo"], source["revision"], out)
+    elif source["kind"] == "random":
+        random_tiny(out, int(spec.get("seed", 0)))
     else:
-        random_tiny(out)
+        raise JobInputError(source["kind"], "unknown source", "use gguf, hub or random")
     report.progress(1, 1, "models")
     return {"files": sorted(path.name for path in out.iterdir() if path.is_file())}

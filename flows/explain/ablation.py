@@ -11,9 +11,8 @@ from flows.explain.show import ABLATION_COLUMNS, ablation_rows, markdown_table
 from flows.plan.answers import POLICIES
 from storage.errors import InputError
 from storage.ids import short
-from tasks.evaluation.checks import rules
 from tasks.evaluation.escape import markdown_cell
-from tasks.evaluation.metrics import PER_ANSWER, Answer, answered, bootstrap, paired
+from tasks.evaluation.metrics import PER_ANSWER, Answer, answered, bootstrap, paired, rules
 from tasks.generation.snapshots import Rows
 
 
