@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ RUN_COLUMNS = ("step", "reused", "generated", "left out", "trained", "seconds", 
 ABLATION_COLUMNS = ("policy", "metric", "with", "without", "difference (95 %)", "prompts")
 PROMPT_CHARS = 200
 CELL_CHARS = 80
+DIGEST = re.compile(r"^([0-9a-f]{8})[0-9a-f]{24}$")  # of code
 VALUE_CHARS = 60
 
 
@@ -80,7 +82,8 @@ def plan_lines(plan: Plan) -> Iterator[str]:
 
 def changed(component: str, was: Any, is_now: Any) -> str:
     """Why something is made anew, with the values of the component that changed."""
-    name, old, new = (one_line(short(str(text)), VALUE_CHARS) for text in (component, was, is_now))
+    texts = (DIGEST.sub(r"\1", short(str(text))) for text in (component, was, is_now))
+    name, old, new = (one_line(text, VALUE_CHARS) for text in texts)
     return f"because {name} changed ({old} -> {new})"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from flows.plan.answers import answer_count
 from flows.plan.history import STEP_OF_LEVEL, Cost, History
 from flows.plan.inputs import Inputs
 from flows.plan.plan import StepPlan
@@ -22,6 +23,10 @@ def cost_of(steps: Mapping[str, StepPlan], inputs: Inputs, history: History) -> 
     recipe = inputs.recipe
     limits = recipe.generation.max_new_tokens.model_dump()
     limits["answer"] = recipe.evaluation.max_new_tokens
+    whole = history.stage_cost("evaluate", inputs.base_model_id)
+    if whole and whole.seconds:  # of evaluations from before their answers were kept
+        seconds_each = whole.seconds / answer_count(inputs)
+        by_step.setdefault("answer", Cost(seconds_each, limits["answer"], whole.device))
     is_known = True
     for name, step in steps.items():
         kind = STEP_OF_LEVEL.get(name, "")
