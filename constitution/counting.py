@@ -87,11 +87,10 @@ def _stops(text: str) -> str:
 
 def _language(text: str) -> str:
     """The language by whose abbreviations the text is split."""
-    first = next(filter(str.isalpha, text), "a")
-    by_script = {"GREEK": "el", "CYRILLIC": "ru"}
-    return guess(text, SHORTEST_SPLIT) or by_script.get(
-        unicodedata.name(first, "").split(" ")[0], "en"
-    )
+    if guessed := guess(text, SHORTEST_SPLIT):
+        return guessed
+    script = unicodedata.name(next(filter(str.isalpha, text), "a"), "").split(" ")[0]
+    return {"GREEK": "el", "CYRILLIC": "ru"}.get(script, "en")
 
 
 def _split(text: str, language: str) -> list[str]:
@@ -102,7 +101,9 @@ def _split(text: str, language: str) -> list[str]:
     for piece in _pieces(text, language):
         before = mended[-1] if mended else ""
         is_told = _QUOTED.search(before) and (before[0] in "「『“‘《（" or piece[0] in "とっ")
-        if (is_told and piece[0].isalpha()) or (_ABBREVIATED.search(before) and piece[0].islower()):
+        is_abbreviated = _ABBREVIATED.search(before) and piece[0].islower()
+        is_cut = len(before) >= _WINDOW and not ends(before[-_WINDOW:])
+        if (is_told and piece[0].isalpha()) or is_abbreviated or is_cut:
             mended[-1] += piece
         else:
             mended.append(piece)

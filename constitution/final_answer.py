@@ -47,7 +47,8 @@ def is_answer(reading: Reading, expected: str) -> bool:
     line = announced if announced is not None else _last_line(text)
     wanted = number(expected)
     if wanted is None:
-        return _is_text(line, expected, is_announced=announced is not None)
+        is_written = _core(_last_line(reading.written)) == _core(expected)
+        return is_written or _is_text(line, expected, is_announced=announced is not None)
     if announced is not None:
         line = _CLAUSE.split(line)[0].rpartition("=")[2]
     found = list(_NUMBER.finditer(line))

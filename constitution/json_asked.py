@@ -29,7 +29,11 @@ _WANTED_ELSEWHERE = re.compile(
     r"|(?:بصيغة|بتنسيق) JSON|JSON (?:में|प्रारूप|फ़ॉर्मेट)",
     re.I,
 )
-_LABELLED = re.compile(r"\bformat(?: is)?\s*[:=]\s*(?:an? )?(?:valid )?JSON\b(?! array)", re.I)
+_LABELLED = re.compile(
+    r"(?<!input )(?<!data )(?<!file )\bformat(?: is)?\s*[:=]\s*"
+    r"(?:an? )?(?:valid )?JSON\b(?! array)",
+    re.I,
+)
 _POLITE = re.compile(
     r"\A(?:(?:please|now|so|then|and|also|hi|hello|just|(?:can|could|would|will) you|i want you to|"
     r"bitte|por favor|s'il te plaît)\b\W*)+",
@@ -73,9 +77,9 @@ _DEMANDED = re.compile(
 
 def asks_for_json(prompt: str) -> bool:
     """Whether the prompt wants a JSON object for its answer."""
-    return _LABELLED.search(prompt) is not None or any(
-        _asks(clause.strip()) for clause in _CLAUSE.split(prompt)
-    )
+    if _LABELLED.search(prompt):
+        return True
+    return any(_asks(clause.strip()) for clause in _CLAUSE.split(prompt))
 
 
 def _asks(clause: str) -> bool:

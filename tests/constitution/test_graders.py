@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from constitution import checks, reading
 from constitution.checks import CHECKS, complies
 from constitution.errors import ConstitutionError
+from constitution.language import LANGUAGES, guess
 from constitution.parameters import check
 from constitution.schema import Check, Principle
 
@@ -137,6 +138,20 @@ def test_parameters_are_read_as_written() -> None:
     assert read({"no_character": "👍🏽"}) == ("no_character", "👍🏽")
 
 
+def test_the_languages_are_those_of_the_library() -> None:
+    from py3langid import langid
+
+    guess("Load the model of the library, which knows its languages by their codes.")
+    known = {code for code in langid.IDENTIFIER.nb_classes if len(code) == 2}
+    assert known == LANGUAGES
+
+
+def test_a_sentence_longer_than_a_window_is_one() -> None:
+    response = "and so on " * 900 + "to its end. " + "“" * 3000 + "Yes.”"
+    assert judged(read({"max_sentences": 2}), response) is True
+    assert judged(read({"min_sentences": 2}), response) is True
+
+
 ODD = ["\x00", "\ud800", "a\ud83d b", "\x1b[0m", "\u2028", "\r", "\ufffc", "\ufeff", "\udcff?"]
 
 
@@ -158,7 +173,8 @@ PIECES = [
     "“", '"', "'", "「", "(", "[", "[a](", "![", "`", "```", "`a", "a`", "~~~\n", "> ", "- ", "1. ",
     "*a ", "_a_ ", "**", "<", "&", "\\", "#", "a\n\n", "a\n", ".", "…", "?\u200f", ";", "A. ", "好",
     "好。", "ไทย", "1,", "1 ", "1,000,", "9", "answer is ", "\\boxed{", "{", '{"a":', "-", "not ",
-    "lambda:", "😊", "a", "\x00", "\u0301", "**I", ":) ", "```python\nx\n```\n", "```python\n(", "e1",
+    "lambda:", "😊", "a", "\x00", "\u0301", "**I", ":) ", "```python\nx\n```\n", "```python\n(",
+    "e1",
 ]  # fmt: skip
 
 
