@@ -48,9 +48,15 @@ EXAMPLES = {
 }
 
 
+def of_yaml(written: str) -> Check:
+    """The check as a constitution's file gives it."""
+    node = yaml.compose(written)
+    assert node is not None
+    return check(node)
+
+
 def read(written: Any) -> Check:
-    """The check as a constitution's file would give it."""
-    return check(yaml.compose(json.dumps(written, ensure_ascii=False)))
+    return of_yaml(json.dumps(written, ensure_ascii=False))
 
 
 def judged(found: Check, response: str, prompt: str = "Hi.") -> bool | None:
@@ -87,7 +93,7 @@ def documented() -> dict[str, tuple[str, str, str]]:
 @pytest.mark.parametrize("name", CHECKS)
 def test_the_readme_is_right(name: str) -> None:
     written, kept, broken = documented()[name]
-    found = check(yaml.compose(written))
+    found = of_yaml(written)
     prompt = "Answer in JSON." if name == "json_when_asked" else "Hi."
     assert judged(found, json.loads(kept.replace("``", "`")), prompt) is True
     assert judged(found, json.loads(broken), prompt) is False
@@ -131,9 +137,9 @@ def test_a_check_that_says_nothing_is_refused(written: dict[str, Any], rule: str
 def test_parameters_are_read_as_written() -> None:
     for odd in (".inf", "0x10", "2024-05-01", "yes"):
         with pytest.raises(ConstitutionError):
-            check(yaml.compose(f"answer: {odd}"))
-    assert check(yaml.compose("answer: 1_000.50")) == ("answer", "1_000.50")
-    assert check(yaml.compose("language: no")) == ("language", "no")
+            of_yaml(f"answer: {odd}")
+    assert of_yaml("answer: 1_000.50") == ("answer", "1_000.50")
+    assert of_yaml("language: no") == ("language", "no")
     assert read({"json_fields": ["a", "b"]}) == ("json_fields", ("a", "b"))
     assert read({"no_character": "👍🏽"}) == ("no_character", "👍🏽")
 
