@@ -1,148 +1,120 @@
-"""Whether an answer keeps a rule that a program can check: pure functions, no model.
+"""Whether an answer keeps a rule that a program can check: pure functions, no model that writes.
 
-| check | the answer keeps it where |
-|---|---|
-| `max_words: n` | at most n pieces between white space hold a letter or a digit |
-| `min_sentences: n` | at least n sentences come to their end |
-| `begins_with: t` | it begins with this text, as whole words and in this spelling |
-| `ends_with_question: true` | its last sentence ends with a question mark |
-| `no_character: c` | the character stands nowhere, nor a wide or compatible form of it |
-| `no_word: w` | the word stands nowhere by itself in this spelling |
-| `no_lists: true` | no line is a list item or a heading |
-| `json_when_asked: true` | it is one JSON object, bare or in a code block, and nothing else |
-
-All but `max_words` and `json_when_asked` look past code (Markdown's fenced blocks and code spans).
-Quotes, brackets, emphasis, emoji and direction marks around a beginning or an end are looked
-through. `json_when_asked` applies only where the prompt asks for a JSON object; beginning, end and
-sentences only where it does not. An answer without any visible character keeps no rule.
+README.md in this folder lists the checks, with an answer that keeps each and one that breaks it.
+All but `max_words`, `min_words`, `contains`, `answer` and those of JSON and code look past code.
+Beginnings and ends look through quotes, brackets, emphasis, emoji and direction marks. Texts are
+compared in their spelling, whichever way accents, apostrophes and spaces are written. An answer
+without any visible character keeps no rule.
 """
 
 from __future__ import annotations
 
-import json
-import re
 import unicodedata
 from collections.abc import Callable
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
+from constitution.counting import asks, ends, sentences, words
+from constitution.final_answer import is_answer
+from constitution.formats import compiles, has_fields, json_object
 from constitution.json_asked import asks_for_json
+from constitution.language import is_written_in
+from constitution.lists import has_list_or_heading
+from constitution.reading import Reading, is_visible, read
 from constitution.schema import Principle
+from constitution.standing import begins_with, ends_with, stands
 
-Parameter = Literal["number", "character", "text", "true"]
+Parameter = Literal[
+    "number", "character", "text", "true", "expression", "names", "language", "value", "python"
+]
 CHECKS: dict[str, Parameter] = {
     "max_words": "number",
+    "min_words": "number",
+    "max_sentences": "number",
     "min_sentences": "number",
     "begins_with": "text",
+    "ends_with": "text",
     "ends_with_question": "true",
+    "contains": "text",
     "no_character": "character",
     "no_word": "text",
+    "matches": "expression",
+    "matches_not": "expression",
     "no_lists": "true",
     "json_when_asked": "true",
+    "json_fields": "names",
+    "language": "language",
+    "answer": "value",
+    "code_compiles": "python",
 }
-NOT_OF_JSON = ("min_sentences", "begins_with", "ends_with_question")
-OF_ALL = ("max_words", "json_when_asked")  # the others look past code
-
-CODE = "\ufffc"  # stands for a piece of code that was left out
-_FENCED = re.compile(r"^ {0,3}(`{3,}|~{3,})[^\n]*\n?.*?(?:^ {0,3}\1[`~]*[ \t]*$|\Z)", re.M | re.S)
-_SPAN = re.compile(r"`[^`\n]+`")
-_IN_BLOCK = re.compile(r"\s*```(?:json)?[ \t]*\n(?P<inside>.*)\n```\s*", re.I | re.S)
-_NUMBERED = re.compile(r"^\s*\d{1,3}[.)] ", re.M)
-_LISTED = re.compile(r"^[ >]*(?:[-*+•‣◦·–—] +\S|\d{1,3}[.)] +\S|#{1,6} +\S)", re.M)
-_STOPS = ".!?…؟\u037e।。！？⁇⁈⁉‽"
-_QUESTIONS = frozenset("?؟\u037e？⁇⁈⁉‽")
-_STOP = re.compile(rf"[{_STOPS}]+")
-_AFTER = re.compile(r"[^\w\s]{0,8}(\s*)(\w?)")
-_ABBREVIATION = re.compile(r"(?:^|\W)(?:mr|mrs|ms|dr|prof|st|vs|(?:[a-z]\.)+[a-z]|[a-hj-z])$", re.I)
-_CLOSING = frozenset("\"'*_~")
-_LOOKED_THROUGH = frozenset("Zs Cc Cf Mn Me So Sk Pf Pe Pi Ps".split())  # Unicode categories
-INVISIBLE = frozenset("Zs Zl Zp Cc Cf".split())
+NOT_OF_JSON = ("min_sentences", "begins_with", "ends_with", "ends_with_question", "language")
+SEARCH_S = 0.05  # processor time after which a regular expression is given up
 
 
 def complies(principle: Principle, prompt_text: str, response: str) -> bool | None:
     """Return whether the response keeps the principle's check.
 
-    None where the principle has no check or the check does not apply to this prompt.
+    None where the principle has no check or the check does not apply to this prompt or response.
     """
     if principle.check is None:
         return None
     name, parameter = principle.check
-    wants_json = asks_for_json(prompt_text)
-    if (name == "json_when_asked" and not wants_json) or (name in NOT_OF_JSON and wants_json):
-        return None
-    if all(unicodedata.category(c) in INVISIBLE for c in response):
+    if name == "json_when_asked" or name in NOT_OF_JSON:
+        if asks_for_json(prompt_text) is (name in NOT_OF_JSON):
+            return None
+    if not is_visible(response):
         return False
-    text = response if name in OF_ALL else _SPAN.sub(CODE, _FENCED.sub(CODE, response))
-    return _KEPT[name](text, parameter)
+    return _KEPT[name](read(response), parameter)
 
 
-def sentences(text: str) -> int:
-    """Count the sentences of `text` that come to their end; one without a letter is none."""
-    text = _NUMBERED.sub("", text)
-    count = begun = 0
-    for stop in _STOP.finditer(text):
-        if _is_end(text, stop):
-            count += any(c.isalpha() for c in text[begun : stop.start()])
-            begun = stop.end()
-    return count
+def _has_at_least(answer: Reading, least: int) -> bool | None:
+    """Whether so many sentences come to their end."""
+    found = sentences(answer)
+    return None if found is None else sum(map(ends, found)) >= least
 
 
-def _is_end(text: str, stop: re.Match[str]) -> bool:
-    """Whether a run of stops ends a sentence: not within a number, name or abbreviation."""
-    after = _AFTER.match(text, stop.end())
-    space, following = after.groups() if after else ("", "")
-    if not following or "\n" in space or stop[0][-1] in "।。！？":
-        return True
-    if not space or following.islower():
-        return False
-    before = text[max(0, stop.start() - 12) : stop.start()]
-    return stop[0] != "." or not _ABBREVIATION.search(before)
+def _has_at_most(answer: Reading, most: int) -> bool | None:
+    """Whether no more sentences begin."""
+    found = sentences(answer)
+    return None if found is None else len(found) <= most
 
 
-def _words(response: str) -> int:
-    return sum(any(c.isalnum() for c in piece) for piece in response.split())
+def _has_character(answer: Reading, character: str) -> bool:
+    """Whether it stands outside of code, in this form or in a wide or compatible one."""
+    wanted, seen = (unicodedata.normalize("NFKC", text) for text in (character, answer.source))
+    return wanted in seen
 
 
-def _begins_with(response: str, text: str) -> bool:
-    start = next((i for i, c in enumerate(response) if not _is_looked_through(c)), 0)
-    after = response[start + len(text) :][:1]
-    return response.startswith(text, start) and not after.isalnum()
+def _matches(answer: Reading, expression: str) -> bool | None:
+    """Whether the regular expression is found; None where the search takes too long."""
+    import regex
 
-
-def _ends_with_question(text: str) -> bool:
-    seen = (i for i in range(len(text), 0, -1) if not _is_looked_through(text[i - 1]))
-    text = text[: next(seen, 0)]
-    return not _QUESTIONS.isdisjoint(text[len(text.rstrip(_STOPS)) :])
-
-
-def _holds_character(text: str, character: str) -> bool:
-    return unicodedata.normalize("NFKC", character) in unicodedata.normalize("NFKC", text)
-
-
-def _is_json_object(response: str) -> bool:
-    def refuse(constant: str) -> NoReturn:
-        raise ValueError(constant)  # NaN and Infinity are no JSON
-
-    block = _IN_BLOCK.fullmatch(response)
     try:
-        value = json.loads(block["inside"] if block else response, parse_constant=refuse)
-        return isinstance(value, dict)
-    except (ValueError, RecursionError):
-        return False
+        return regex.search(expression, answer.written, timeout=SEARCH_S) is not None
+    except TimeoutError:
+        return None
 
 
-_KEPT: dict[str, Callable[[str, Any], bool]] = {
-    "max_words": lambda response, most: _words(response) <= most,
-    "min_sentences": lambda text, least: sentences(text) >= least,
-    "begins_with": _begins_with,
-    "ends_with_question": lambda text, _: _ends_with_question(text),
-    "no_character": lambda text, character: not _holds_character(text, character),
-    "no_word": lambda text, w: not re.search(rf"(?<!\w)(?<!\w\.){re.escape(w)}(?!\w)", text),
-    "no_lists": lambda text, _: not _LISTED.search(text),
-    "json_when_asked": lambda response, _: _is_json_object(response),
+def _not(kept: bool | None) -> bool | None:
+    return None if kept is None else not kept
+
+
+_KEPT: dict[str, Callable[[Reading, Any], bool | None]] = {
+    "max_words": lambda answer, most: words(answer.with_code) <= most,
+    "min_words": lambda answer, least: words(answer.with_code) >= least,
+    "min_sentences": _has_at_least,
+    "max_sentences": _has_at_most,
+    "begins_with": begins_with,
+    "ends_with": ends_with,
+    "ends_with_question": lambda answer, _: asks(answer.text),
+    "contains": lambda answer, text: stands(answer.with_code, text) or stands(answer.written, text),
+    "no_character": lambda answer, character: not _has_character(answer, character),
+    "no_word": lambda answer, word: not stands(answer.text, word),
+    "matches": _matches,
+    "matches_not": lambda answer, expression: _not(_matches(answer, expression)),
+    "no_lists": lambda answer, _: not has_list_or_heading(answer),
+    "json_when_asked": lambda answer, _: json_object(answer) is not None,
+    "json_fields": has_fields,
+    "language": lambda answer, language: is_written_in(answer.text, language),
+    "answer": is_answer,
+    "code_compiles": lambda answer, _: compiles(answer),
 }
-
-
-def _is_looked_through(character: str) -> bool:
-    if character == CODE:
-        return False
-    return character in _CLOSING or unicodedata.category(character) in _LOOKED_THROUGH

@@ -11,9 +11,7 @@ from typing import Any
 
 import yaml
 
-from constitution.checks import CHECKS, Parameter
 from constitution.errors import ConstitutionError
-from constitution.schema import Check
 from constitution.source import FORBIDDEN, forbidden_rule
 
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -91,35 +89,6 @@ def tags_of_round(node: yaml.Node) -> tuple[str, ...]:
     if shape(node) != "any":
         raise ConstitutionError(shape(node), "is no list of tags", "write it like [honest], or any")
     return ()
-
-
-def check(node: yaml.Node) -> Check:
-    """Read the check of a principle: one of `CHECKS` with its parameter."""
-    if not isinstance(node, yaml.MappingNode) or len(node.value) != 1:
-        rule = "a check is one name with one value"
-        raise ConstitutionError(shape(node), rule, "write it like {max_words: 60}")
-    key, value = node.value[0]
-    if (name := shape(key)) not in CHECKS:
-        raise ConstitutionError(name, "there is no such check", suggest(name, CHECKS, "checks"))
-    return name, _parameter(value, CHECKS[name])
-
-
-def _parameter(node: yaml.Node, kind: Parameter) -> int | str | bool:
-    if kind == "text":
-        return line_of_text(node)
-    if kind == "true":
-        if node.tag != "tag:yaml.org,2002:bool" or not boolean(node):
-            raise ConstitutionError(shape(node), "is not true", "write true, or remove the check")
-        return True
-    if kind == "character":
-        value = text(node)
-        if len(value) != 1:
-            raise ConstitutionError(value, "is not one character", 'write it like "!"')
-        return value
-    if node.tag != "tag:yaml.org,2002:int" or not re.fullmatch(r"[1-9]\d{0,5}", node.value):
-        rule = "is no whole number from 1 to 999999"
-        raise ConstitutionError(shape(node), rule, "write a plain number such as 60")
-    return int(node.value)
 
 
 def suggest(name: str, known: Iterable[str], what: str = "keys") -> str:

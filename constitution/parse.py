@@ -11,6 +11,7 @@ import yaml
 
 from constitution import fields
 from constitution.errors import ConstitutionError
+from constitution.parameters import check
 from constitution.schema import Constitution, Example, Principle
 from constitution.source import at, compose, read_bytes
 
@@ -56,7 +57,7 @@ PRINCIPLE: dict[str, Reader] = {
     "weight": fields.weight,
     "enabled": fields.boolean,
     "applies_to": fields.names,
-    "check": fields.check,
+    "check": check,
 }
 PRINCIPLE_REQUIRED = ("slug", "critique", "revision", "comparison")
 EXAMPLE_TEXTS = "prompt response critique_request critique revision_request revision".split()

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 
 from constitution.errors import ConstitutionError
 
-Check = tuple[str, int | str | bool]  # a name of `checks.CHECKS` and its parameter
+Check = tuple[
+    str, int | str | bool | tuple[str, ...]
+]  # a name of `checks.CHECKS` and its parameter
 
 
 @dataclass(frozen=True)

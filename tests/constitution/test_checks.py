@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from constitution.checks import CHECKS, complies, sentences
+from constitution.checks import CHECKS, complies
+from constitution.counting import ends, sentences
 from constitution.lint import lint
 from constitution.load import load, resolve
+from constitution.reading import read
 from constitution.schema import Check, Example, Principle
 
 CHECKABLE = load(resolve("checkable"))
@@ -66,7 +68,7 @@ def test_max_words(response: str, is_kept: bool) -> None:
     ],
 )
 def test_sentences(response: str, count: int) -> None:
-    assert sentences(response) == count
+    assert sum(map(ends, sentences(read(response)) or ())) == count
 
 
 def test_code_is_no_sentence() -> None:
@@ -232,8 +234,9 @@ def test_long_answers_take_little_time(piece: str) -> None:
 
 def test_the_checkable_constitution_is_clean_and_wholly_checkable() -> None:
     assert lint(resolve("checkable"), {"factual", None}) == []
-    assert {p.check[0] for p in CHECKABLE.enabled if p.check} == set(CHECKS)
-    assert 6 <= len(CHECKABLE.principles) == len(CHECKS) <= 8
+    assert {p.check[0] for p in CHECKABLE.enabled if p.check} <= set(CHECKS)
+    assert 6 <= len(CHECKABLE.principles) <= 8
+    assert all(p.check for p in CHECKABLE.principles)
 
 
 @pytest.mark.parametrize("example", CHECKABLE.examples, ids=lambda e: e.principle)

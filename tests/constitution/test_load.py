@@ -188,6 +188,11 @@ BAD |= {
         "{no_character: ''}": "is empty",
         "{no_word: 1}": "is no text",
         '{begins_with: "a\\nb"}': "must stand on one line",
+        "{matches: '('}": "is no regular expression",
+        "{matches_not: 'a*'}": "may match no characters",
+        "{language: xx}": "is no language of ISO 639-1",
+        "{json_fields: a}": "is no list of names",
+        "{answer: .inf}": "is no decimal number",
     }.items()
 }
 BAD |= {
