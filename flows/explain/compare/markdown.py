@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from flows.explain.compare.describe import Change, headline, sections, sides
 from flows.explain.compare.report import Report
 from flows.explain.compare.text import visible
-from flows.explain.compare.words import MARKS as MARKS
 from flows.explain.compare.words import marked
 from flows.explain.show import markdown_table
 from tasks.evaluation.escape import markdown_cell
