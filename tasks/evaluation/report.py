@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from storage.ids import short
 from tasks.evaluation.escape import markdown_cell
 from tasks.evaluation.metrics import REFERENCE
 from tasks.evaluation.plots import plot_kl, plot_rewards, plot_training, read_curves
@@ -83,9 +84,9 @@ def write_report(out: Path, data: ReportData) -> Path:
 def _what_was_run(data: ReportData) -> str:
     facts = [
         ("recipe", data.recipe),
-        ("run", data.run_id),
-        ("constitution", f"{data.constitution_name} ({data.constitution_id})"),
-        ("base model", f"{data.model_name} ({data.model_id})"),
+        ("run", short(data.run_id)),
+        ("constitution", f"{data.constitution_name} ({short(data.constitution_id)})"),
+        ("base model", f"{data.model_name} ({short(data.model_id)})"),
     ]
     return f"# Report: {markdown_cell(data.recipe)}\n\n## What was run\n\n" + _table(
         ("what", "value"), facts
@@ -113,7 +114,7 @@ def _stages(out: Path, data: ReportData) -> str:
             stage.steps,
             f"{_number(stage.loss_first)} → {_number(stage.loss_last)}",
             _measure(stage),
-            stage.checkpoint_id,
+            short(stage.checkpoint_id),
         )
         for stage in data.stages
     ]
@@ -203,9 +204,10 @@ def _samples(data: ReportData) -> str:
             for row in answers
         ]
         category = markdown_cell(answers[0]["category"], 80)
+        asked = markdown_cell(answers[0]["prompt"], TEXT_LIMIT)
         parts += [
             f"### Sample {number} ({category})",
-            f"Prompt {markdown_cell(prompt_id)}: {markdown_cell(answers[0]['prompt'], TEXT_LIMIT)}",
+            f"Prompt {markdown_cell(short(prompt_id))}: {asked}",
             _table(("policy", "answer", "reward", "ended by"), rows),
         ]
     if not parts:
@@ -218,7 +220,7 @@ def _tracing(data: ReportData) -> str:
     ids = [stage.checkpoint_id for stage in data.stages] or [data.run_id]
     return (
         "## Tracing\n\n`solon why ID` shows what made a row or checkpoint, "
-        "`solon impact ID` what it made. Try:\n\n    solon why " + _code(ids[-1])
+        "`solon impact ID` what it made. Try:\n\n    solon why " + _code(short(ids[-1]))
     )
 
 
