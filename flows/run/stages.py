@@ -70,9 +70,10 @@ def _make(session: Session, need: Need, produce: Produce) -> None:
 
 def _fill(session: Session, need: Need, produce: Produce) -> None:
     """Fill the artifact, the device held."""
-    workers, started = session.workers, time.monotonic()
+    workers = session.workers
     workers.end_engine()
     workers.hold_device()
+    started = time.monotonic()  # what waited for the device is no part of what it took
     try:
         if is_whole(_path(session, need)):  # another run's, meanwhile
             return

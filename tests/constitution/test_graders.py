@@ -201,8 +201,12 @@ def test_ten_times_the_answer_takes_at_most_thirty_times_as_long(piece: str) -> 
         times.append(time.process_time())
         return [end - start for start, end in itertools.pairwise(times)]
 
-    limits = [30 * max(once, 0.005) for once in seconds(10_000)]
-    slow = [ten > limit for ten, limit in zip(seconds(100_000), limits, strict=True)]
+    def best(length: int) -> list[float]:
+        """Of three times: other work on the machine makes one of them long."""
+        return [min(times) for times in zip(*(seconds(length) for _ in range(3)), strict=True)]
+
+    limits = [30 * max(once, 0.005) for once in best(10_000)]
+    slow = [ten > limit for ten, limit in zip(best(100_000), limits, strict=True)]
     assert dict(zip(["read", *EXAMPLES], slow, strict=True)) == dict.fromkeys(
         ["read", *EXAMPLES], False
     )

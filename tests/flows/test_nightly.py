@@ -81,13 +81,23 @@ def every_few_seconds(served: Served, settings: dict[str, Any]) -> None:
     served.set_nightly(schedule)
 
 
-def night(served: Served) -> dict[str, Any]:
-    """The run that the schedule starts next, once it is through."""
-    before = {run["id"] for run in served.nights() if run["start_time"]}
+def started(served: Served) -> set[str]:
+    """The nights that have begun."""
+    return {run["id"] for run in served.nights() if run["start_time"]}
+
+
+def night(served: Served, after: set[str] | None = None) -> dict[str, Any]:
+    """The run that the schedule starts next, once it is through; with `after`, the first that is
+    none of them and made something.
+    """
+    before = started(served) if after is None else after
 
     def done() -> Any:
         runs = [run for run in served.nights() if run["id"] not in before and run["start_time"]]
-        return next((run for run in runs if run["state_type"] in ("COMPLETED", "FAILED")), None)
+        over = [run for run in runs if run["state_type"] in ("COMPLETED", "FAILED")]
+        if after is not None:
+            over = [run for run in over if "steps" in served.artifacts(run["id"])]
+        return next(iter(over), None)
 
     found: dict[str, Any] = until(done, "a night")
     assert found["state_type"] == "COMPLETED", found["state"]
@@ -289,6 +299,7 @@ def test_ten_new_prompts_cost_their_own_rows_only(
     told: list[dict[str, str]],
 ) -> None:
     """And where champion and candidate cannot be compared, the champion stays and alerts hear."""
+    before = started(served)
     with prompts.open("a", encoding="utf-8") as file:
         file.write("\n".join(PROMPTS[30:40]) + "\n")
     new = {json.loads(line)["prompt"] for line in PROMPTS[30:40]}
@@ -297,7 +308,7 @@ def test_ten_new_prompts_cost_their_own_rows_only(
     shutil.rmtree(
         served.solon.home / "artifacts" / "checkpoints" / steps(served, first)["dpo"]["id"]
     )
-    found = night(served)
+    found = night(served, before)
     rows = ledger.query(
         "SELECT completion_id, p.messages FROM completions c JOIN prompts p USING (prompt_id)"
         " WHERE step <> 'answer'"
