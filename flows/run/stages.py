@@ -14,6 +14,7 @@ from typing import Any
 
 from prefect import task
 from prefect.context import TaskRunContext
+from prefect.runtime import task_run
 
 from flows.plan.answers import adapter_of
 from flows.plan.history import History
@@ -26,6 +27,7 @@ from flows.run.stage_rows import write_rows
 from flows.run.workers import hearer
 from storage.artifacts import artifact_path, check, is_whole, writing
 from storage.errors import SolonError
+from storage.ids import short
 from storage.ledger import insert, now
 from tasks.process import run_job
 from tasks.training.keys import WITHOUT_EFFECT, changes
@@ -41,9 +43,15 @@ def _cache_key(context: TaskRunContext, inputs: dict[str, Any]) -> str:
     return f"{inputs['stage']}-{inputs['artifact_id']}"
 
 
+def _name() -> str:
+    """What people see of a task: its stage, and the artifact's id in short."""
+    asked = task_run.parameters
+    return f"{asked['stage']} {short(asked['artifact_id'])}"
+
+
 @task(
     name="stage",
-    task_run_name="{stage} {artifact_id}",
+    task_run_name=_name,
     cache_key_fn=_cache_key,
     persist_result=True,
     result_serializer="json",
