@@ -235,6 +235,7 @@ def test_an_evaluation_asks_for_what_is_new_only(
 
     evaluation = steps(found)["evaluate"]["id"]
     path = home / "artifacts" / "evaluations" / evaluation / "answers.jsonl"
+    assert path.read_bytes().isascii()  # no odd line end in a text ends a row
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert [row["policy"] for row in rows[::4]] == ["base", "sft", "dpo", "ppo"]
     assert all(row["kl"] == 0.0 for row in rows if row["policy"] == "sft")

@@ -12,15 +12,12 @@ import pytest
 torch = pytest.importorskip("torch")
 from peft import LoraConfig, PeftModel, get_peft_model  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers  # noqa: E402
 from transformers import (  # noqa: E402
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
 )
 
+from tasks.convert import random_tiny  # noqa: E402
 from tasks.engines.engine import Continuation, Request  # noqa: E402
 from tasks.engines.generate import Generator  # noqa: E402
 from tasks.engines.load import AdaptedModel  # noqa: E402
@@ -29,45 +26,8 @@ from tasks.engines.tokens import prompt_ids  # noqa: E402
 from tasks.report import JobInputError  # noqa: E402
 from tasks.training.base import save_adapter  # noqa: E402
 
-CONTEXT, END = 96, "<|im_end|>"
-TEMPLATE = (
-    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
 ASKS = ["hi", "tell me more", "a somewhat longer question, is it?", "why?", "ok"]
 SAID = ["yes", "", "no, ünder no circumstances", "it is so", "<|im_end|> is text here"]
-
-
-def make_model(folder: Path) -> Path:
-    """A random Llama with a byte-level tokenizer; pad is eos, as in SmolLM2."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: number for number, token in enumerate([*alphabet, "<|im_start|>", END])}
-    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        eos_token=END,
-        pad_token=END,
-        additional_special_tokens=["<|im_start|>"],
-    )
-    tokenizer.chat_template = TEMPLATE
-    tokenizer.save_pretrained(folder)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=CONTEXT,
-        initializer_range=0.2,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    return folder
 
 
 def make_adapter(model: Path, folder: Path, seed: int, *, head: bool = False) -> str:
@@ -93,7 +53,8 @@ def make_adapter(model: Path, folder: Path, seed: int, *, head: bool = False) ->
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the model and the adapters sft, ppo and reward."""
     folder = tmp_path_factory.mktemp("evaluation")
-    make_model(folder / "model")
+    (folder / "model").mkdir()
+    random_tiny(folder / "model")
     for seed, name in enumerate(["sft", "ppo", "reward"], 1):
         make_adapter(folder / "model", folder / name, seed, head=name == "reward")
     return folder
@@ -167,12 +128,12 @@ def test_few_logits_are_held_at_once(model, monkeypatch):
     wanted = values(Scorer(model).score(said()))
     seen: list[int] = []
     hook = model.base.register_forward_hook(lambda *args: seen.append(args[2].logits.numel()))
-    monkeypatch.setattr("tasks.engines.score.LOGITS_AT_ONCE", 2 * 30 * 258)
+    monkeypatch.setattr("tasks.engines.score.LOGITS_AT_ONCE", 2 * 30 * 259)
     try:
         few = values(Scorer(model).score(said()))
     finally:
         hook.remove()
-    assert max(seen) <= 2 * 30 * 258
+    assert max(seen) <= 2 * 30 * 259
     assert [i["value"] for i in few] == pytest.approx([i["value"] for i in wanted], abs=1e-3)
 
 
