@@ -208,7 +208,7 @@ def test_a_hit_is_shown_as_cached_with_the_id_it_reused(
     assert {row["trained"] for row in rows} == {0}
     tasks = served.api("task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})[1]
     states = {task["name"]: task["state"]["name"] for task in tasks}
-    assert states[f"ppo {made['ppo']['id']}"] == "Cached"
+    assert states[f"ppo {short(made['ppo']['id'])}"] == "Cached"
 
 
 def test_a_night_that_would_overlap_is_refused(served: Served, first: dict[str, Any]) -> None:
