@@ -109,7 +109,7 @@ def _winner(candidates: tuple[_Candidate, ...], start: bytes) -> Principle:
     for principle, ending in candidates:
         own = hashed.copy()
         own.update(ending)
-        drawn = _draw(own.digest(), principle.weight)
+        drawn = draw(own.digest(), principle.weight)
         if drawn < smallest:
             best, smallest = principle, drawn
     return best
@@ -119,7 +119,8 @@ def _ending(slug: str) -> bytes:
     return f",{_json(slug)}]".encode()
 
 
-def _draw(digest: bytes, weight: float) -> float:
+def draw(digest: bytes, weight: float) -> float:
+    """Exponential with rate `weight`, from the first 53 bits of a digest; the smallest wins."""
     u = ((int.from_bytes(digest, "big") >> 11) + 1) / 2**53
     return -math.log(u) / weight
 

@@ -14,17 +14,16 @@ from typing import Any
 from prefect import flow
 
 from flows.explain.lineage_text import origin_chart
-from flows.plan.needs import stage_needs
 from flows.plan.recipe import Overrides
 from flows.plan.steps import Stage, Step, at_most
-from flows.run.data import existing_rows, make_rows
+from flows.run.data import DataSide
 from flows.run.evaluation import evaluate_checkpoints
 from flows.run.evaluation import report as write_report
 from flows.run.publish import publish_run
 from flows.run.results import run_result
 from flows.run.session import Session, open_session
 from flows.run.stages import reuse
-from flows.run.stages import train as train_stages
+from flows.run.trained import stages_of
 from flows.serve.approval import ask_above_budget
 from flows.serve.reach import check_form
 from tasks.generation.snapshots import Rows
@@ -51,8 +50,11 @@ def align(
 
 def method(session: Session, until: Step | None = None) -> dict[str, Any]:
     """The method itself, one call an arrow; returns the run in short."""
-    rows = make_rows(session, until)
-    checkpoints = train_stages(session, stage_needs(session.inputs, rows, until)) if rows else {}
+    data = DataSide(session, until)
+    rows = data.make()
+    checkpoints: dict[str, str] = {}
+    if rows:
+        rows, checkpoints = stages_of(session, data, rows, until)
     evaluation = None
     if at_most("evaluate", until):
         evaluation = evaluate_checkpoints(session, checkpoints)
@@ -69,7 +71,7 @@ def refresh(recipe: str = "demo", overrides: Overrides = None) -> dict[str, Any]
     """
     check_form(recipe, overrides)
     with open_session(recipe, overrides, "pairs") as session:
-        rows = make_rows(session, "pairs")
+        rows = DataSide(session, "pairs").make()
         return _finish(session, rows)
 
 
@@ -86,8 +88,8 @@ def train(
     """
     check_form(recipe, overrides)
     with open_session(recipe, overrides, until) as session:
-        rows = existing_rows(session)
-        checkpoints = train_stages(session, stage_needs(session.inputs, rows, until))
+        data = DataSide(session)
+        rows, checkpoints = stages_of(session, data, data.known(), until)
         return _finish(session, rows, checkpoints)
 
 
@@ -101,8 +103,8 @@ def evaluate(recipe: str = "demo", overrides: Overrides = None) -> dict[str, Any
     """
     check_form(recipe, overrides)
     with open_session(recipe, overrides, "evaluate") as session:
-        rows = existing_rows(session)
-        checkpoints = reuse(session, stage_needs(session.inputs, rows))
+        data = DataSide(session, may_ask=False)
+        rows, checkpoints = stages_of(session, data, data.known(), have=reuse)
         evaluation = evaluate_checkpoints(session, checkpoints)
         return _finish(session, rows, checkpoints, evaluation)
 

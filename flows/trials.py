@@ -9,13 +9,13 @@ from pydantic import Field
 
 from flows.explain.ablation import check_without, compared, left_out, markdown
 from flows.explain.preview import Previewed, choose, compare, to_json, up_to
-from flows.plan.needs import stage_needs
 from flows.plan.recipe import Overrides
-from flows.run.data import existing_rows, make_some
+from flows.run.data import DataSide, make_some
 from flows.run.evaluation import answers_of, evaluate_checkpoints
 from flows.run.publish import publish_markdown
 from flows.run.session import Session, open_session
-from flows.run.stages import reuse, train
+from flows.run.stages import reuse
+from flows.run.trained import stages_of
 from tasks.generation.snapshots import Rows
 
 Count = Annotated[int, Field(ge=1, le=1000)]
@@ -63,12 +63,13 @@ def ablate(slug: str, recipe: str = "demo", overrides: Overrides = None) -> dict
     with open_session(recipe, overrides, "evaluate") as session:
         session.inputs.constitution.principle(slug)  # raises where there is none
         session.results.refs = None
-        rows = existing_rows(session)
-        original = reuse(session, stage_needs(session.inputs, rows))
+        data = DataSide(session, may_ask=False)
+        rows, original = stages_of(session, data, data.known(), have=reuse)
         session.results.refs = f"ablate/{slug}"
-        without = existing_rows(session, slug)
+        data = DataSide(session, without=slug)
+        without = data.known()
         check_without(slug, rows, without)
-        trained = train(session, stage_needs(session.inputs, without))
+        without, trained = stages_of(session, data, without)
         judged = trained | {"reward": original["reward"]}
         evaluations = [evaluate_checkpoints(session, found) for found in (original, judged)]
         before, after = (answers_of(session, found) for found in evaluations)

@@ -24,6 +24,7 @@ PREFIXES = {
     "comparison": "cpr",
     "verdict": "vrd",
     "pair": "par",
+    "label": "lbl",
     "dataset": "dst",
     "checkpoint": "ckp",
     "evaluation": "evl",

@@ -23,7 +23,7 @@ Direction = Literal["up", "down"]
 MANY = frozenset({"pair", "example", "revision", "completion", "prompt"})
 # Every kind comes before those it is made from, but that a model may be made from a checkpoint.
 KINDS = (
-    "checkpoint dataset pair example revision completion model constitution principle few_shot"
+    "checkpoint dataset pair example revision completion few_shot model constitution principle"
     " prompt"
 ).split()
 HOMES = {kind: (f"{kind}s", f"{kind}_id") for kind in KINDS}  # table and key of a kind's rows
@@ -32,6 +32,7 @@ PARENTS = (
     " FROM checkpoints)"
 )
 ASKED = "step = 'critique'"
+OWN = "source <> 'revision'"  # a revision's rows have its edges
 PAIRS, EXAMPLES, PROMPTS = (f"starts_with(row_id, '{p}_')" for p in ("par", "exm", "prm"))
 
 
@@ -69,7 +70,11 @@ completion  completion    'response'      revisions     critique_completion  res
 revision    completion    'completion'    revisions     revision             revision_completion
 example     revision      'revision'      revisions     example              revision
 pair        revision      'revision'      revisions     pair                 revision
+example     completion    'completion'    examples      example              completion  {OWN}
+pair        completion    'chosen'        pairs         pair           chosen_completion  {OWN}
 pair        completion    'rejected'      pairs         pair                 rejected_completion
+pair        principle     'label'         labels        pair                 principle
+few_shot    principle     'shown'         shown_principles  few_shot         principle
 dataset     pair          'row'           dataset_rows  dataset              row  {PAIRS}
 dataset     example       'row'           dataset_rows  dataset              row  {EXAMPLES}
 dataset     prompt        'row'           dataset_rows  dataset              row  {PROMPTS}

@@ -15,7 +15,8 @@ from storage.errors import InputError
 from storage.ledger import Columns, Ledger, Row
 from tasks.generation.assemble import Step
 from tasks.generation.memo import look_up
-from tasks.generation.walk import Method, walk
+from tasks.generation.method import Method
+from tasks.generation.walk import walk
 from tasks.prompts import Prompt
 
 # The revision that last stood in the place of each wanted one, under another id.

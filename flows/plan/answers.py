@@ -34,6 +34,11 @@ def policies_of(
     return found
 
 
+def candidates_policy(inputs: Inputs, workspace: Workspace, sft: str) -> Policy:
+    """The SFT checkpoint as the model whose answers are candidates; it must be there."""
+    return policies_of(inputs, workspace, {"sft": sft}, Digests(workspace))["sft"]
+
+
 def quantized_id(inputs: Inputs) -> str:
     """The base as checkpoints are trained on it: quantized, it is a model of its own."""
     kind, base = inputs.recipe.quantization, inputs.base_model_id

@@ -10,7 +10,8 @@ from typing import Any
 
 from constitution.schema import Principle
 from storage.ledger import Ledger
-from tasks.generation.walk import Level, Method
+from tasks.generation.method import Method
+from tasks.generation.walk import Level
 from tasks.machine import machine_name
 
 # Prompts that wait and have a completion of this step and model that was asked in the same words.
@@ -48,6 +49,7 @@ STEP_OF_LEVEL = {
     "drafts": "draft",
     "critiques": "critique",
     "revisions": "revision",
+    "samples": "sample",
     "evaluate": "answer",
 }
 

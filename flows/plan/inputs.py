@@ -21,11 +21,12 @@ from storage.ids import content_id
 from storage.ledger import Ledger
 from storage.workspace import Workspace
 from tasks import models
-from tasks.generation.assemble import Exclusion
+from tasks.generation.assemble import Exclusion, phrases
 from tasks.generation.calls import Sampling, category_of
+from tasks.generation.choose import Chooser, Standards
+from tasks.generation.method import Method
 from tasks.generation.record import constitution_id
 from tasks.generation.snapshots import Assembler, Snapshot, prompt_snapshot
-from tasks.generation.walk import Method
 from tasks.prompts import Prompt, is_held_out, read_prompts
 
 UNKNOWN_MODEL = "mdl_not-yet-downloaded"
@@ -58,38 +59,60 @@ class Inputs:
 
     @cached_property
     def method(self) -> Method:
-        generation = self.recipe.generation
+        generation, pairs = self.recipe.generation, self.recipe.pairs
         scripted = generation.engine == "scripted"
+        model_id = SCRIPTED_MODEL if scripted else self.model.model_id or UNKNOWN_MODEL
         return Method(
             self.constitution,
-            SCRIPTED_MODEL if scripted else self.model.model_id or UNKNOWN_MODEL,
-            generation.rounds,
-            self._sampling(generation.max_new_tokens.draft),
-            self._sampling(generation.max_new_tokens.critique),
-            self._sampling(generation.max_new_tokens.revision),
-            generation.system,
-            self.kept_as,
+            model_id,
+            self._sampling,
+            rounds=generation.rounds,
+            system=generation.system,
+            shares=pairs.shares.by_source(),
+            samples=pairs.samples,
+            shown=pairs.principles,
+            candidates_of=model_id if pairs.candidates_of == "model" else None,
+            kept_as=self.kept_as,
         )
 
-    def _sampling(self, max_new_tokens: int) -> Sampling:
-        generation = self.recipe.generation
-        return Sampling(
-            generation.temperature, generation.top_p, max_new_tokens, generation.max_prompt_tokens
-        )
+    @property
+    def _sampling(self) -> dict[str, Sampling]:
+        generation, pairs = self.recipe.generation, self.recipe.pairs
+        prompt = generation.max_prompt_tokens
+        found = {
+            step: Sampling(generation.temperature, generation.top_p, limit, prompt)
+            for step, limit in generation.max_new_tokens.model_dump().items()
+        }
+        return found | {"sample": Sampling(pairs.temperature, 1.0, pairs.max_new_tokens, prompt)}
 
     def assembler(self, without: str | None = None) -> Assembler:
         """What turns this run's walks into rows, but for those owed to the principle `without`."""
         recipe = self.recipe
-        return Assembler(
-            self.constitution,
-            recipe.prompts.held_out_percent,
-            recipe.snapshots.sft_rounds == "last",
-            without,
+        standards = Standards(
+            needs_evidence=recipe.pairs.evidence == "required",
+            whole=recipe.pairs.whole,
+            examples_each=recipe.pairs.examples,
+            final_only=recipe.snapshots.sft_rounds == "last",
         )
+        shown = phrases(
+            text
+            for example in self.constitution.examples
+            for text in (example.response, example.critique, example.revision)
+        )
+        chooser = Chooser(self.constitution, standards, shown, without)
+        return Assembler(chooser, recipe.prompts.held_out_percent)
 
     @cached_property
     def prompt_snapshot(self) -> Snapshot:
         return prompt_snapshot(self.prompts, self.recipe.prompts.held_out_percent)
+
+    @property
+    def data_steps(self) -> list[Step]:
+        """The steps before training that its sources of pairs ask for, in order."""
+        shares = self.recipe.pairs.shares
+        revised: list[Step] = ["drafts", "critiques", "revisions"] if shares.revision else []
+        sampled: list[Step] = ["samples"] if shares.distilled or shares.candidates else []
+        return [*revised, *sampled, "pairs"]
 
     @property
     def evaluation_prompts(self) -> Sequence[Prompt]:

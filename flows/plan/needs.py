@@ -1,7 +1,7 @@
 """What a run needs of each stage and of the evaluation, and what that is called.
 
-Said once: a plan looks whether it is there, a run makes it. Every id is known before anything is
-trained, as a checkpoint's name is that of what it is made from.
+Said once: a plan looks whether it is there, a run makes it. A checkpoint's name is that of what it
+is made from, so it is known as soon as the rows are.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ Needs = dict[Step, Need]
 
 def stage_needs(inputs: Inputs, rows: Rows, until: Step | None = None) -> Needs:
     """The checkpoints of a run in the order they are made: SFT and reward model; then DPO from
-    SFT, and PPO from SFT under the reward model.
+    SFT, and PPO from SFT under the reward model. SFT alone where its answers are candidates that
+    are not there yet: what else is needed is not known then.
     """
     start: tuple[Stage, ...] = ("sft",) if inputs.recipe.reward["start"] == "sft" else ()
     reads: dict[Stage, tuple[Snapshot, tuple[Stage, ...]]] = {
@@ -67,10 +68,14 @@ def stage_needs(inputs: Inputs, rows: Rows, until: Step | None = None) -> Needs:
     }
     needs: Needs = {}
     for stage, (snapshot, roles) in reads.items():
-        if at_most(stage, until):
+        if at_most(stage, until) and (stage == "sft" or not rows.later):
             parents: dict[str, str] = {role: needs[role].id for role in roles}
             needs[stage] = _need(inputs, stage, snapshot, parents)
     return needs
+
+
+def sft_need(inputs: Inputs, rows: Rows) -> Need:
+    return _need(inputs, "sft", rows.sft, {})
 
 
 def evaluation_need(inputs: Inputs, checkpoints: Mapping[str, str]) -> Need:

@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from tasks.generation.teaching import Teaching
+
 Range = tuple[int, int]
 
 
@@ -28,7 +30,7 @@ class Plan:
 
     `falls`: the checkpoints now in use that a run would replace, certainly or perhaps. `left_out`:
     rows not used, by (step, reason). `to_record`: rows and artifacts that are there and that the
-    ledger does not know yet.
+    ledger does not know yet. `teaching`: what the pairs teach, where all are known.
     """
 
     steps: dict[str, StepPlan] = field(default_factory=dict)
@@ -38,6 +40,7 @@ class Plan:
     falls: list[dict[str, Any]] = field(default_factory=list)
     to_record: int = 0
     sft_rows_id: str | None = None
+    teaching: Teaching | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -53,4 +56,6 @@ class Plan:
         for step in steps:
             if not step["rounds"]:
                 del step["rounds"]
-        return {"steps": steps, "why": self.why, "falls": self.falls, "cost": self.cost}
+        teaching = self.teaching.to_json() if self.teaching else None
+        said = {"why": self.why, "falls": self.falls, "cost": self.cost, "teaching": teaching}
+        return {"steps": steps} | said

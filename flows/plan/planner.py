@@ -9,14 +9,23 @@ the ledger has, and max that none does. Neither foresees that a request turns ou
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from flows.plan.answers import REWARD, answer_calls, answer_count, policies_of, unanswered
+from flows.plan.answers import (
+    REWARD,
+    answer_calls,
+    answer_count,
+    candidates_policy,
+    policies_of,
+    unanswered,
+)
 from flows.plan.causes import causes
 from flows.plan.cost import cost_of
 from flows.plan.history import History
 from flows.plan.inputs import Inputs, check_held_out, inputs_of
-from flows.plan.needs import Need, evaluation_need, ids, stage_needs
+from flows.plan.needs import Need, evaluation_need, ids, sft_need, stage_needs
 from flows.plan.plan import Plan, Range, StepPlan
 from flows.plan.steps import STAGES, Step, at_most
 from storage.artifacts import artifact_path, is_whole
@@ -24,9 +33,11 @@ from storage.ledger import Ledger
 from storage.workspace import Workspace
 from tasks.generation.calls import Answer
 from tasks.generation.memo import look_up
+from tasks.generation.method import Method
 from tasks.generation.snapshots import Assembler, Rows
 from tasks.generation.walk import Level, Walk, walk, windows
 from tasks.model_files import Digests
+from tasks.prompts import Prompt
 from tasks.training.keys import changes
 
 CAUSE = ("step", "component", "was", "is", "root")
@@ -50,7 +61,7 @@ class Planner:
 
     def make(self, until: Step | None = None) -> Plan:
         self.until = until
-        for step in ("drafts", "critiques", "revisions", "pairs"):
+        for step in self.inputs.data_steps:
             if at_most(step, until):
                 self.plan.steps[step] = StepPlan(step)
         rows = self._data()
@@ -65,34 +76,62 @@ class Planner:
 
     def _data(self) -> Rows | None:
         """Plan the data side; the rows it would give, or None where some are not yet known."""
-        assembler, is_known = self.inputs.assembler(), True
-        for window in windows(self.inputs.prompts):
-            walked = walk(self.inputs.method, window, self._answer)
-            is_known = is_known and not walked.waiting
-            if "pairs" in self.plan.steps:
-                self._pairs(walked, assembler)
-        if "pairs" not in self.plan.steps or not is_known:
+        assembler = self.inputs.assembler()
+        is_known = self._walk(self.inputs.method, self.inputs.prompts, assembler)
+        if "pairs" not in self.plan.steps:
+            return None
+        if assembler.later:
+            is_known = self._candidates(assembler, is_known)
+        if not is_known:
             return None
         rows = assembler.rows()
-        snapshots = {rows.sft.dataset_id, rows.preferences.dataset_id}
+        snapshots = {rows.sft.dataset_id}
+        if not rows.later:
+            snapshots.add(rows.preferences.dataset_id)
+            self.plan.steps["pairs"].id = rows.preferences.dataset_id
         known = self.history.known("datasets", "dataset_id", snapshots)
         self.plan.to_record += len(snapshots) - known
-        self.plan.steps["pairs"].id = rows.preferences.dataset_id
-        self.plan.left_out = rows.left_out
+        self.plan.left_out, self.plan.teaching = rows.left_out, rows.teaching
         self.plan.sft_rows_id = rows.sft.dataset_id
         return rows
 
+    def _walk(self, method: Method, prompts: Sequence[Prompt], assembler: Assembler) -> bool:
+        """Plan the rows of these prompts; whether all of them are known."""
+        is_known = True
+        for window in windows(prompts):
+            walked = walk(method, window, self._answer)
+            is_known = is_known and not walked.waiting
+            if "pairs" in self.plan.steps:
+                self._pairs(walked, assembler)
+        return is_known
+
+    def _candidates(self, assembler: Assembler, is_known: bool) -> bool:
+        """Plan the prompts whose candidates are SFT's: exact where that checkpoint is there, else
+        none or all of them. Returns whether all rows are known.
+        """
+        later = assembler.later
+        sft = sft_need(self.inputs, assembler.rows()).id if is_known else ""
+        if is_known and is_whole(artifact_path(self.workspace, sft)):
+            assembler.later = []
+            policy = candidates_policy(self.inputs, self.workspace, sft)
+            method = replace(self.inputs.method, candidates_of=policy.model_id)
+            return self._walk(method, later, assembler)
+        if at_most("reward", self.until):
+            samples, pairs = self.plan.steps["samples"], self.plan.steps["pairs"]
+            most = len(later) * self.inputs.method.samples
+            samples.to_generate = _sum(samples.to_generate, (0, most))
+            pairs.to_generate = _sum(pairs.to_generate, (0, len(later)))
+        return is_known
+
     def _pairs(self, walked: Walk, assembler: Assembler) -> None:
         """Plan the pairs of one window: those of prompts that wait are not yet known."""
-        waiting = {prompt.prompt_id for prompt in walked.waiting}
-        walked.steps = [s for s in walked.steps if s.turn.prompt.prompt_id not in waiting]
         rows = assembler.add(walked)
-        distinct = {pair.pair_id for pair in rows.pairs.values()}
+        distinct = {pair.pair_id for pair in rows.pairs}
         known = self.history.known("pairs", "pair_id", distinct)
         new = len(distinct) - known
         step = self.plan.steps["pairs"]
         step.reused += known
-        step.to_generate = _sum(step.to_generate, (new, new + len(waiting)))
+        step.to_generate = _sum(step.to_generate, (new, new + len(walked.waiting)))
         step.excluded += sum(found.step == "pairs" for found in rows.exclusions)
         steps = {step.revision_id for step in walked.steps}
         self.plan.to_record += len(steps) - self.history.known("revisions", "revision_id", steps)
@@ -132,7 +171,7 @@ class Planner:
                     self._unknown(step)
                 self._falls(step)
         if at_most("evaluate", self.until):
-            self._evaluation(ids(needs))
+            self._evaluation(ids(needs) if len(needs) == len(STAGES) else {})
 
     def _unknown(self, step: StepPlan) -> None:
         """Plan an artifact of which it is not known what it will be made from."""

@@ -12,7 +12,7 @@ import importlib.resources
 from collections.abc import Mapping
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -24,11 +24,13 @@ from pydantic import (
     ValidationInfo,
     WithJsonSchema,
     field_validator,
+    model_validator,
 )
 
 from flows.plan.steps import STAGES
 from storage.errors import InputError, SolonError
 from storage.workspace import Workspace
+from tasks.generation.sources import Source
 from tasks.training.ppo.config import config_from_settings
 from tasks.training.settings import (
     DpoSettings,
@@ -94,6 +96,46 @@ class SnapshotSettings(Part):
     sft_rounds: Literal["all", "last"] = "all"
 
 
+class Shares(Part):
+    """Share of the prompts for each source of pairs, relative to each other."""
+
+    revision: float = Field(1.0, ge=0, description="A draft criticised and rewritten")
+    distilled: float = Field(0.0, ge=0, description="A teacher with the principles, against none")
+    candidates: float = Field(0.0, ge=0, description="Answers of one model, ranked")
+
+    def by_source(self) -> dict[Source, float]:
+        own: dict[Source, float] = {
+            "revision": self.revision,
+            "distilled": self.distilled,
+            "candidates": self.candidates,
+        }
+        return own
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if not (self.revision or self.distilled or self.candidates):
+            raise ValueError("at least one source must have a share above 0")
+        return self
+
+
+class PairSettings(Part):
+    """Where pairs come from, and what must speak for them (see tasks/generation/sources.py)."""
+
+    shares: Shares = Shares()
+    samples: int = Field(4, ge=2, le=8, description="Answers a prompt of teacher, student, model")
+    temperature: float = Field(1.0, gt=0, le=10, description="Of these answers")
+    max_new_tokens: Positive = Field(256, description="Longest of these answers")
+    principles: int = Field(1, ge=1, le=16, description="Principles a teacher is shown")
+    candidates_of: Literal["sft", "model"] = Field(
+        "sft", description="Whose answers are candidates: the SFT checkpoint's or the model's"
+    )
+    evidence: Literal["required", "presumed"] = Field(
+        "required", description="`presumed` also trains on pairs that no program or judge decided"
+    )
+    whole: bool = Field(True, description="Leave out pairs with a side that was cut at the limit")
+    examples: Positive = Field(2, description="Answers of a teacher to learn in SFT, a prompt")
+
+
 class EvaluationSettings(Part):
     """How checkpoints are measured on the held-out prompts."""
 
@@ -133,6 +175,7 @@ class Recipe(Part):
     prompts: PromptSettings = PromptSettings()
     generation: GenerationSettings = GenerationSettings()
     snapshots: SnapshotSettings = SnapshotSettings()
+    pairs: PairSettings = PairSettings()
     sft: dict[str, Any] = {}
     reward: dict[str, Any] = {}
     dpo: dict[str, Any] = {}

@@ -1,48 +1,58 @@
-"""The data side: every prompt through drafts and rounds to its rows."""
+"""The data side: every prompt through what its source asks for, to its rows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
+from flows.plan.answers import candidates_policy
+from flows.plan.needs import sft_need
 from flows.plan.steps import Step, at_most
 from flows.run.ask import Asker
+from flows.run.policies import record_policies
 from flows.run.publish import publish_samples
 from flows.run.results import timed
 from flows.run.session import Session
+from storage.artifacts import artifact_path, is_whole
 from storage.errors import SolonError
+from tasks.engines.engine import Engine
 from tasks.generation.calls import Answer
 from tasks.generation.memo import look_up
+from tasks.generation.method import Method
 from tasks.generation.record import (
     record_exclusions,
     record_prompts,
     record_rows,
+    record_shown,
     record_snapshot,
+    record_teaching,
 )
 from tasks.generation.snapshots import Rows
-from tasks.generation.walk import Level, LevelStep, Method, Walk, walk, windows
+from tasks.generation.walk import Answerer, Level, LevelStep, Walk, walk, windows
 from tasks.prompts import Prompt
 
 
 class Generator:
     """Answers every call of a level."""
 
-    def __init__(self, session: Session, until: Step | None) -> None:
+    def __init__(
+        self, session: Session, until: Step | None, engine: Callable[[], Engine] | None = None
+    ) -> None:
         self.session, self.until = session, until
+        self.engine = engine or session.workers.generator
         self.is_last_window = True
         self._askers: dict[LevelStep, Asker] = {}
 
     def __call__(self, level: Level) -> dict[str, Answer]:
         if not at_most(level.step, self.until):
             return {}
-        new = Asker(self.session, level.step, self.session.workers.generator)
-        asker = self._askers.setdefault(level.step, new)
-        name = level.step if level.round is None else f"{level.step}, round {level.round}"
+        asker = self._askers.setdefault(level.step, Asker(self.session, level.step, self.engine))
         result = self.session.results.of(level.step)
         with timed(result):
             warm_up = partial(self.session.workers.warm_up, "sft")
             when_last = warm_up if self._is_last(level) else None
-            answers = asker.ask(name, level.calls, when_last)
+            answers = asker.ask(_title(level), level.calls, when_last)
             result.excluded += sum(a.finish_reason == "too_long" for a in answers.values())
         return answers
 
@@ -51,6 +61,100 @@ class Generator:
         last_round = self.session.recipe.generation.rounds - 1
         is_last = level.step == "revisions" and level.round == last_round
         return is_last and self.is_last_window and at_most("sft", self.until)
+
+
+def _title(level: Level) -> str:
+    if level.whose:
+        return f"{level.step}: {level.whose}"
+    return level.step if level.round is None else f"{level.step}, round {level.round}"
+
+
+class DataSide:
+    """The rows of a run: walked a window of prompts at a time, kept in the ledger as they come.
+
+    `without`: the slug of a principle; rows in which it had a hand are left out. `may_ask`: whether
+    candidates may be made that are not there.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        until: Step | None = None,
+        without: str | None = None,
+        may_ask: bool = True,
+    ) -> None:
+        self.session, self.until, self.may_ask = session, until, may_ask
+        self._result = session.results.of("pairs")
+        self._assembler = session.inputs.assembler(without)
+
+    def make(self) -> Rows | None:
+        """Have a model answer what is missing; None where the run ends before there are pairs."""
+        generator, prompts = Generator(self.session, self.until), self.session.inputs.prompts
+        seen = 0
+        for window in windows(prompts):
+            seen += len(window)
+            generator.is_last_window = seen == len(prompts)
+            self._walk(self.session.inputs.method, window, generator)
+        self.session.workers.release()
+        if not at_most("pairs", self.until):
+            return None
+        rows = self._finish()
+        sft = sft_need(self.session.inputs, rows).id
+        if self._assembler.later and is_whole(artifact_path(self.session.workspace, sft)):
+            rows = self.add_candidates(sft)
+        publish_samples(self.session, rows)
+        return rows
+
+    def known(self) -> Rows:
+        """What is there. Raises SolonError where the ledger has not got every answer."""
+        for window in windows(self.session.inputs.prompts):
+            self._walk(self.session.inputs.method, window, partial(_known, self.session))
+        return self._finish()
+
+    def add_candidates(self, sft: str) -> Rows:
+        """The rows with those of the prompts whose candidates are the SFT checkpoint's answers."""
+        session, later = self.session, self._assembler.later
+        policy = candidates_policy(session.inputs, session.workspace, sft)
+        record_policies(session, [policy])
+        method = replace(session.inputs.method, candidates_of=policy.model_id)
+        asked = Generator(session, None, lambda: session.workers.evaluator([policy]))
+        answer: Answerer = asked if self.may_ask else partial(_known, session)
+        self._assembler.later = []
+        for window in windows(later):
+            self._walk(method, window, answer)
+        session.workers.release()
+        return self._finish()
+
+    def _walk(self, method: Method, prompts: Sequence[Prompt], answer: Answerer) -> None:
+        record_prompts(self.session.ledger, prompts)
+        walked = walk(method, prompts, answer)
+        if at_most("pairs", self.until):
+            self._keep(method, walked)
+
+    def _keep(self, method: Method, walked: Walk) -> None:
+        session, result = self.session, self._result
+        with timed(result):
+            rows = self._assembler.add(walked)
+            record_shown(session.ledger, method.shown_ids(walked.pools))
+            new = record_rows(session.ledger, session.run_id, walked.steps, rows, method.named)
+            record_exclusions(session.ledger, session.run_id, rows.exclusions)
+            result.generated += new
+            result.reused += len({pair.pair_id for pair in rows.pairs}) - new
+            result.excluded += sum(found.step == "pairs" for found in rows.exclusions)
+
+    def _finish(self) -> Rows:
+        """The snapshots of what was kept, and what the pairs teach, in the ledger."""
+        session = self.session
+        with timed(self._result):
+            rows = self._assembler.rows()
+            pairs = [] if rows.later else [rows.preferences]
+            for snapshot in (rows.sft, *pairs, session.inputs.prompt_snapshot):
+                record_snapshot(session.ledger, session.run_id, snapshot)
+                session.results.point(f"{snapshot.kind}-rows", snapshot.dataset_id)
+            if not rows.later:
+                self._result.id = rows.preferences.dataset_id
+                record_teaching(session.ledger, rows.preferences, rows.teaching)
+        return rows
 
 
 def _known(session: Session, level: Level) -> dict[str, Answer]:
@@ -63,70 +167,7 @@ def _known(session: Session, level: Level) -> dict[str, Answer]:
     return answers
 
 
-def make_rows(session: Session, until: Step | None = None) -> Rows | None:
-    """Draft, critique, revise and pair every prompt, a window of them at a time.
-
-    The rows are in the ledger then; None where the run ends before there are pairs.
-    """
-    generator, prompts = Generator(session, until), session.inputs.prompts
-    builder = _Builder(session) if at_most("pairs", until) else None
-    seen = 0
-    for window in windows(prompts):
-        seen += len(window)
-        generator.is_last_window = seen == len(prompts)
-        record_prompts(session.ledger, window)
-        walked = walk(session.inputs.method, window, generator)
-        if builder:
-            builder.add(walked)
-    session.workers.release()
-    if builder is None:
-        return None
-    rows = builder.finish()
-    publish_samples(session, rows)
-    return rows
-
-
 def make_some(session: Session, method: Method, prompts: Sequence[Prompt]) -> None:
     """Draft, critique and revise these prompts only; no rows to train on come of it."""
     record_prompts(session.ledger, prompts)
     walk(method, prompts, Generator(session, "revisions"))
-
-
-def existing_rows(session: Session, without: str | None = None) -> Rows:
-    """The rows of this recipe, but for those in which the principle `without` had a hand.
-
-    Raises SolonError where the ledger has not got them all.
-    """
-    builder = _Builder(session, without)
-    for window in windows(session.inputs.prompts):
-        builder.add(walk(session.inputs.method, window, partial(_known, session)))
-    return builder.finish()
-
-
-class _Builder:
-    """Keeps the rows of one walk after another in the ledger, then the snapshots of them all."""
-
-    def __init__(self, session: Session, without: str | None = None) -> None:
-        self.session, self.result = session, session.results.of("pairs")
-        self._assembler = session.inputs.assembler(without)
-
-    def add(self, walked: Walk) -> None:
-        session = self.session
-        with timed(self.result):
-            rows = self._assembler.add(walked)
-            new = record_rows(session.ledger, session.run_id, walked.steps, rows)
-            record_exclusions(session.ledger, session.run_id, rows.exclusions)
-            distinct = {pair.pair_id for pair in rows.pairs.values()}
-            self.result.generated += new
-            self.result.reused += len(distinct) - new
-            self.result.excluded += sum(found.step == "pairs" for found in rows.exclusions)
-
-    def finish(self) -> Rows:
-        session = self.session
-        with timed(self.result):
-            rows = self._assembler.rows()
-            for snapshot in (rows.sft, rows.preferences, session.inputs.prompt_snapshot):
-                record_snapshot(session.ledger, session.run_id, snapshot)
-                session.results.point(f"{snapshot.kind}-rows", snapshot.dataset_id)
-            self.result.id = rows.preferences.dataset_id
-        return rows

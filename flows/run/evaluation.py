@@ -13,6 +13,7 @@ from flows.plan.inputs import count_exclusions
 from flows.plan.needs import Need, evaluation_need
 from flows.plan.steps import STAGES
 from flows.run.ask import Asker
+from flows.run.policies import record_policies
 from flows.run.session import Session
 from flows.run.stages import ensure, has_changed, learned
 from storage.artifacts import artifact_path
@@ -20,7 +21,7 @@ from storage.ledger import insert
 from tasks.evaluation.answers import REFERENCE, Answered, Policy, row_of, wanted_scores
 from tasks.evaluation.metrics import rules, summarise
 from tasks.evaluation.report import ReportData, StageResult, write_report
-from tasks.generation.record import record_model, record_snapshot
+from tasks.generation.record import record_snapshot
 from tasks.generation.snapshots import Rows
 from tasks.model_files import Digests
 
@@ -42,7 +43,7 @@ def _evaluate(session: Session, need: Need, out: Path) -> dict[str, Any]:
     digests = Digests(session.workspace)
     policies = policies_of(session.inputs, session.workspace, need.parents, digests)
     digests.save()
-    _record_policies(session, policies)
+    record_policies(session, policies.values())
     asker = Asker(session, "evaluate", lambda: session.workers.evaluator(list(policies.values())))
     answered = [
         found for name in (BASE, *POLICIES) for found in _answered(session, asker, policies[name])
@@ -66,19 +67,6 @@ def _answered(session: Session, asker: Asker, policy: Policy) -> list[Answered]:
         Answered(policy, prompt, call, answers[call.completion_id])
         for prompt, call in zip(session.inputs.evaluation_prompts, calls, strict=True)
     ]
-
-
-def _record_policies(session: Session, policies: dict[str, Policy]) -> None:
-    """Keep the models that answer and score: the quantized base, and each adapter on it."""
-    inputs, base = session.inputs, policies[BASE].model_id
-    reference = inputs.recipe.model
-    if base != inputs.base_model_id:
-        name = f"{reference} ({inputs.recipe.quantization})"
-        record_model(session.ledger, base, "quantized", name, inputs.base_model_id)
-    for policy in policies.values():
-        if checkpoint := policy.checkpoint_id:
-            name = f"checkpoint:{checkpoint}"
-            record_model(session.ledger, policy.model_id, "checkpoint", name, base, checkpoint)
 
 
 def _record_answers(session: Session, evaluation_id: str, answered: list[Answered]) -> None:

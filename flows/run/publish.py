@@ -29,13 +29,18 @@ from tasks.generation.snapshots import Rows
 SAMPLES = 6
 SAMPLE_CHARS = 300
 SAMPLE = """
-    SELECT p.messages, x.rejected AS draft, x.chosen AS revision, min(n.slug) AS principle
+    SELECT p.messages, x.rejected, x.chosen, x.source, l.said, r.principle
     FROM wanted
     JOIN pairs x USING (pair_id)
     JOIN prompts p ON p.prompt_id = x.prompt_id
-    JOIN revisions r ON r.pair_id = x.pair_id
-    JOIN principles n ON n.principle_id = r.principle_id
-    GROUP BY x.pair_id, p.messages, x.rejected, x.chosen
+    LEFT JOIN (
+        SELECT pair_id, string_agg(DISTINCT given_by || ' on ' || slug, ', ') AS said
+        FROM labels JOIN principles USING (principle_id) GROUP BY pair_id
+    ) l USING (pair_id)
+    LEFT JOIN (
+        SELECT pair_id, min(slug) AS principle
+        FROM revisions JOIN principles USING (principle_id) GROUP BY pair_id
+    ) r USING (pair_id)
     ORDER BY x.pair_id"""
 PICTURE = re.compile(r"!\[([^\]]*)\]\(([\w-]+)\.png\)")
 
@@ -60,18 +65,20 @@ def publish_samples(session: Session, rows: Rows) -> None:
     wanted = {"pair_id": list(rows.preferences.training[:SAMPLES])}
     found = session.ledger.query(SAMPLE, wanted=wanted)
     if found:
-        text, shows = "\n".join(_samples(found)) + "\n", f"{len(found)} pairs of draft and revision"
+        text, shows = "\n".join(_samples(found)) + "\n", f"{len(found)} pairs"
         publish_markdown("samples", text, shows, session.recipe.name, session.run_id)
 
 
 def _samples(rows: Sequence[Row]) -> Iterator[str]:
     yield f"Pairs of this run, each text cut at {SAMPLE_CHARS} characters."
     for row in rows:
-        asked, slug = json.loads(row["messages"])[-1]["content"], markdown_cell(row["principle"])
-        texts = (asked, row["draft"], row["revision"])
-        prompt, draft, revision = (markdown_cell(text, SAMPLE_CHARS) for text in texts)
-        yield from ("", f"**{prompt}**", "", "| draft | revision |", "|---|---|")
-        yield from (f"| {draft} | {revision} |", "", f"Principle: {slug}")
+        texts = json.loads(row["messages"])[-1]["content"], row["rejected"], row["chosen"]
+        prompt, rejected, chosen = (markdown_cell(text, SAMPLE_CHARS) for text in texts)
+        made = row["source"] + (f" under {row['principle']}" if row["principle"] else "")
+        said = row["said"] or "nothing but its source"
+        yield from ("", f"**{prompt}**", "", "| rejected | chosen |", "|---|---|")
+        yield from (f"| {rejected} | {chosen} |", "")
+        yield f"Made by {markdown_cell(made)}; said better by {markdown_cell(said)}."
 
 
 def publish_run(

@@ -1,4 +1,4 @@
-"""From completions to rows to train on: revisions, SFT examples, preference pairs. Pure functions.
+"""Rows to train on, and what must not be learned from. Pure functions.
 
 A revision is left out, with its reason, where it could teach a fault: it is empty, cut at the
 limit, says that it is a revision (the "Sure, here is the revised response" leak that the authors of
@@ -9,12 +9,14 @@ One that changes nothing is an example all the same, but no pair.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 
 from storage.ids import content_id
 from tasks.generation.calls import Answer, Turn
+from tasks.generation.labels import Label
+from tasks.generation.sources import Source
 
 PREAMBLE = re.compile(
     r"^\W*(sure|certainly|of course|absolutely|okay|ok|yes|here|below|this is|the following)\b"
@@ -73,11 +75,16 @@ class Exclusion:
 
 @dataclass(frozen=True)
 class Example:
-    """A prompt and the response to learn (a row of the SFT snapshot)."""
+    """A prompt and the response to learn (a row of the SFT snapshot).
+
+    `revision_id`: the revision that it is; None where a teacher's answer is learned.
+    """
 
     prompt_id: str
     completion_id: str
     response: str
+    source: Source
+    revision_id: str | None = None
 
     @cached_property
     def example_id(self) -> str:
@@ -86,12 +93,19 @@ class Example:
 
 @dataclass(frozen=True)
 class Pair:
-    """A better and a worse response to one prompt (a row of the preferences snapshot)."""
+    """A better and a worse response to one prompt (a row of the preferences snapshot).
+
+    `preference`: the probability that the chosen one is better. `labels`: what says so.
+    """
 
     prompt_id: str
     chosen: Answer
     rejected: Answer
+    source: Source
     preference: float = 1.0
+    labels: tuple[Label, ...] = ()
+    is_turned: bool = False
+    revision_id: str | None = None
 
     @cached_property
     def pair_id(self) -> str:
@@ -136,57 +150,3 @@ def is_unchanged(before: Answer, after: Answer) -> bool:
 
 def _words(text: str) -> list[str]:
     return re.findall(r"\w+", text.casefold())
-
-
-def faults_of(
-    steps: Sequence[Step], shown: frozenset[tuple[str, ...]] = frozenset()
-) -> dict[str, str | None]:
-    """`fault_of` of every step's revision, by revision id."""
-    return {step.revision_id: fault_of(step.revision, shown) for step in steps}
-
-
-def examples(
-    steps: Sequence[Step], final_only: bool, faults: Mapping[str, str | None]
-) -> tuple[dict[str, Example], list[Exclusion]]:
-    """SFT examples by the revision id they come from, and what was left out.
-
-    All rounds' revisions as in Bai et al. 2022 (section 3.1), or each prompt's last one only.
-    """
-    last = {step.turn.prompt_id: step.round for step in steps}
-    kept: dict[str, Example] = {}
-    left_out: list[Exclusion] = []
-    for step in steps:
-        prompt_id = step.turn.prompt_id
-        is_earlier = final_only and step.round < last[prompt_id]
-        reason = "earlier_round" if is_earlier else faults[step.revision_id]
-        if reason:
-            left_out.append(Exclusion(step.revision_id, "examples", reason))
-        else:
-            response = step.revision.text.strip()
-            kept[step.revision_id] = Example(prompt_id, step.revision.completion_id, response)
-    return kept, left_out
-
-
-def pairs(
-    drafts: Mapping[str, Answer], steps: Sequence[Step], faults: Mapping[str, str | None]
-) -> tuple[dict[str, Pair], list[Exclusion]]:
-    """Final revision over draft, by the revision id it comes from, and what was left out."""
-    final = {step.turn.prompt_id: step for step in steps}
-    kept: dict[str, Pair] = {}
-    left_out: list[Exclusion] = []
-    for prompt_id, step in final.items():
-        draft = drafts[prompt_id]
-        reason = (
-            faults[step.revision_id]
-            or ("empty_draft" if not draft.text.strip() else None)
-            or ("unchanged" if is_unchanged(draft, step.revision) else None)
-        )
-        if reason:
-            left_out.append(Exclusion(step.revision_id, "pairs", reason))
-        else:
-            kept[step.revision_id] = Pair(prompt_id, _stripped(step.revision), _stripped(draft))
-    return kept, left_out
-
-
-def _stripped(answer: Answer) -> Answer:
-    return replace(answer, text=answer.text.strip())

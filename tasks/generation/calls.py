@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from constitution.schema import Principle
 from storage.ids import PREFIXES, canonical_json, content_id
@@ -61,14 +62,7 @@ class CallForm:
         self.few_shot_id = content_id("few_shot", list(examples)) if examples else None
         before = b"".join(canonical_json(message) + b"," for message in examples)
         self._hash = hashlib.blake2b(b'{"messages":[' + before, digest_size=16)
-        rest = {
-            "model": model_id,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "stop": list(sampling.stop),
-            "sample_index": 0,
-        }
-        self._after = b"," + canonical_json(rest)[1:]
+        self._after = cache(self._after_messages)
 
     def call(
         self,
@@ -76,8 +70,9 @@ class CallForm:
         messages: tuple[Message, ...],
         round: int | None = None,
         principle_id: str | None = None,
+        sample_index: int = 0,
     ) -> Call:
-        """The call that asks `messages` after the shared examples.
+        """The call that asks `messages` after the shared examples, for the sample of that number.
 
         Its completion_id is the content id of {"messages": all of them, "model", "sample_index",
         "stop", "temperature", "top_p"}. The limit on the answer's length is no part of it: an
@@ -86,9 +81,21 @@ class CallForm:
         request = canonical_json(messages)
         state = self._hash.copy()
         state.update(request[1:])
-        state.update(self._after)
+        state.update(self._after(sample_index))
         completion_id = f"{PREFIXES['completion']}_{state.hexdigest()}"
-        return Call(self, prompt_id, messages, request.decode(), completion_id, round, principle_id)
+        place = round, principle_id, sample_index
+        return Call(self, prompt_id, messages, request.decode(), completion_id, *place)
+
+    def _after_messages(self, sample_index: int) -> bytes:
+        """What follows the messages in the JSON that is hashed."""
+        rest = {
+            "model": self.model_id,
+            "temperature": self.sampling.temperature,
+            "top_p": self.sampling.top_p,
+            "stop": list(self.sampling.stop),
+            "sample_index": sample_index,
+        }
+        return b"," + canonical_json(rest)[1:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +109,16 @@ class Call:
     completion_id: str
     round: int | None
     principle_id: str | None
+    sample_index: int = 0
 
     @property
     def draw_id(self) -> str:
         """The id from which the answer is drawn: its own, or that of the request to any model."""
         form = self.form.of_any_model
-        call = form.call(self.prompt_id, self.messages) if form else self
-        return call.completion_id
+        if form is None:
+            return self.completion_id
+        asked = form.call(self.prompt_id, self.messages, sample_index=self.sample_index)
+        return asked.completion_id
 
     @property
     def step(self) -> str:

@@ -16,7 +16,7 @@ from typing import TypeVar
 from storage.ids import seed_of
 from storage.ledger import Columns, Ledger, insert, now
 from tasks.engines.engine import Batch, Completion, Engine, Request
-from tasks.generation.calls import Answer, Call
+from tasks.generation.calls import Answer, Call, CallForm, Sampling
 
 T = TypeVar("T")
 COMMIT_EVERY_S = 1.0
@@ -55,22 +55,31 @@ def complete(
     calls: Sequence[Call],
     on_progress: OnProgress = lambda done, tokens: None,
 ) -> dict[str, Answer]:
-    """Generate answers for `calls`, which are of one step, and commit them as they come.
+    """Generate answers for `calls` and commit them as they come.
 
-    Equal calls are made once; where another run was first, its text is the answer. Returns the
-    answers by completion id.
+    Equal calls are made once; where another run was first, its text is the answer. Calls of one
+    form are asked together, as they begin alike. Returns the answers by completion id.
     """
-    unique = list({call.completion_id: call for call in calls}.values())
+    unique = {call.completion_id: call for call in calls}.values()
     answers: dict[str, Answer] = {}
     tokens = 0
     with committing(partial(_commit, ledger, engine, run_id, answers)) as keep:
-        for batch in engine.generate([_request(call, engine) for call in unique]):
-            made = [(unique[item.index], item, batch) for item in batch.items]
-            answers |= {call.completion_id: _answer(call, item) for call, item, _ in made}
-            tokens += sum(item.completion_tokens for item in batch.items)
-            keep(made)
-            on_progress(len(answers), tokens)
+        for own in _by_form(unique):
+            for batch in engine.generate([_request(call, engine) for call in own]):
+                made = [(own[item.index], item, batch) for item in batch.items]
+                answers |= {call.completion_id: _answer(call, item) for call, item, _ in made}
+                tokens += sum(item.completion_tokens for item in batch.items)
+                keep(made)
+                on_progress(len(answers), tokens)
     return answers
+
+
+def _by_form(calls: Iterable[Call]) -> list[list[Call]]:
+    """The calls apart by the worked examples they begin with and by how they are sampled."""
+    forms: dict[tuple[str | None, Sampling], list[Call]] = {}
+    for call in calls:
+        forms.setdefault((call.few_shot_id, call.sampling), []).append(call)
+    return list(forms.values())
 
 
 @contextmanager
@@ -119,6 +128,12 @@ def _answer(call: Call, item: Completion) -> Answer:
     return Answer(call.completion_id, item.text, item.finish_reason, item.completion_tokens, cut_at)
 
 
+def _few_shot(found: tuple[str, CallForm]) -> dict[str, str]:
+    name, form = found
+    messages = json.dumps(list(form.examples), ensure_ascii=False)
+    return {"few_shot_id": name, "messages": messages}
+
+
 _Made = tuple[Call, Completion, Batch[Completion]]
 
 
@@ -126,22 +141,22 @@ def _commit(
     ledger: Ledger, engine: Engine, run_id: str, answers: dict[str, Answer], made: Sequence[_Made]
 ) -> None:
     """Commit what was made; where another run had done so before, its answers replace ours."""
-    form, at = made[0][0].form, now()
+    at = now()
     rows = [
         {
             "completion_id": call.completion_id,
             "cut_at": _answer(call, item).cut_at,
-            "model_id": form.model_id,
+            "model_id": call.model_id,
             "prompt_id": call.prompt_id,
             "principle_id": call.principle_id,
-            "few_shot_id": form.few_shot_id,
+            "few_shot_id": call.few_shot_id,
             "run_id": run_id,
-            "step": form.step,
+            "step": call.step,
             "round": call.round,
             "request": call.request,
-            "temperature": form.sampling.temperature,
-            "top_p": form.sampling.top_p,
-            "sample_index": 0,
+            "temperature": call.sampling.temperature,
+            "top_p": call.sampling.top_p,
+            "sample_index": call.sample_index,
             "text": item.text,
             "finish_reason": item.finish_reason,
             "prompt_tokens": item.prompt_tokens,
@@ -156,9 +171,8 @@ def _commit(
         for call, item, batch in made
     ]
     with ledger.transaction() as con:
-        if form.few_shot_id:
-            messages = json.dumps(list(form.examples), ensure_ascii=False)
-            insert(con, "few_shots", [{"few_shot_id": form.few_shot_id, "messages": messages}])
+        if few_shots := {call.few_shot_id: call.form for call, _, _ in made if call.few_shot_id}:
+            insert(con, "few_shots", [_few_shot(found) for found in few_shots.items()])
         gained = insert(con, "completions", rows)
     if gained < len(made):
         answers |= look_up(ledger, [call for call, _, _ in made])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from constitution.schema import Constitution
@@ -12,8 +12,13 @@ from storage.ids import canonical_json, content_id
 from storage.ledger import Columns, Ledger, fill, insert, insert_columns, now
 from tasks.generation.assemble import Example, Exclusion, Pair, Step
 from tasks.generation.calls import principle_id
+from tasks.generation.labels import Label
 from tasks.generation.snapshots import Snapshot, WindowRows
+from tasks.generation.teaching import Teaching
 from tasks.prompts import Prompt
+
+# The id of the principle's words that a label is about, and the check a program held it to.
+Labelled = Callable[[Label], tuple[str, str | None]]
 
 
 def constitution_id(constitution: Constitution) -> str:
@@ -122,28 +127,53 @@ def record_exclusions(ledger: Ledger, run_id: str, exclusions: Sequence[Exclusio
             insert_columns(con, "exclusions", columns)
 
 
-def record_rows(ledger: Ledger, run_id: str, steps: Sequence[Step], rows: WindowRows) -> int:
-    """Keep revisions, examples and pairs; returns how many of the pairs are new.
+def record_rows(
+    ledger: Ledger, run_id: str, steps: Sequence[Step], rows: WindowRows, labelled: Labelled
+) -> int:
+    """Keep revisions, examples, pairs and their labels; returns how many of the pairs are new.
 
     A revision that is there learns which rows it gives now and forgets none that it gave before:
     earlier snapshots keep their lineage.
     """
-    if not steps:
-        return 0
-    revisions = _revision_columns(steps, run_id, rows)
     with ledger.transaction() as con:
-        if insert_columns(con, "revisions", revisions) < len(steps):
-            fill(con, "revisions", "revision_id", ["example_id", "pair_id"], revisions)
+        if steps:
+            revisions = _revision_columns(steps, run_id, rows)
+            if insert_columns(con, "revisions", revisions) < len(steps):
+                fill(con, "revisions", "revision_id", ["example_id", "pair_id"], revisions)
         if rows.examples:
-            insert_columns(con, "examples", _example_columns(list(rows.examples.values())))
-        if not rows.pairs:
-            return 0
-        return insert_columns(con, "pairs", _pair_columns(list(rows.pairs.values())))
+            insert_columns(con, "examples", _example_columns(rows.examples))
+        if labels := _label_rows(rows.pairs, run_id, labelled):
+            insert(con, "labels", labels)
+        return insert_columns(con, "pairs", _pair_columns(rows.pairs)) if rows.pairs else 0
+
+
+def _label_rows(pairs: Sequence[Pair], run_id: str, labelled: Labelled) -> list[dict[str, Any]]:
+    at = now()
+    rows = []
+    for pair in pairs:
+        for label in pair.labels:
+            principle, check = labelled(label)
+            named = [pair.pair_id, label.by, principle, check, label.comparison_id]
+            rows.append(
+                {
+                    "label_id": content_id("label", named),
+                    "pair_id": pair.pair_id,
+                    "principle_id": principle,
+                    "comparison_id": label.comparison_id,
+                    "run_id": run_id,
+                    "given_by": label.by,
+                    "rule": check,
+                    "preference": label.preference,
+                    "is_turned": pair.is_turned,
+                    "created_at": at,
+                }
+            )
+    return rows
 
 
 def _revision_columns(steps: Sequence[Step], run_id: str, rows: WindowRows) -> Columns:
-    examples = {found: example.example_id for found, example in rows.examples.items()}
-    pairs = {found: pair.pair_id for found, pair in rows.pairs.items()}
+    examples = {example.revision_id: example.example_id for example in rows.examples}
+    pairs = {pair.revision_id: pair.pair_id for pair in rows.pairs}
     return {
         "revision_id": [step.revision_id for step in steps],
         "prompt_id": [step.turn.prompt_id for step in steps],
@@ -165,7 +195,7 @@ def _example_columns(examples: Sequence[Example]) -> Columns:
         "prompt_id": [example.prompt_id for example in examples],
         "completion_id": [example.completion_id for example in examples],
         "response": [example.response for example in examples],
-        "source": ["revision"] * len(examples),
+        "source": [example.source for example in examples],
         "created_at": [now()] * len(examples),
     }
 
@@ -178,7 +208,7 @@ def _pair_columns(pairs: Sequence[Pair]) -> Columns:
         "rejected_completion_id": [pair.rejected.completion_id for pair in pairs],
         "chosen": [pair.chosen.text for pair in pairs],
         "rejected": [pair.rejected.text for pair in pairs],
-        "source": ["revision"] * len(pairs),
+        "source": [pair.source for pair in pairs],
         "preference": [pair.preference for pair in pairs],
         "created_at": [now()] * len(pairs),
     }
@@ -205,3 +235,28 @@ def record_snapshot(ledger: Ledger, run_id: str, snapshot: Snapshot) -> str:
         if insert(con, "datasets", [row]) and sides:
             insert_columns(con, "dataset_rows", members)
     return found
+
+
+def record_shown(ledger: Ledger, shown: Mapping[str, Sequence[str]]) -> None:
+    """Keep which principles a teacher's prefixes show: principles' ids by the prefix's id."""
+    rows = [
+        {"few_shot_id": prefix, "principle_id": principle}
+        for prefix, principles in shown.items()
+        for principle in principles
+    ]
+    if rows:
+        with ledger.transaction() as con:
+            insert(con, "shown_principles", rows)
+
+
+def record_teaching(ledger: Ledger, snapshot: Snapshot, teaching: Teaching) -> None:
+    """Keep, as metrics of a snapshot, how many of its pairs have evidence, and of which kind."""
+    values = {f"evidence/{by}": count for by, count in teaching.by_evidence.items()}
+    values |= {f"source/{source}": count for source, count in teaching.by_source.items()}
+    values |= {"pairs": teaching.pairs, "turned": teaching.turned}
+    rows = [
+        {"subject_id": snapshot.dataset_id, "name": name, "step": -1, "value": float(value)}
+        for name, value in values.items()
+    ]
+    with ledger.transaction() as con:
+        insert(con, "metrics", rows, replace=True)

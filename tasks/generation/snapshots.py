@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from constitution.schema import Constitution
 from storage.ids import dataset_id
-from tasks.generation.assemble import (
-    Example,
-    Exclusion,
-    Pair,
-    examples,
-    faults_of,
-    pairs,
-    phrases,
-)
+from tasks.generation.assemble import Example, Exclusion, Pair
+from tasks.generation.choose import Chooser, Decision, pairs
+from tasks.generation.labels import Contest
+from tasks.generation.teaching import Teaching
 from tasks.generation.walk import Walk
 from tasks.prompts import Prompt, is_held_out
+
+NO_OPINIONS: Mapping[str, Contest] = {}
 
 
 @dataclass(frozen=True)
@@ -40,63 +36,63 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class WindowRows:
-    """What one window's walk gave. `examples`, `pairs`: by the revision id they come from."""
+    """What one window's walk gave."""
 
-    examples: dict[str, Example]
-    pairs: dict[str, Pair]
+    examples: list[Example]
+    pairs: list[Pair]
     exclusions: list[Exclusion]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The snapshots of all windows, and how many rows were left out by (step, reason)."""
+    """The snapshots of all windows, how many rows were left out by (step, reason), and what the
+    pairs teach. `later`: prompts that have no pair yet, as their candidates are of a model that is
+    not trained yet.
+    """
 
     sft: Snapshot
     preferences: Snapshot
     left_out: Counter[tuple[str, str]]
+    teaching: Teaching
+    later: int = 0
 
 
 class Assembler:
-    """Turns one window's walk after another into rows; keeps their ids only.
+    """Turns one window's walk after another into rows; keeps their ids only."""
 
-    `without`: the slug of a principle; rows in which it had a hand, in their own or an earlier
-    round, are left out as "ablated".
-    """
-
-    def __init__(
-        self,
-        constitution: Constitution,
-        held_out_percent: int,
-        final_only: bool,
-        without: str | None = None,
-    ) -> None:
-        self.final_only, self.without = final_only, without
-        self._shown = phrases(
-            text for e in constitution.examples for text in (e.response, e.critique, e.revision)
-        )
+    def __init__(self, chooser: Chooser, held_out_percent: int) -> None:
+        self.chooser, self.held_out_percent = chooser, held_out_percent
+        self.later: list[Prompt] = []
         self._sft = _Members(held_out_percent)
         self._preferences = _Members(held_out_percent)
         self._left_out: Counter[tuple[str, str]] = Counter()
+        self._teaching = Teaching()
 
-    def add(self, walked: Walk) -> WindowRows:
-        """The rows of a walk in which no prompt waits."""
-        faults = faults_of(walked.steps, self._shown)
-        if self.without:
-            owed = [step for step in walked.steps if self.without in step.slugs]
-            faults |= {step.revision_id: "ablated" for step in owed}
-        kept_examples, without_example = examples(walked.steps, self.final_only, faults)
-        kept_pairs, without_pair = pairs(walked.drafts, walked.steps, faults)
+    def open(self, walked: Walk) -> list[Decision]:
+        """What a judge is asked about: pools that no program decides."""
+        decided = (self.chooser.decide(pool) for pool in walked.pools)
+        return [decision for decision in decided if decision.is_open]
+
+    def add(self, walked: Walk, opinions: Mapping[str, Contest] = NO_OPINIONS) -> WindowRows:
+        """The rows of a walk in which no prompt waits; a judge's opinions by the pools' row ids."""
+        decisions = [self.chooser.decide(pool, opinions.get(pool.row_id)) for pool in walked.pools]
+        kept_examples, without_example = self.chooser.examples(walked.steps, decisions)
+        kept_pairs, without_pair = pairs(decisions)
         exclusions = [*walked.exclusions, *without_example, *without_pair]
-        self._sft.add((e.example_id, e.prompt_id) for e in kept_examples.values())
-        self._preferences.add((p.pair_id, p.prompt_id) for p in kept_pairs.values())
+        self._sft.add((e.example_id, e.prompt_id) for e in kept_examples)
+        self._preferences.add((p.pair_id, p.prompt_id) for p in kept_pairs)
         self._left_out.update((found.step, found.reason) for found in exclusions)
+        self._teaching.add(d for d in decisions if not self._is_held_out(d))
+        self.later += walked.later
         return WindowRows(kept_examples, kept_pairs, exclusions)
+
+    def _is_held_out(self, decision: Decision) -> bool:
+        return is_held_out(decision.pool.prompt.prompt_id, self.held_out_percent)
 
     def rows(self) -> Rows:
         """The snapshots of everything added so far."""
-        return Rows(
-            self._sft.snapshot("sft"), self._preferences.snapshot("preferences"), self._left_out
-        )
+        sft, preferences = self._sft.snapshot("sft"), self._preferences.snapshot("preferences")
+        return Rows(sft, preferences, self._left_out, self._teaching, len(self.later))
 
 
 def prompt_snapshot(prompts: Sequence[Prompt], held_out_percent: int) -> Snapshot:

@@ -1,4 +1,5 @@
-"""The method's data side, one prompt at a time: draft, then (critique, revision) for every round.
+"""The method's data side, one prompt at a time, by its source (see sources.py): a draft, then
+critique and revision in every round; several answers of a teacher and a student; or of one model.
 
 `walk` is written once and followed twice: a run answers every call, a plan answers only those the
 ledger has and counts the rest. A prompt whose call has no answer waits; what lies behind it is
@@ -8,94 +9,32 @@ memory does not grow with their number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Literal
 
-from constitution.assign import Assigner
-from constitution.render import (
-    critique_message,
-    few_shot_critique,
-    few_shot_revision,
-    revision_message,
-)
-from constitution.schema import Constitution, Principle
 from tasks.generation.assemble import Exclusion, Step
-from tasks.generation.calls import (
-    Answer,
-    Call,
-    CallForm,
-    Message,
-    Sampling,
-    Turn,
-    category_of,
-    principle_id,
-)
+from tasks.generation.calls import Answer, Call, Turn
+from tasks.generation.method import Method
+from tasks.generation.sources import Pool, Source
 from tasks.prompts import Prompt
 
 WINDOW = 8192  # prompts walked together
 
-LevelStep = Literal["drafts", "critiques", "revisions"]
-
-
-@dataclass(frozen=True)
-class Method:
-    """What the data side needs to know: words, model, sampling, number of rounds.
-
-    `kept_as`: the id under which a principle's rows are kept, by its own id, where that is another:
-    one with the same words for critique and revision was there first.
-    """
-
-    constitution: Constitution
-    model_id: str
-    rounds: int
-    draft: Sampling
-    critique: Sampling
-    revision: Sampling
-    system: str = ""
-    kept_as: Mapping[str, str] = field(default_factory=dict)
-
-    @cached_property
-    def draft_form(self) -> CallForm:
-        return CallForm("draft", self.model_id, self.draft)
-
-    @cached_property
-    def critique_form(self) -> CallForm:
-        examples = few_shot_critique(self.constitution)
-        return CallForm("critique", self.model_id, self.critique, examples)
-
-    @cached_property
-    def revision_form(self) -> CallForm:
-        examples = few_shot_revision(self.constitution)
-        return CallForm("revision", self.model_id, self.revision, examples)
-
-    @cached_property
-    def principle_ids(self) -> dict[str, str]:
-        """The ids of the words that requests show, by slug.
-
-        What a principle is compared by is not among them: changing that makes no row another's.
-        """
-        own = {p.slug: principle_id(p) for p in self.constitution.principles}
-        return {slug: self.kept_as.get(found, found) for slug, found in own.items()}
-
-    @cached_property
-    def _assigner(self) -> Assigner:
-        return Assigner(self.constitution)
-
-    def principles(self, prompt: Prompt) -> tuple[Principle, ...]:
-        """The principle a prompt meets in each round."""
-        return self._assigner.principles(prompt.prompt_id, self.rounds, category_of(prompt))
+LevelStep = Literal["drafts", "critiques", "revisions", "samples"]
 
 
 @dataclass(frozen=True)
 class Level:
-    """One level of the walk: all calls of a step and round, and the prompts that wait before it."""
+    """One level of the walk: all calls of a step and round to one model, and the prompts that wait
+    before it. `whose`: of samples, who gives them.
+    """
 
     step: LevelStep
     round: int | None
     calls: Sequence[Call]
     waiting: Sequence[Prompt]
+    whose: str = ""
 
 
 # Answers by completion id; a call may be left without one (its prompt then waits).
@@ -104,12 +43,17 @@ Answerer = Callable[[Level], dict[str, Answer]]
 
 @dataclass
 class Walk:
-    """What came of it. `steps` are in the order of rounds; `waiting` is empty after a run."""
+    """What came of it: steps, in the order of rounds, and pools of the prompts that do not wait.
 
-    drafts: dict[str, Answer] = field(default_factory=dict)
+    `waiting`: prompts by id, none after a run. `later`: those whose candidates are of a model that
+    is not trained yet.
+    """
+
     steps: list[Step] = field(default_factory=list)
+    pools: list[Pool] = field(default_factory=list)
     exclusions: list[Exclusion] = field(default_factory=list)
-    waiting: list[Prompt] = field(default_factory=list)
+    waiting: dict[str, Prompt] = field(default_factory=dict)
+    later: list[Prompt] = field(default_factory=list)
 
 
 def windows(prompts: Sequence[Prompt], size: int = WINDOW) -> Iterator[Sequence[Prompt]]:
@@ -119,43 +63,46 @@ def windows(prompts: Sequence[Prompt], size: int = WINDOW) -> Iterator[Sequence[
 
 
 def walk(method: Method, prompts: Sequence[Prompt], answer: Answerer) -> Walk:
-    """Take every prompt through drafts and rounds, as far as `answer` answers."""
+    """Take every prompt through what its source asks for, as far as `answer` answers."""
     done = Walk()
-    calls = [_draft_call(method, prompt) for prompt in prompts]
-    answers = _level(done, "drafts", None, calls, prompts, answer)
-    turns = [
-        Turn(prompt, answers[prompt.prompt_id], method.principles(prompt))
-        for prompt in prompts
-        if prompt.prompt_id in answers
-    ]
-    done.drafts = {turn.prompt_id: turn.answer for turn in turns}
-    for round in range(method.rounds):
-        turns = _round(done, method, turns, round, answer)
+    by_source: dict[Source, list[Prompt]] = {"revision": [], "distilled": [], "candidates": []}
+    for prompt in prompts:
+        by_source[method.source(prompt)].append(prompt)
+    for source, own in by_source.items():
+        if own:
+            _FOLLOWED[source](done, method, own, answer)
+    done.steps = [step for step in done.steps if step.turn.prompt_id not in done.waiting]
+    done.pools = [pool for pool in done.pools if pool.prompt.prompt_id not in done.waiting]
     return done
 
 
-def _draft_call(method: Method, prompt: Prompt) -> Call:
-    """The conversation, after the method's system message unless it has one itself."""
-    before: tuple[Message, ...] = ()
-    if method.system and prompt.messages[0]["role"] != "system":
-        before = ({"role": "system", "content": method.system},)
-    return method.draft_form.call(prompt.prompt_id, (*before, *prompt.messages))
+def _revise(done: Walk, method: Method, prompts: Sequence[Prompt], answer: Answerer) -> None:
+    """Draft, critique and revise; the last revision is presumed to be better than the draft."""
+    calls = [method.draft(prompt) for prompt in prompts]
+    drafts = _level(done, "drafts", None, calls, prompts, answer)
+    turns = [
+        Turn(prompt, drafts[prompt.prompt_id], method.principles(prompt))
+        for prompt in prompts
+        if prompt.prompt_id in drafts
+    ]
+    for round in range(method.rounds):
+        turns = _round(done, method, turns, round, answer)
+    final = {step.turn.prompt_id: step for step in done.steps}
+    for prompt_id, step in final.items():
+        met = tuple(dict.fromkeys(step.turn.principles[: step.round + 1]))
+        responses = (step.revision,), (drafts[prompt_id],)
+        done.pools.append(Pool(step.turn.prompt, "revision", met, *responses, step.revision_id))
 
 
 def _round(
     done: Walk, method: Method, turns: list[Turn], round: int, answer: Answerer
 ) -> list[Turn]:
     """One critique and revision of every current response; returns the turns of the next round."""
-    calls = [_call(method, method.critique_form, turn, round, critique_message) for turn in turns]
+    calls = [method.critique(turn, round) for turn in turns]
     critiques = _level(done, "critiques", round, calls, _prompts(turns), answer)
 
     turns = [turn for turn in turns if turn.prompt_id in critiques]
-    calls = [
-        _call(
-            method, method.revision_form, turn, round, revision_message, critiques[turn.prompt_id]
-        )
-        for turn in turns
-    ]
+    calls = [method.revise(turn, round, critiques[turn.prompt_id]) for turn in turns]
     revisions = _level(done, "revisions", round, calls, _prompts(turns), answer)
 
     turns = [turn for turn in turns if turn.prompt_id in revisions]
@@ -164,22 +111,6 @@ def _round(
         critique, revision = critiques[turn.prompt_id], revisions[turn.prompt_id]
         done.steps.append(Step(turn, round, principle, critique, revision))
     return [Turn(turn.prompt, revisions[turn.prompt_id], turn.principles) for turn in turns]
-
-
-def _call(
-    method: Method,
-    form: CallForm,
-    turn: Turn,
-    round: int,
-    message: Callable[..., Message],
-    *before: Answer,
-) -> Call:
-    """What is asked about the current response under its principle, `before` it a critique."""
-    principle = turn.principles[round]
-    texts = (turn.answer.text, *(answer.text for answer in before))
-    asked = message(principle, turn.prompt.messages, *texts)
-    found = method.principle_ids[principle.slug]
-    return form.call(turn.prompt_id, (asked,), round, found)
 
 
 def _prompts(turns: Sequence[Turn]) -> list[Prompt]:
@@ -195,14 +126,85 @@ def _level(
     answer: Answerer,
 ) -> dict[str, Answer]:
     """Answers by prompt id; unanswered prompts are set waiting, those too long are excluded."""
-    answers = answer(Level(step, round, calls, list(done.waiting)))
+    answers = answer(Level(step, round, calls, list(done.waiting.values())))
     usable: dict[str, Answer] = {}
     for call, prompt in zip(calls, prompts, strict=True):
-        found = answers.get(call.completion_id)
-        if found is None:
-            done.waiting.append(prompt)
-        elif found.finish_reason == "too_long":
-            done.exclusions.append(Exclusion(prompt.prompt_id, step, "too_long"))
-        else:
-            usable[prompt.prompt_id] = found
+        found = _usable(done, step, prompt, [answers.get(call.completion_id)])
+        if found:
+            usable[prompt.prompt_id] = found[0]
+    return usable
+
+
+def _usable(
+    done: Walk, step: LevelStep, prompt: Prompt, found: Sequence[Answer | None]
+) -> tuple[Answer, ...]:
+    """The answers, if all are there and none was too long to try."""
+    there = tuple(answer for answer in found if answer)
+    if len(there) < len(found):
+        done.waiting[prompt.prompt_id] = prompt
+    elif any(answer.finish_reason == "too_long" for answer in there):
+        done.exclusions.append(Exclusion(prompt.prompt_id, step, "too_long"))
+    else:
+        return there
+    return ()
+
+
+def _distil(done: Walk, method: Method, prompts: Sequence[Prompt], answer: Answerer) -> None:
+    """Answers of a teacher, presumed to be better than those of the student: the same model that is
+    shown nothing.
+    """
+    taught = _samples(done, method, prompts, answer, "the teacher's", method.teach)
+
+    def own(prompt: Prompt, sample_index: int) -> Call:
+        return method.sample(method.model_id, prompt, sample_index)
+
+    untaught = _samples(done, method, prompts, answer, "the student's", own)
+    for prompt in prompts:
+        found = taught.get(prompt.prompt_id), untaught.get(prompt.prompt_id)
+        if found[0] and found[1]:
+            shown = method.shown_to(prompt)
+            done.pools.append(Pool(prompt, "distilled", shown, found[0], found[1]))
+
+
+def _compare(done: Walk, method: Method, prompts: Sequence[Prompt], answer: Answerer) -> None:
+    """Several answers of one model, each of which may be the better one."""
+    model_id = method.candidates_of
+    if model_id is None:
+        done.later = list(prompts)
+        return
+
+    def ask(prompt: Prompt, sample_index: int) -> Call:
+        return method.sample(model_id, prompt, sample_index)
+
+    found = _samples(done, method, prompts, answer, "candidates", ask)
+    for prompt in prompts:
+        if answers := found.get(prompt.prompt_id):
+            shown = method.shown_to(prompt)
+            done.pools.append(Pool(prompt, "candidates", shown, answers, answers))
+
+
+_Follow = Callable[[Walk, Method, Sequence[Prompt], Answerer], None]
+_FOLLOWED: dict[Source, _Follow] = {
+    "revision": _revise,
+    "distilled": _distil,
+    "candidates": _compare,
+}
+
+
+def _samples(
+    done: Walk,
+    method: Method,
+    prompts: Sequence[Prompt],
+    answer: Answerer,
+    whose: str,
+    ask: Callable[[Prompt, int], Call],
+) -> dict[str, tuple[Answer, ...]]:
+    """`method.samples` answers to every prompt that has them all, by its id."""
+    calls = {p.prompt_id: [ask(p, n) for n in range(method.samples)] for p in prompts}
+    every = [call for own in calls.values() for call in own]
+    answers = answer(Level("samples", None, every, [], whose))
+    usable: dict[str, tuple[Answer, ...]] = {}
+    for prompt in prompts:
+        found = [answers.get(call.completion_id) for call in calls[prompt.prompt_id]]
+        usable[prompt.prompt_id] = _usable(done, "samples", prompt, found)
     return usable

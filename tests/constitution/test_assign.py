@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from constitution.assign import _draw, _ending, applicable, assign
+from constitution.assign import _ending, applicable, assign, draw
 from constitution.errors import ConstitutionError
 from constitution.schema import Constitution, Principle
 
@@ -124,7 +124,7 @@ def test_the_hash_is_the_documented_one() -> None:
     digest = blake2b(b'["prm_1",0' + _ending("ä"), digest_size=8).digest()
     assert digest.hex() == "55718cd0ae95413c"
     k = 0x55718CD0AE95413C >> 11
-    assert _draw(digest, 2.0) == -math.log((k + 1) / 2**53) / 2
+    assert draw(digest, 2.0) == -math.log((k + 1) / 2**53) / 2
 
 
 def test_golden_assignments_hold_for_ever() -> None:

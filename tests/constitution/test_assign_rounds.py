@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from constitution.assign import Assigner, _draw, applicable, assign
+from constitution.assign import Assigner, applicable, assign, draw
 from constitution.errors import ConstitutionError
 from constitution.load import load, resolve
 from constitution.schema import Constitution, Principle
@@ -205,7 +205,7 @@ def test_no_rounds_are_no_principles() -> None:
 
 
 def test_equal_draws_go_to_the_slug_that_sorts_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("constitution.assign._draw", lambda digest, weight: 1.0)
+    monkeypatch.setattr("constitution.assign.draw", lambda digest, weight: 1.0)
     found = (principle("b", title="1"), principle("a", title="2"), principle("c"))
     c = Constitution("test", found)
     assert chain(c, "prm_1", 4) == ["a", "b", "c", "a"]
@@ -225,9 +225,9 @@ def test_a_round_makes_one_draw_a_principle(monkeypatch: pytest.MonkeyPatch) -> 
 
     def counted(digest: bytes, weight: float) -> float:
         draws.append(weight)
-        return _draw(digest, weight)
+        return draw(digest, weight)
 
-    monkeypatch.setattr("constitution.assign._draw", counted)
+    monkeypatch.setattr("constitution.assign.draw", counted)
     assigner = Assigner(of(22))
     for prompt_id in IDS[:200]:
         assigner.principles(prompt_id, 1)

@@ -75,7 +75,7 @@ def assert_texts_only(lines: list[str]) -> None:
     prompts = [line[2:-2] for line in lines if line.startswith("**")]
     cells = [line[2:-2].split(" | ") for line in lines if line.startswith("| ")]
     assert 1 < len(prompts) <= 6
-    assert cells.count(["draft", "revision"]) == len(prompts) == len(cells) // 2
+    assert cells.count(["rejected", "chosen"]) == len(prompts) == len(cells) // 2
     assert all(len(row) == 2 for row in cells)
     assert len(lines) == 1 + 8 * len(prompts)
     texts = [*prompts, *(text for row in cells for text in row)]

@@ -68,7 +68,9 @@ class World:
         for window in windows(inputs.prompts, size):
             record_prompts(self.ledger, window)
             walked = walk(inputs.method, window, answer)
-            record_rows(self.ledger, "run_test", walked.steps, assembler.add(walked))
+            made_of = assembler.add(walked)
+            named = inputs.method.named
+            record_rows(self.ledger, "run_test", walked.steps, made_of, named)
         rows = assembler.rows()
         for snapshot in (rows.sft, rows.preferences):
             record_snapshot(self.ledger, "run_test", snapshot)

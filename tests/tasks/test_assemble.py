@@ -2,29 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.generation.assemble import (
-    Step,
-    examples,
-    fault_of,
-    faults_of,
-    is_unchanged,
-    pairs,
-    phrases,
-)
-from tasks.generation.calls import Answer, Turn
-from tasks.prompts import Prompt
+from tasks.generation.assemble import fault_of, is_unchanged, phrases
+from tasks.generation.calls import Answer
 
 
 def answer(text: str, reason: str = "stop", name: str = "cmp_x") -> Answer:
     return Answer(name, text, reason, len(text.split()))
-
-
-def prompt(text: str = "Why?") -> Prompt:
-    return Prompt(({"role": "user", "content": text},), "factual", "test", 1)
-
-
-def step(revision: Answer, round: int = 0, draft: str = "It is blue.", of: str = "Why?") -> Step:
-    return Step(Turn(prompt(of), answer(draft), ()), round, "prn_1", answer("Too short."), revision)
 
 
 @pytest.mark.parametrize(
@@ -66,41 +49,3 @@ def test_a_cut_revision_is_left_out() -> None:
 def test_case_spaces_and_punctuation_are_no_change() -> None:
     assert is_unchanged(answer("It is  Blue."), answer("it is blue!"))
     assert not is_unchanged(answer("It is blue."), answer("It is green."))
-
-
-def test_a_pair_is_the_last_revision_over_the_draft() -> None:
-    first, last = step(answer("One.")), step(answer(" Two. "), round=1, draft="One.")
-    drafts, steps = {prompt().prompt_id: answer("It is blue.")}, [first, last]
-    kept, left_out = pairs(drafts, steps, faults_of(steps))
-    assert [(p.chosen.text, p.rejected.text) for p in kept.values()] == [("Two.", "It is blue.")]
-    assert list(kept) == [last.revision_id]
-    assert left_out == []
-
-
-def test_every_row_that_gives_no_pair_has_a_reason() -> None:
-    steps = [
-        step(answer("It is blue."), of="a"),
-        step(answer("cut", "length"), of="b"),
-        step(answer("Fine."), of="c", draft=" "),
-    ]
-    drafts = {s.turn.prompt.prompt_id: s.turn.answer for s in steps}
-    kept, left_out = pairs(drafts, steps, faults_of(steps))
-    assert kept == {}
-    assert [e.reason for e in left_out] == ["unchanged", "truncated", "empty_draft"]
-
-
-def test_examples_of_all_rounds_or_of_the_last() -> None:
-    steps = [step(answer("One.")), step(answer("Two."), round=1)]
-    everything, _ = examples(steps, final_only=False, faults=faults_of(steps))
-    last, _ = examples(steps, final_only=True, faults=faults_of(steps))
-    assert [e.response for e in everything.values()] == ["One.", "Two."]
-    assert [e.response for e in last.values()] == ["Two."]
-
-
-def test_the_same_texts_are_the_same_rows_whoever_wrote_them() -> None:
-    """Regeneration that brings the same texts back trains nothing."""
-    one, other = step(answer("Two.", name="cmp_a")), step(answer("Two.", name="cmp_b"))
-    drafts = {prompt().prompt_id: answer("It is blue.")}
-    ids = [next(iter(pairs(drafts, [s], faults_of([s]))[0].values())).pair_id for s in (one, other)]
-    assert ids[0] == ids[1]
-    assert one.revision_id != other.revision_id

@@ -1,0 +1,227 @@
+"""From steps and pools to SFT examples and preference pairs, and why others were left out.
+
+A pair needs evidence: a program or a judge that prefers one answer. Where the evidence speaks
+against what the source presumes, the pair is turned round.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from constitution.assign import applicable
+from constitution.checks import complies
+from constitution.schema import Constitution, Principle
+from tasks.generation.assemble import Example, Exclusion, Pair, Step, fault_of, is_unchanged
+from tasks.generation.calls import Answer, category_of
+from tasks.generation.labels import Contest, Ruled, by_program, presumed, rule
+from tasks.generation.sources import Pool, Source
+
+NO_EVIDENCE = "no_evidence"
+
+
+@dataclass(frozen=True)
+class Standards:
+    """What rows must be like.
+
+    needs_evidence: a pair without a label is left out, and an example that breaks the rule it was
+    made under. whole: of a pair neither side was cut at the limit. examples_each: answers of a
+    teacher to learn, a prompt. final_only: of revisions only a prompt's last one is an example.
+    """
+
+    needs_evidence: bool = True
+    whole: bool = True
+    examples_each: int = 2
+    final_only: bool = False
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What came of a pool: a contest, or the reason why there is none."""
+
+    pool: Pool
+    ruled: tuple[Ruled, ...]
+    usable: frozenset[str]  # the completion ids of answers that one may learn from
+    contest: Contest | None
+    reason: str = ""
+    detail: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether no program decided, so that a judge may."""
+        return not (self.contest and self.contest.labels) and self.reason in ("", NO_EVIDENCE)
+
+
+@dataclass(frozen=True)
+class Chooser:
+    """Chooses among answers. `shown`: phrases of worked examples, which must not be copied.
+
+    `without`: the slug of a principle; what it had a hand in is left out as "ablated".
+    """
+
+    constitution: Constitution
+    standards: Standards
+    shown: frozenset[tuple[str, ...]] = frozenset()
+    without: str | None = None
+    _rules: dict[str | None, tuple[Principle, ...]] = field(default_factory=dict)
+
+    def decide(self, pool: Pool, opinion: Contest | None = None) -> Decision:
+        """The pair of a pool: what a program says, else the judge's opinion, else, where rows need
+        no evidence, what the source presumes.
+        """
+        faults = {answer.completion_id: fault_of(answer, self.shown) for answer in pool.answers}
+        usable = frozenset(found for found, fault in faults.items() if not fault)
+        ruled = tuple(rule(self._checked(pool), pool, answer) for answer in pool.answers)
+        reason = self._spoilt(pool, faults)
+        if reason:
+            return Decision(pool, ruled, usable, None, reason, _counted(faults))
+        contest = by_program(
+            pool, ruled, lambda answer: answer.completion_id in usable, self._may_lose
+        )
+        contest = contest or opinion
+        if contest is None and not self.standards.needs_evidence:
+            contest = presumed(pool)
+        if contest is None:
+            return Decision(pool, ruled, usable, None, NO_EVIDENCE, _undecided(pool, ruled))
+        return Decision(pool, ruled, usable, contest)
+
+    def examples(
+        self, steps: Sequence[Step], decisions: Sequence[Decision]
+    ) -> tuple[list[Example], list[Exclusion]]:
+        """What to learn: revisions, and a teacher's best answers.
+
+        All rounds' revisions as in Bai et al. 2022 (section 3.1), or each prompt's last one only.
+        """
+        last = {step.turn.prompt_id: step.round for step in steps}
+        kept: list[Example] = []
+        left_out: list[Exclusion] = []
+        for step in steps:
+            is_earlier = self.standards.final_only and step.round < last[step.turn.prompt_id]
+            reason = "earlier_round" if is_earlier else self._fault_of_step(step)
+            if reason:
+                left_out.append(Exclusion(step.revision_id, "examples", reason))
+            else:
+                kept.append(_example(step.turn.prompt_id, step.revision, step.revision_id))
+        for decision in decisions:
+            if decision.pool.source == "distilled":
+                taught = self._taught(decision)
+                kept += taught
+                if not taught:
+                    prompt_id = decision.pool.prompt.prompt_id
+                    left_out.append(Exclusion(prompt_id, "examples", "none_keeps_the_rules"))
+        return kept, left_out
+
+    def _taught(self, decision: Decision) -> list[Example]:
+        """The teacher's answers that break no rule they were given, those first that keep the most
+        rules; where no program checks what they were given, the one that was chosen.
+        """
+        pool, chosen = decision.pool, decision.contest and decision.contest.chosen
+        if decision.reason == "ablated":
+            return []
+        about = {principle.slug for principle in pool.principles if principle.check}
+        taught = {answer.completion_id for answer in pool.better} & decision.usable
+        good = [
+            r
+            for r in decision.ruled
+            if r.answer.completion_id in taught and not r.broken & about
+            if about or r.answer == chosen
+        ]
+        good.sort(key=lambda r: len(r.broken) - len(r.kept))
+        distinct = list({r.answer.text.strip(): r.answer for r in reversed(good)}.values())[::-1]
+        return [
+            _example(pool.prompt.prompt_id, answer, None)
+            for answer in distinct[: self.standards.examples_each]
+        ]
+
+    def _fault_of_step(self, step: Step) -> str | None:
+        if self.without in step.slugs:
+            return "ablated"
+        fault = fault_of(step.revision, self.shown)
+        if fault or not self.standards.needs_evidence:
+            return fault
+        asked = step.turn.prompt.messages[-1]["content"]
+        is_kept = complies(step.turn.principles[step.round], asked, step.revision.text)
+        return "breaks_its_rule" if is_kept is False else None
+
+    def _checked(self, pool: Pool) -> tuple[Principle, ...]:
+        """The principles in force for a prompt that a program checks."""
+        category = category_of(pool.prompt)
+        if category not in self._rules:
+            found = applicable(self.constitution, category)
+            self._rules[category] = tuple(p for p in found if p.check)
+        return self._rules[category]
+
+    def _may_lose(self, answer: Answer) -> bool:
+        is_whole = answer.finish_reason == "stop" or not self.standards.whole
+        return bool(answer.text.strip()) and is_whole
+
+    def _spoilt(self, pool: Pool, faults: Mapping[str, str | None]) -> str | None:
+        """Why nothing can come of a pool, if so."""
+        if self.without in {principle.slug for principle in pool.principles}:
+            return "ablated"
+        if pool.source != "revision":
+            return None if None in faults.values() else "faulty"
+        (revision,), (draft,) = pool.better, pool.worse
+        if fault := faults[revision.completion_id]:
+            return fault
+        if not draft.text.strip():
+            return "empty_draft"
+        if is_unchanged(draft, revision):
+            return "unchanged"
+        return None if self._may_lose(draft) else "cut_draft"
+
+
+def pairs(decisions: Sequence[Decision]) -> tuple[list[Pair], list[Exclusion]]:
+    """The pairs of those with a contest, and why the others give none."""
+    kept: list[Pair] = []
+    left_out: list[Exclusion] = []
+    for decision in decisions:
+        pool, contest = decision.pool, decision.contest
+        if contest is None:
+            reason = decision.reason, decision.detail
+            left_out.append(Exclusion(pool.row_id, "pairs", *reason))
+        else:
+            kept.append(
+                Pair(
+                    pool.prompt.prompt_id,
+                    _stripped(contest.chosen),
+                    _stripped(contest.rejected),
+                    pool.source,
+                    contest.preference,
+                    contest.labels,
+                    contest.is_turned,
+                    pool.revision_id,
+                )
+            )
+    return kept, left_out
+
+
+def _example(prompt_id: str, answer: Answer, revision_id: str | None) -> Example:
+    source: Source = "distilled" if revision_id is None else "revision"
+    return Example(prompt_id, answer.completion_id, answer.text.strip(), source, revision_id)
+
+
+def _stripped(answer: Answer) -> Answer:
+    return replace(answer, text=answer.text.strip())
+
+
+def _counted(faults: Mapping[str, str | None]) -> str:
+    """What is wrong with how many answers: "3 truncated, 1 preamble"."""
+    counts = Counter(fault for fault in faults.values() if fault)
+    return ", ".join(f"{count} {fault}" for fault, count in counts.most_common())
+
+
+def _undecided(pool: Pool, ruled: Sequence[Ruled]) -> str:
+    """What the programs found of every principle: "all keep sixty-words; no check of be-kind"."""
+    found = []
+    for principle in pool.principles:
+        if principle.check is None:
+            found.append(f"no check of {principle.slug}")
+        elif all(principle.slug in r.kept for r in ruled):
+            found.append(f"all keep {principle.slug}")
+        elif all(principle.slug in r.broken for r in ruled):
+            found.append(f"all break {principle.slug}")
+        else:
+            found.append(f"no clean contest on {principle.slug}")
+    return "; ".join(found)

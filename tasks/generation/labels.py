@@ -1,0 +1,124 @@
+"""Who says that one answer is better: a program that checks a rule, a judge, or only its source.
+
+A program outranks the judge. What neither decides has no label: that it came from a revision or a
+teacher is a presumption, no evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import permutations
+from typing import Literal
+
+from constitution.checks import complies
+from constitution.schema import Principle
+from tasks.generation.calls import Answer
+from tasks.generation.sources import Pool
+
+By = Literal["people", "program", "judge"]
+
+
+@dataclass(frozen=True)
+class Label:
+    """One verdict on a pair: who gave it, on which principle (its slug), and the probability in
+    [0, 1] that the chosen response is the better one.
+    """
+
+    by: By
+    slug: str
+    preference: float
+    comparison_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Ruled:
+    """An answer, and which rules it keeps and breaks; those that do not apply are in neither."""
+
+    answer: Answer
+    kept: frozenset[str]
+    broken: frozenset[str]
+
+    @cached_property
+    def length(self) -> int:
+        return len(self.answer.text.split())
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Two answers of a pool, the better one first, and what says so."""
+
+    chosen: Answer
+    rejected: Answer
+    labels: tuple[Label, ...]
+    is_turned: bool = False  # against what the source presumes
+
+    @property
+    def preference(self) -> float:
+        """Probability that the chosen one is better: the mean of the labels; 1 without any."""
+        found = [label.preference for label in self.labels]
+        return sum(found) / len(found) if found else 1.0
+
+
+def rule(principles: Iterable[Principle], pool: Pool, answer: Answer) -> Ruled:
+    """What the programs of the principles say of an answer."""
+    prompt = pool.prompt.messages[-1]["content"]
+    found = {p.slug: complies(p, prompt, answer.text) for p in principles}
+    kept = frozenset(slug for slug, is_kept in found.items() if is_kept is True)
+    broken = frozenset(slug for slug, is_kept in found.items() if is_kept is False)
+    return Ruled(answer, kept, broken)
+
+
+def by_program(
+    pool: Pool,
+    ruled: Sequence[Ruled],
+    may_win: Callable[[Answer], bool],
+    may_lose: Callable[[Answer], bool],
+) -> Contest | None:
+    """The clearest contest that programs decide: of the pool's principles the better answer keeps
+    one that the other breaks, and breaks none that the other keeps. None where there is no such.
+
+    Before others go: an answer that breaks none of the pool's rules, then the direction the source
+    presumes, then the answer that keeps the most rules of the constitution, then the opponent that
+    differs from it the least in its other rules and in length. So a pair teaches its own rule.
+    """
+    about = frozenset(principle.slug for principle in pool.principles)
+    better = {answer.completion_id for answer in pool.better}
+    worse = {answer.completion_id for answer in pool.worse}
+
+    def is_presumed(x: Ruled, y: Ruled) -> bool:
+        return x.answer.completion_id in better and y.answer.completion_id in worse
+
+    def rank(pair: tuple[Ruled, Ruled]) -> tuple[float, ...]:
+        x, y = pair
+        others = len((x.broken ^ y.broken) - about)
+        return (
+            len(x.broken & about),
+            not is_presumed(x, y),
+            len(x.broken) - len(x.kept),
+            others,
+            abs(x.length - y.length),
+        )
+
+    decided = [
+        (x, y)
+        for x, y in permutations(ruled, 2)
+        if may_win(x.answer) and may_lose(y.answer) and _wins(x, y, about)
+    ]
+    if not decided:
+        return None
+    x, y = min(decided, key=rank)
+    labels = tuple(Label("program", slug, 1.0) for slug in sorted(x.kept & y.broken & about))
+    return Contest(x.answer, y.answer, labels, not is_presumed(x, y))
+
+
+def _wins(x: Ruled, y: Ruled, about: frozenset[str]) -> bool:
+    return bool(x.kept & y.broken & about) and not (y.kept & x.broken & about)
+
+
+def presumed(pool: Pool) -> Contest | None:
+    """What the source presumes, with no label: the first answers of both sides."""
+    if pool.source == "candidates":
+        return None
+    return Contest(pool.better[0], pool.worse[0], ())

@@ -1,0 +1,156 @@
+"""What the data side needs to know to ask: words, models, sampling; and the calls it asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+
+from constitution.assign import Assigner
+from constitution.render import (
+    critique_message,
+    few_shot_critique,
+    few_shot_revision,
+    revision_message,
+    teacher_prefix,
+)
+from constitution.schema import Constitution, Principle
+from storage.ids import canonical_json
+from tasks.generation.calls import (
+    Answer,
+    Call,
+    CallForm,
+    Message,
+    Sampling,
+    Turn,
+    category_of,
+    principle_id,
+)
+from tasks.generation.labels import Label
+from tasks.generation.sources import Pool, Source, source_of
+from tasks.prompts import Prompt
+
+
+@dataclass(frozen=True)
+class Method:
+    """`sampling`: by step, "draft", "critique", "revision", "sample". `rounds`: of critique and
+    revision. `shares`: of the prompts, by source.
+
+    `samples`: answers a prompt, of the teacher, of the student and of the model of candidates;
+    `candidates_of`: that model, None where it is not trained yet. `shown`: principles that a
+    teacher is shown and a pair of samples is about. `kept_as`: the id under which a principle's
+    rows are kept, by its own id, where that is another: one with the same words for critique and
+    revision was there first.
+    """
+
+    constitution: Constitution
+    model_id: str
+    sampling: Mapping[str, Sampling]
+    rounds: int = 1
+    system: str = ""
+    shares: Mapping[Source, float] = field(default_factory=lambda: {"revision": 1.0})
+    samples: int = 1
+    shown: int = 1
+    candidates_of: str | None = None
+    kept_as: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def principle_ids(self) -> dict[str, str]:
+        """The ids of the words that requests show, by slug.
+
+        What a principle is compared by is not among them: changing that makes no row another's.
+        """
+        own = {p.slug: principle_id(p) for p in self.constitution.principles}
+        return {slug: self.kept_as.get(found, found) for slug, found in own.items()}
+
+    def source(self, prompt: Prompt) -> Source:
+        return source_of(prompt.prompt_id, self.shares)
+
+    def principles(self, prompt: Prompt, count: int | None = None) -> tuple[Principle, ...]:
+        """The principles a prompt meets in every round, or in `count` of them."""
+        rounds = self.rounds if count is None else count
+        return self._assigner.principles(prompt.prompt_id, rounds, category_of(prompt))
+
+    def shown_to(self, prompt: Prompt) -> tuple[Principle, ...]:
+        """The principles that a teacher is shown for a prompt, each once, in the order of slugs."""
+        met = {p.slug: p for p in self.principles(prompt, self.shown)}
+        return tuple(met[slug] for slug in sorted(met))
+
+    def draft(self, prompt: Prompt) -> Call:
+        return self._as_it_is(self._form("draft", self.model_id), prompt)
+
+    def critique(self, turn: Turn, round: int) -> Call:
+        form = self._form("critique", self.model_id)
+        return self._about(form, turn, round, critique_message)
+
+    def revise(self, turn: Turn, round: int, critique: Answer) -> Call:
+        form = self._form("revision", self.model_id)
+        return self._about(form, turn, round, revision_message, critique)
+
+    def sample(self, model_id: str, prompt: Prompt, sample_index: int) -> Call:
+        """One of several answers of a model to a prompt as it is."""
+        return self._as_it_is(self._form("sample", model_id), prompt, sample_index)
+
+    def teach(self, prompt: Prompt, sample_index: int) -> Call:
+        """One of several answers after the principles and answers that keep them."""
+        shown = self.shown_to(prompt)
+        form = self._form("teacher", self.model_id, shown)
+        first = self.principle_ids[shown[0].slug]
+        return form.call(prompt.prompt_id, prompt.messages, None, first, sample_index)
+
+    def shown_ids(self, pools: Iterable[Pool]) -> dict[str, list[str]]:
+        """The principles' ids behind the prefix of every teacher's call, by the prefix's id."""
+        found: dict[str, list[str]] = {}
+        for shown in {self.shown_to(pool.prompt) for pool in pools if pool.source == "distilled"}:
+            prefix = str(self._form("teacher", self.model_id, shown).few_shot_id)
+            found[prefix] = [self.principle_ids[principle.slug] for principle in shown]
+        return found
+
+    def named(self, label: Label) -> tuple[str, str | None]:
+        """The id of the words of a label's principle, and the check that a program held it to."""
+        principle = self.constitution.principle(label.slug)
+        check = canonical_json(dict([principle.check])).decode() if principle.check else None
+        return self.principle_ids[label.slug], check if label.by == "program" else None
+
+    def _as_it_is(self, form: CallForm, prompt: Prompt, sample_index: int = 0) -> Call:
+        """The conversation, after the method's system message unless it has one itself."""
+        before: tuple[Message, ...] = ()
+        if self.system and prompt.messages[0]["role"] != "system":
+            before = ({"role": "system", "content": self.system},)
+        messages = (*before, *prompt.messages)
+        return form.call(prompt.prompt_id, messages, sample_index=sample_index)
+
+    def _about(
+        self,
+        form: CallForm,
+        turn: Turn,
+        round: int,
+        message: Callable[..., Message],
+        *before: Answer,
+    ) -> Call:
+        """What is asked about the current response under its principle, `before` it a critique."""
+        principle = turn.principles[round]
+        texts = (turn.answer.text, *(answer.text for answer in before))
+        asked = message(principle, turn.prompt.messages, *texts)
+        found = self.principle_ids[principle.slug]
+        return form.call(turn.prompt_id, (asked,), round, found)
+
+    @cached_property
+    def _assigner(self) -> Assigner:
+        return Assigner(self.constitution)
+
+    @cached_property
+    def _form(self) -> Callable[..., CallForm]:
+        return cache(self._new_form)
+
+    def _new_form(self, step: str, model_id: str, shown: tuple[Principle, ...] = ()) -> CallForm:
+        """What all calls of a step to a model begin with; a teacher's by what it is shown."""
+        before: Sequence[Message] = ()
+        if step == "teacher":
+            before = teacher_prefix(shown)
+        elif step == "critique":
+            before = few_shot_critique(self.constitution)
+        elif step == "revision":
+            before = few_shot_revision(self.constitution)
+        sampling = self.sampling["sample" if step == "teacher" else step]
+        return CallForm(step, model_id, sampling, before)

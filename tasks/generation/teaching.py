@@ -1,0 +1,87 @@
+"""Does it teach? How many pairs have evidence, of which kind, on which principle."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tasks.generation.choose import Decision
+
+AUTHORITY = ("people", "program", "judge")  # the first outranks the others
+NONE = "none"
+
+
+@dataclass
+class Lesson:
+    """What the prompts of one principle give.
+
+    `with_evidence`: pairs with a label on it; `agreed`: those of them that the source presumed so.
+    `all_keep`, `all_break`: prompts all of whose answers keep it, or break it: there is nothing to
+    learn from those.
+    """
+
+    prompts: int = 0
+    pairs: int = 0
+    with_evidence: int = 0
+    agreed: int = 0
+    all_keep: int = 0
+    all_break: int = 0
+
+
+@dataclass
+class Teaching:
+    """Counts over the rows to train on; held-out ones do not count."""
+
+    by_source: Counter[str] = field(default_factory=Counter)
+    by_evidence: Counter[str] = field(default_factory=Counter)
+    turned: int = 0
+    lessons: dict[str, Lesson] = field(default_factory=dict)
+
+    @property
+    def pairs(self) -> int:
+        return sum(self.by_evidence.values())
+
+    @property
+    def share(self) -> float | None:
+        """The share of pairs with evidence, in [0, 1]; None without any pair."""
+        return (self.pairs - self.by_evidence[NONE]) / self.pairs if self.pairs else None
+
+    def add(self, decisions: Iterable[Decision]) -> None:
+        for decision in decisions:
+            self._pair(decision)
+            for principle in decision.pool.principles:
+                lesson = self.lessons.setdefault(principle.slug, Lesson())
+                _learn(lesson, principle.slug, decision)
+
+    def _pair(self, decision: Decision) -> None:
+        contest = decision.contest
+        if contest is None:
+            return
+        said = {label.by for label in contest.labels}
+        strongest = next((by for by in AUTHORITY if by in said), NONE)
+        self.by_source[decision.pool.source] += 1
+        self.by_evidence[strongest] += 1
+        self.turned += contest.is_turned
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "pairs": self.pairs,
+            "share_with_evidence": self.share,
+            "by_evidence": dict(self.by_evidence),
+            "by_source": dict(self.by_source),
+            "turned": self.turned,
+            "principles": {slug: vars(lesson) for slug, lesson in sorted(self.lessons.items())},
+        }
+
+
+def _learn(lesson: Lesson, slug: str, decision: Decision) -> None:
+    lesson.prompts += 1
+    if contest := decision.contest:
+        has_evidence = slug in {label.slug for label in contest.labels}
+        lesson.pairs += 1
+        lesson.with_evidence += has_evidence
+        lesson.agreed += has_evidence and not contest.is_turned
+    lesson.all_keep += all(slug in ruled.kept for ruled in decision.ruled)
+    lesson.all_break += all(slug in ruled.broken for ruled in decision.ruled)
