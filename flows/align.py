@@ -125,6 +125,7 @@ def _finish(
         session.results.steps,
         rows.left_out if rows else Counter(),
         rows.sft.dataset_id if rows else None,
+        rows.teaching if rows else None,
         report,
     )
     chart = origin_chart(session.ledger, list(made.values())[-1]) if made else None

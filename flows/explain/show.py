@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from flows.explain import teaching_text
 from flows.explain.compare.text import one_line, visible
 from flows.explain.compare.words import difference, in_terminal
 from flows.plan.plan import Plan
@@ -65,7 +66,14 @@ def _plan_rows(plan: Plan) -> Iterator[Sequence[str]]:
 def plan_lines(plan: Plan) -> Iterator[str]:
     if plan.is_empty:
         yield "nothing to do: every row and checkpoint is there"
-        return
+    else:
+        yield from _reasons(plan)
+    if plan.teaching:
+        yield from teaching_text.lines(plan.teaching.to_json())
+
+
+def _reasons(plan: Plan) -> Iterator[str]:
+    """Why what is made anew, what falls, and what it costs."""
     for cause in plan.why:
         because = changed(cause["component"], cause["was"], cause["is"])
         line = f"{cause['step']}: {cause['rows']} {because}"
@@ -111,6 +119,8 @@ def run_lines(result: dict[str, Any]) -> Iterator[str]:
     home = Path(result["workspace"])
     for found in result["exclusions"]:
         yield f"left out by {found['step']}: {found['rows']} {found['reason']}"
+    if result["teaching"]:
+        yield from teaching_text.lines(result["teaching"])
     made = {stage: found for stage, found in result["checkpoints"].items() if found}
     if result["report"]:
         yield f"report      {result['report']}"

@@ -17,6 +17,7 @@ from flows.plan.steps import STAGES, STEPS
 from flows.run.killed import end_killed_runs
 from storage.ledger import Ledger, insert, move, now, point
 from storage.workspace import Workspace
+from tasks.generation.teaching import Teaching
 
 Change = tuple[object, object, object]  # a component of a key, its value before, its value now
 
@@ -85,6 +86,7 @@ def run_result(
     steps: Mapping[str, StepResult],
     left_out: Counter[tuple[str, str]],
     sft_rows_id: str | None,
+    teaching: Teaching | None,
     report: Path | None,
 ) -> dict[str, Any]:
     """A run in short, as `solon run --json` promises it."""
@@ -95,6 +97,7 @@ def run_result(
         "workspace": str(workspace.root),
         "steps": [dataclasses.asdict(steps[name]) for name in STEPS if name in steps],
         "exclusions": count_exclusions(inputs.exclusions, left_out),
+        "teaching": teaching.to_json() if teaching else None,
         "snapshots": {"sft": sft_rows_id, "preferences": ids.get("pairs")},
         "checkpoints": {stage: ids.get(stage) for stage in STAGES},
         "report": str(report) if report else None,
@@ -115,7 +118,8 @@ def nothing_done(made: Plan, inputs: Inputs, workspace: Workspace) -> dict[str, 
     evaluation = made.steps["evaluate"].id if "evaluate" in made.steps else None
     report = workspace.reports / (evaluation or "") / "report.md"
     found = report if report.is_file() else None
-    result = run_result(inputs, workspace, None, steps, made.left_out, made.sft_rows_id, found)
+    known = made.left_out, made.sft_rows_id, made.teaching
+    result = run_result(inputs, workspace, None, steps, *known, found)
     targets = {f"{kind}-rows": row_id for kind, row_id in result["snapshots"].items()}
     targets |= result["checkpoints"] | {"evaluate": evaluation}
     if targets["preferences-rows"]:
