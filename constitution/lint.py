@@ -1,7 +1,8 @@
 """Everything that is wrong or odd in a constitution file, not only the first fault.
 
 Odd are principles that say the same, worked examples that would teach a model the wrong form of a
-critique or a revision, and what no prompt can get.
+critique or a revision, and what no prompt can get. That an example keeps its principle's check is
+seen here and not when the file is read, for that loads the libraries of the checks.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from typing import Literal
 from constitution.assign import applicable
 from constitution.errors import shown
 from constitution.parse import parse
-from constitution.schema import Constitution, Example, Principle
+from constitution.schema import Constitution, Example, Principle, WorkedAnswer
 from constitution.source import at
+from constitution.teacher import keeps
 
 LONG = 800  # characters of one text; longer ones crowd out the response in a small context
 ALIKE = 0.9  # likeness of two principles' words above which they say the same
@@ -40,7 +42,10 @@ Categories = Collection[str | None]  # None stands for prompts without a categor
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to look at. An "error" keeps the file from loading, a "warning" does not."""
+    """One thing to look at. An "error" keeps the file from loading, a "warning" does not.
+
+    A file with an example that breaks its own principle loads; no teacher is shown that example.
+    """
 
     level: Literal["error", "warning"]
     where: str  # file:line
@@ -60,16 +65,22 @@ def lint(path: str | Path, categories: Categories | None = None) -> list[Finding
     parsed = parse(path)
     constitution = parsed.constitution
     if constitution is None:
-        errors = sorted(parsed.errors, key=lambda error: int(error.where.rpartition(":")[2]))
-        return [Finding("error", error.where, error.message) for error in errors]
+        return sorted((Finding("error", e.where, e.message) for e in parsed.errors), key=_line)
     warnings = itertools.chain(
         _alike(constitution),
         _principles(constitution),
+        _worked_answers(constitution),
         _examples(constitution),
         _unreached(constitution, categories),
         _left_alone(constitution, parsed.round_lines, categories or ()),
     )
-    return [Finding("warning", at(path, line), message) for line, message in sorted(warnings)]
+    errors = [Finding("error", at(path, line), text) for line, text in _broken(constitution)]
+    odd = [Finding("warning", at(path, line), text) for line, text in sorted(warnings)]
+    return sorted([*errors, *odd], key=_line)
+
+
+def _line(finding: Finding) -> int:
+    return int(finding.where.rpartition(":")[2])
 
 
 def _words(text: str) -> frozenset[str]:
@@ -99,6 +110,37 @@ def _principles(constitution: Constitution) -> Iterator[Note]:
         for key in ("critique", "revision", "comparison"):
             if (length := len(getattr(p, key))) > LONG:
                 yield p.line, f"{length}: {key} has more than {LONG} characters; shorten it"
+
+
+def _broken(constitution: Constitution) -> Iterator[Note]:
+    """Examples of principles that break their own principle's check."""
+    for principle in constitution.principles:
+        for answer in principle.examples:
+            if not keeps(answer, principle):
+                fault = "breaks the check of its principle; mend it"
+                yield answer.line, f"{shown(answer.response)}: {fault}"
+
+
+def _worked_answers(constitution: Constitution) -> Iterator[Note]:
+    """What keeps a principle's example from being shown together with other principles."""
+    lines: dict[str, int] = {}
+    for principle in constitution.enabled:
+        others = [p for p in constitution.enabled if p is not principle]
+        for answer in principle.examples:
+            first = lines.setdefault(answer.prompt, answer.line)
+            if first != answer.line:
+                fault = f"the prompt is already answered at line {first}; keep one of the two"
+                yield answer.line, f"{shown(answer.prompt)}: {fault}"
+            yield from ((answer.line, note) for note in _beside(answer, others))
+
+
+def _beside(answer: WorkedAnswer, others: Sequence[Principle]) -> Iterator[str]:
+    for other in others:
+        if not keeps(answer, other):
+            fault = f"breaks the check of {other.slug!r} and is left out beside it; mend it"
+            yield f"{shown(answer.response)}: {fault}"
+    if (length := len(answer.prompt + answer.response)) > LONG:
+        yield f"{length}: the example has more than {LONG} characters; shorten it"
 
 
 def _examples(constitution: Constitution) -> Iterator[Note]:

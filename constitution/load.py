@@ -10,7 +10,7 @@ from typing import Any
 
 from constitution.errors import ConstitutionError
 from constitution.parse import parse
-from constitution.schema import Constitution, Example, Principle
+from constitution.schema import Constitution, Example, Principle, WorkedAnswer
 
 HERE = Path(__file__).parent
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -49,10 +49,16 @@ def from_body(body: Mapping[str, Any]) -> Constitution:
 
     Fields that it lacks have their defaults; those that this version does not know are left out.
     """
-    principles = tuple(Principle(**_known(Principle, part)) for part in body["principles"])
+    principles = tuple(_principle(part) for part in body["principles"])
     examples = tuple(Example(**_known(Example, part)) for part in body.get("examples", ()))
     whole = _known(Constitution, body) | {"principles": principles, "examples": examples}
     return Constitution(**whole)
+
+
+def _principle(part: Mapping[str, Any]) -> Principle:
+    known = _known(Principle, part)
+    answers = (WorkedAnswer(**_known(WorkedAnswer, e)) for e in part.get("examples", ()))
+    return Principle(**known | {"examples": tuple(answers)})
 
 
 def _known(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import yaml
 from constitution import fields
 from constitution.errors import ConstitutionError
 from constitution.parameters import check
-from constitution.schema import Constitution, Example, Principle
+from constitution.schema import Constitution, Example, Principle, WorkedAnswer
 from constitution.source import at, compose, read_bytes
 
 Reader = Callable[[yaml.Node], Any]
@@ -62,6 +62,8 @@ PRINCIPLE: dict[str, Reader] = {
 PRINCIPLE_REQUIRED = ("slug", "critique", "revision", "comparison")
 EXAMPLE_TEXTS = "prompt response critique_request critique revision_request revision".split()
 EXAMPLE: dict[str, Reader] = {"principle": fields.slug, **dict.fromkeys(EXAMPLE_TEXTS, fields.text)}
+WORKED_ANSWER: dict[str, Reader] = {"prompt": fields.text, "response": fields.text}
+MOST_ANSWERS = 8  # worked answers of a principle
 
 
 class _Parser:
@@ -108,7 +110,8 @@ class _Parser:
                     self.fault(node, tag, rule, fields.suggest(tag, sorted(known), "tags"))
 
     def principles(self, node: yaml.Node) -> tuple[Principle, ...]:
-        rows = self.rows(node, PRINCIPLE, PRINCIPLE_REQUIRED, "a principle")
+        readers = PRINCIPLE | {"examples": self.worked_answers}
+        rows = self.rows(node, readers, PRINCIPLE_REQUIRED, "a principle")
         lines: dict[str, int] = {}
         for child, found in rows:
             name, line = found.get("slug"), _line(child)
@@ -126,6 +129,26 @@ class _Parser:
             )
             for child, found in rows
             if all(key in found for key in PRINCIPLE_REQUIRED)
+        )
+
+    def worked_answers(self, node: yaml.Node) -> tuple[WorkedAnswer, ...]:
+        """The examples of a principle; no two have the same prompt."""
+        if fields.is_nothing(node):
+            return ()
+        rows = self.rows(node, WORKED_ANSWER, tuple(WORKED_ANSWER), "an example of a principle")
+        if len(rows) > MOST_ANSWERS:
+            rule = f"a principle has at most {MOST_ANSWERS} examples"
+            self.fault(node, len(rows), rule, "keep those that differ most")
+        lines: dict[str, int] = {}
+        for child, found in rows:
+            first = lines.setdefault(found.get("prompt", ""), _line(child))
+            if "prompt" in found and first != _line(child):
+                rule = f"the prompt is already answered at line {first}"
+                self.fault(child, found["prompt"], rule, "keep one of the two")
+        return tuple(
+            WorkedAnswer(**found, line=_line(child))
+            for child, found in rows
+            if len(found) == len(WORKED_ANSWER)
         )
 
     def examples(self, node: yaml.Node) -> tuple[Example, ...]:

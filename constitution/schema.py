@@ -12,11 +12,23 @@ Check = tuple[
 
 
 @dataclass(frozen=True)
+class WorkedAnswer:
+    """A prompt with an answer that keeps a principle: an earlier turn in a teacher's requests."""
+
+    prompt: str
+    response: str
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True)
 class Principle:
-    """One rule. Only the three texts reach a model; the other fields decide where it is used."""
+    """One rule. The three requests reach the model that writes, title and examples a teacher.
+
+    The other fields decide where it is used.
+    """
 
     slug: str  # kebab-case name, at most 64 characters; the identity of the principle
-    title: str  # for people
+    title: str  # for people, and the rule as a teacher is told it (see teacher.py)
     critique: str  # critique request
     revision: str  # revision request
     comparison: str  # question with which a judge compares two responses
@@ -25,6 +37,7 @@ class Principle:
     enabled: bool = True  # a disabled principle is assigned to no row
     applies_to: tuple[str, ...] = ()  # prompt categories; () = all
     check: Check | None = None  # how a program sees whether an answer keeps it (see checks.py)
+    examples: tuple[WorkedAnswer, ...] = ()  # answers that keep it; a constitution's are critiques
     line: int = field(default=0, compare=False)  # 1-based line in the file; 0 = not from a file
 
 

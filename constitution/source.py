@@ -15,7 +15,7 @@ import yaml
 from constitution.errors import ConstitutionError
 
 MAX_BYTES = 1024 * 1024
-MAX_DEPTH = 8  # a valid file needs 4: file, list of principles, principle, list of tags
+MAX_DEPTH = 8  # a valid file needs 6: file, principles, principle, examples, example, text
 
 # Control characters, the line breaks only Unicode knows, and code points that are no characters.
 # Newlines are allowed; a lone surrogate can come from an escape in a quoted text.

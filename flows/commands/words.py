@@ -52,7 +52,7 @@ def show_constitution(
     path: FileArgument = "default",
     as_json: JsonOption = False,
 ) -> None:
-    """The principles in order, with weight, categories and check, and the rounds' policy."""
+    """The principles in order, with weight, categories, check, examples, and the rounds."""
     constitution = load(resolve(path))
     title = Text(one_line(f"{constitution.name} {constitution.version}", LINE_CHARS), "bold")
     lines = [*_policy(constitution), *(_described(p) for p in constitution.principles)]
@@ -75,6 +75,8 @@ def _described(principle: Principle) -> str:
     if principle.check is not None:
         name, parameter = principle.check
         parts.append(f"check {name}" + ("" if parameter is True else f" {parameter}"))
+    if principle.examples:
+        parts.append(f"examples {len(principle.examples)}")
     state = "" if principle.enabled else " (disabled)"
     tags = ", ".join(principle.tags)
     return f"{principle.slug}{state} [{tags}]: {principle.title} ({'; '.join(parts)})"

@@ -30,7 +30,7 @@ class PrincipleEdit(BaseModel):
     critique: Words = _at(1, f"Critique request, at most {MAX_CHARS} characters", "")
     revision: Words = _at(2, f"Revision request, at most {MAX_CHARS} characters", "")
     comparison: Words = _at(3, f"Comparison question, at most {MAX_CHARS} characters", "")
-    title: Words = _at(4, "Title on one line, for people; costs nothing", "")
+    title: Words = _at(4, "Title on one line, for people and for a teacher", "")
 
     @property
     def changes(self) -> dict[str, str]:

@@ -29,13 +29,16 @@ def constitution_id(constitution: Constitution) -> str:
 def _body(constitution: Constitution) -> dict[str, Any]:
     """What names a version. Fields that the format got later count only where they are set."""
     body = dataclasses.asdict(constitution)
-    for part in (*body["principles"], *body["examples"]):
+    answers = [answer for principle in body["principles"] for answer in principle["examples"]]
+    for part in (*body["principles"], *answers, *body["examples"]):
         part.pop("line", None)
     if not body["rounds"]:
         del body["rounds"]
     for principle in body["principles"]:
         if principle["check"] is None:
             del principle["check"]
+        if not principle["examples"]:
+            del principle["examples"]
     return body
 
 

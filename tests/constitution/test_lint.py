@@ -186,6 +186,48 @@ def test_a_critique_that_is_a_rewrite_warns(tmp_path: Path) -> None:
     assert "the critique repeats the revision" in finding.message
 
 
+CHECKED = (
+    CLEAN
+    + """\
+    check: {max_words: 4}
+    examples:
+      - {prompt: How are you, response: Fine.}
+"""
+)
+
+
+def test_an_example_that_breaks_its_principle_is_an_error(tmp_path: Path) -> None:
+    assert findings(tmp_path, CHECKED) == []
+    (found,) = findings(tmp_path, CHECKED.replace("Fine.", "It is a fine day."))
+    assert str(found) == (
+        f"{tmp_path}/c.yaml:13: error: 'It is a fine day.': breaks the check of its principle;"
+        " mend it"
+    )
+
+
+def test_an_example_that_breaks_another_principle_warns(tmp_path: Path) -> None:
+    loud = """\
+    examples:
+      - {prompt: Hi, response: Hello to all of you}
+"""
+    content = CHECKED.replace("[opinion]\n", f"[opinion]\n{loud}", 1)
+    (found,) = findings(tmp_path, content)
+    assert lines([found], "warning") == [8]
+    assert "breaks the check of 'be-brief' and is left out beside it" in found.message
+    assert findings(tmp_path, content.replace("check: {max_words: 4}", "weight: 1")) == []
+    gone = findings(tmp_path, content.replace("slug: be-brief", "slug: be-brief\n    enabled: no"))
+    assert ["is disabled" in f.message for f in gone] == [True]
+
+
+def test_an_example_that_is_too_long_or_answers_a_prompt_again_warns(tmp_path: Path) -> None:
+    again = "    examples:\n      - {prompt: How are you, response: Well.}\n"
+    (found,) = findings(tmp_path, CHECKED.replace("[opinion]\n", f"[opinion]\n{again}", 1))
+    assert lines([found], "warning") == [15]
+    assert "the prompt is already answered at line 8" in found.message
+    (found,) = findings(tmp_path, CHECKED.replace("How are you", "n" * LONG))
+    assert "the example has more than 800 characters" in found.message
+
+
 def test_examples_that_mostly_change_nothing_warn(tmp_path: Path) -> None:
     more = EXAMPLE + EXAMPLE.partition("examples:\n")[2]
     (finding,) = findings(tmp_path, CLEAN + more)

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from constitution.errors import ConstitutionError
 from constitution.load import from_body, load, meant_file, resolve
-from constitution.parse import parse
+from constitution.parse import MOST_ANSWERS, parse
+from constitution.schema import WorkedAnswer
 from constitution.source import MAX_BYTES
 
 GOOD = """\
@@ -89,6 +90,25 @@ def test_the_rounds_policy_and_checks_are_read(tmp_path: Path) -> None:
     assert load(write(tmp_path, ONE + "rounds: []\n")).rounds == ()
 
 
+ANSWERS = """\
+    examples:
+      - prompt: Hello
+        response: Hello to you.
+      - {prompt: "Who: you?", response: A program.}
+"""
+
+
+def test_the_examples_of_a_principle_are_read_with_their_lines(tmp_path: Path) -> None:
+    (kind,) = load(write(tmp_path, ONE + ANSWERS)).principles
+    assert kind.examples == (
+        WorkedAnswer("Hello", "Hello to you."),
+        WorkedAnswer("Who: you?", "A program."),
+    )
+    assert [answer.line for answer in kind.examples] == [11, 13]
+    for none in ("[]", "~", ""):
+        assert load(write(tmp_path, f"{ONE}    examples: {none}\n")).principles[0].examples == ()
+
+
 @pytest.mark.parametrize("content", ["\ufeff" + ONE, ONE.replace("\n", "\r\n")])
 def test_windows_editors_are_welcome(tmp_path: Path, content: str) -> None:
     assert load(write(tmp_path, content)).principles == load(write(tmp_path, ONE)).principles
@@ -156,6 +176,33 @@ BAD: dict[str, tuple[str | bytes, int, str]] = {
     ),
     "colon in a text": (ONE.replace("unkind.", "unkind: name it."), 3, "YAML"),
     "example lacks a key": (GOOD.replace("    prompt: Hello\n", ""), 19, "needs this key"),
+}
+BAD |= {
+    "examples of a principle a text": (ONE + "    examples: Hello\n", 10, "must be a list"),
+    "example of a principle a text": (ONE + ANSWERS + "      - Hello\n", 14, "key: value"),
+    "example without an answer": (
+        ONE + ANSWERS.replace("        response: Hello to you.\n", ""),
+        11,
+        "an example of a principle needs this key; add `response: …`",
+    ),
+    "example with an empty answer": (ONE + ANSWERS.replace("Hello to you.", ""), 12, "is empty"),
+    "example with an unknown key": (
+        ONE + ANSWERS.replace("response: H", "revision: H"),
+        12,
+        "an example of a principle has no such key",
+    ),
+    "one prompt twice": (
+        ONE + ANSWERS.replace('"Who: you?"', "Hello"),
+        13,
+        "the prompt is already answered at line 11",
+    ),
+    "nine examples": (
+        ONE
+        + "    examples:\n"
+        + "".join(f"    - {{prompt: p{n}, response: r}}\n" for n in range(MOST_ANSWERS + 1)),
+        11,
+        "9: a principle has at most 8 examples",
+    ),
 }
 BAD |= {
     "rounds a text": (ONE + "rounds: helpful\n", 10, "must be a list"),

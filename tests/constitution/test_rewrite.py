@@ -28,6 +28,11 @@ principles:
       revision: 'It''s quoted.'
       comparison: "Which \\"one\\"?"
       weight:    2.50
+      examples:
+        - prompt: 'What?'   # an example's prompt
+          response: >-
+            That, and
+            no more.
     - {slug: two, critique: Say it., revision: Do it., comparison: Which is it}
 
     - comparison: |

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from constitution.load import load
-from constitution.schema import Principle
+from constitution.schema import Constitution, Principle, WorkedAnswer
 from flows.plan.constitutions import keep_constitution, read_constitution
 from storage.errors import InputError
 from storage.ledger import Ledger
 from storage.refs import rollback, set_ref
+from tasks.generation.calls import principle_id
 from tasks.generation.record import constitution_id
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,9 +39,23 @@ def test_a_kept_version_is_read_back_whole(ledger: Ledger, name: str) -> None:
 def _without_lines(constitution: Any) -> Any:
     return replace(
         constitution,
-        principles=tuple(replace(p, line=0) for p in constitution.principles),
+        principles=tuple(
+            replace(p, line=0, examples=tuple(replace(e, line=0) for e in p.examples))
+            for p in constitution.principles
+        ),
         examples=tuple(replace(e, line=0) for e in constitution.examples),
     )
+
+
+def test_a_principle_s_examples_are_part_of_the_version_and_of_no_request() -> None:
+    brief = Principle("be-brief", "Be brief", "a", "b", "c?", check=("max_words", 9))
+    plain = Constitution("test", (brief, Principle("be-kind", "Be kind", "a", "b", "c?")))
+    assert constitution_id(plain) == "con_f121f6a929651790a18ffff98f75e2ab"  # as it always was
+    worked = replace(brief, examples=(WorkedAnswer("Hi", "Hello.", line=7),))
+    moved = replace(brief, examples=(WorkedAnswer("Hi", "Hello.", line=8),))
+    found = {constitution_id(replace(plain, principles=(p,))) for p in (brief, worked, moved)}
+    assert len(found) == 2
+    assert principle_id(worked) == principle_id(brief) == "prn_6e931b98709d72afa762491f1ef1432d"
 
 
 def test_a_rollback_is_one_pointer(ledger: Ledger) -> None:

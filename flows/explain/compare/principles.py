@@ -7,7 +7,7 @@ from dataclasses import fields
 from itertools import zip_longest
 from typing import Any
 
-from constitution.schema import Constitution, Example, Principle
+from constitution.schema import Constitution, Example, Principle, WorkedAnswer
 from flows.explain.compare.report import (
     EFFECTS,
     Change,
@@ -20,7 +20,7 @@ from flows.explain.compare.report import (
 )
 from flows.explain.compare.words import difference
 
-COMPARED = [f.name for f in fields(Principle) if f.name not in ("slug", "line")]
+COMPARED = [f.name for f in fields(Principle) if f.name not in ("slug", "line", "examples")]
 WORDS = ("critique", "revision", "comparison")
 EFFECT_OF: dict[str, Effect] = {
     "critique": "rows",
@@ -29,6 +29,7 @@ EFFECT_OF: dict[str, Effect] = {
     "applies_to": "assignment",
     "enabled": "assignment",
     "comparison": "judging",
+    "title": "teaching",
 }
 
 
@@ -65,6 +66,15 @@ def _changed(
         else:
             effect = EFFECT_OF.get(name, "none")
         yield from _difference(name, before, after, effect)
+    if before and after:
+        yield from _worked_answers(before, after, "teaching" if is_used else "none")
+
+
+def _worked_answers(before: Principle, after: Principle, effect: Effect) -> Iterator[FieldChange]:
+    pairs = zip_longest(before.examples, after.examples)
+    for number, (one, other) in enumerate(pairs, 1):
+        for name in (f.name for f in fields(WorkedAnswer) if f.name != "line"):
+            yield from _difference(name, one, other, effect, f"example {number}, ")
 
 
 def _difference(

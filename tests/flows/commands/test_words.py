@@ -28,6 +28,7 @@ principles:
     revision: Take every exclamation mark away.
     comparison: Which response is calmer?
     check: {no_character: "!"}
+    examples: [{prompt: Hi, response: Hello.}]
 """
 
 
@@ -82,11 +83,12 @@ def test_show_tells_policy_weight_categories_and_check(file: str) -> None:
         "round 1: any\n"
         "round 2 and later: any\n"
         "be-kind [kind]: Be kind (weight 2.5; applies to opinion, no such)\n"
-        "be-calm []: [red]Calm (weight 1; check no_character !)\n",
+        "be-calm []: [red]Calm (weight 1; check no_character !; examples 1)\n",
     )
     shown = json.loads(solon("show", file, "--json")[1])
     assert shown["rounds"] == [["kind"], []]
     assert shown["principles"][1]["check"] == ["no_character", "!"]
+    assert shown["principles"][1]["examples"][0]["response"] == "Hello."
 
 
 def test_show_obeys_no_direction_character(file: str) -> None:

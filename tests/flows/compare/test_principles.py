@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from constitution.schema import Example
+from constitution.schema import Example, WorkedAnswer
 from flows.explain.compare.build import compare
 from flows.explain.compare.principles import compare as compare_constitutions
 from flows.explain.compare.report import ConstitutionDiff, Side
@@ -34,7 +34,7 @@ def of(before: Any, after: Any) -> ConstitutionDiff:
         ("applies_to", ("harm",), "assignment"),
         ("enabled", False, "assignment"),
         ("comparison", "New?", "judging"),
-        ("title", "New", "none"),
+        ("title", "New", "teaching"),
         ("tags", ("new",), "none"),
         ("check", ("max_words", 9), "none"),
     ],
@@ -92,6 +92,17 @@ def test_the_note_of_an_example_reaches_no_model(book: Any) -> None:
     assert [(f.field, f.effect) for f in of(before, after).fields] == [
         ("example 1, principle", "none")
     ]
+
+
+def test_the_examples_of_a_principle_are_for_a_teacher(book: Any) -> None:
+    before = book.reworded(book.rules, "be-brief", examples=(WorkedAnswer("Hi", "Hello.", 3),))
+    after = book.reworded(before, "be-brief", examples=(WorkedAnswer("Hi", "Good day.", 9),))
+    (changed,) = of(before, after).principles
+    assert [(f.field, f.before, f.after, f.effect) for f in changed.fields] == [
+        ("example 1, response", "Hello.", "Good day.", "teaching")
+    ]
+    (added,) = of(book.rules, before).principles
+    assert [f.field for f in added.fields] == ["example 1, prompt", "example 1, response"]
 
 
 def test_order_costs_nothing(book: Any) -> None:
