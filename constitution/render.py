@@ -88,11 +88,6 @@ def comparison_messages(
     return [request]
 
 
-def teacher_prefix(principles: Sequence[Principle]) -> list[Message]:
-    rules = "\n".join(f"- {p.title}" for p in principles)
-    return [{"role": "system", "content": f"Follow these rules in every answer:\n{rules}"}]
-
-
 def transcript(conversation: Sequence[Message]) -> str:
     """Return the conversation as text, a blank line between turns: "User: ...", "Assistant: ...".
 

@@ -12,9 +12,9 @@ from constitution.render import (
     few_shot_critique,
     few_shot_revision,
     revision_message,
-    teacher_prefix,
 )
 from constitution.schema import Constitution, Principle
+from constitution.teacher import teacher_prefix, teacher_turns
 from storage.ids import canonical_json
 from tasks.generation.calls import (
     Answer,
@@ -96,7 +96,8 @@ class Method:
         shown = self.shown_to(prompt)
         form = self._form("teacher", self.model_id, shown)
         first = self.principle_ids[shown[0].slug]
-        return form.call(prompt.prompt_id, prompt.messages, None, first, sample_index)
+        turns = tuple(teacher_turns(prompt.messages))
+        return form.call(prompt.prompt_id, turns, None, first, sample_index)
 
     def shown_ids(self, pools: Iterable[Pool]) -> dict[str, list[str]]:
         """The principles' ids behind the prefix of every teacher's call, by the prefix's id."""
@@ -147,7 +148,7 @@ class Method:
         """What all calls of a step to a model begin with; a teacher's by what it is shown."""
         before: Sequence[Message] = ()
         if step == "teacher":
-            before = teacher_prefix(shown)
+            before = teacher_prefix(shown, self.system)
         elif step == "critique":
             before = few_shot_critique(self.constitution)
         elif step == "revision":
