@@ -30,26 +30,12 @@ NONE = "–"
 
 
 @dataclass(frozen=True)
-class Texts:
-    """One text in A and in B; None where that side has none."""
-
-    name: str
-    a: str | None
-    b: str | None
-
-    @property
-    def pieces(self) -> list[Piece]:
-        return difference(self.a or "", self.b or "")
-
-
-@dataclass(frozen=True)
 class Change:
-    """A principle or a row that differs. `is_row`: its texts are long, best side by side."""
+    """A principle or a row that differs; its texts by name, as pieces from A to B."""
 
     title: str
     facts: Sequence[str]
-    texts: Sequence[Texts]
-    is_row: bool = False
+    texts: Sequence[tuple[str, list[Piece]]]
 
 
 @dataclass(frozen=True)
@@ -142,15 +128,11 @@ def _effects(found: ConstitutionDiff) -> list[str]:
     ]
 
 
-def _fields(fields: Iterable[FieldChange], with_effect: bool) -> list[Texts]:
+def _fields(fields: Iterable[FieldChange], with_effect: bool) -> list[tuple[str, list[Piece]]]:
     """with_effect: whether each field says what its change means."""
     return [
-        Texts(
-            f"{change.field} ({EFFECTS[change.effect][0]})" if with_effect else change.field,
-            as_text(change.before),
-            as_text(change.after),
-        )
-        for change in fields
+        (f"{f.field} ({EFFECTS[f.effect][0]})" if with_effect else f.field, f.pieces)
+        for f in fields
     ]
 
 
@@ -197,14 +179,22 @@ def _row(change: TextChange) -> Change:
     responses, rejected = (
         [getattr(row, name, None) for row in (a, b)] for name in ("response", "rejected")
     )
-    texts = (
-        Texts("response" if rejected == [None, None] else "chosen", *responses),
-        Texts("rejected", *rejected),
-    )
+    better = "response" if rejected == [None, None] else "chosen"
+    texts = [
+        (", ".join([name, *_without(found)]), difference(found[0] or "", found[1] or ""))
+        for name, found in ((better, responses), ("rejected", rejected))
+        if found[0] != found[1]
+    ]
     principles = _arrow(a, b, lambda row: row.principle or "no principle")
     facts = (principles, "flipped") if change.is_flip else (principles,)
-    differing = [text for text in texts if text.a != text.b]
-    return Change(change.prompt or "(empty)", facts, differing, is_row=True)
+    return Change(change.prompt or "(empty)", facts, texts)
+
+
+def _without(texts: Sequence[str | None]) -> Iterator[str]:
+    """Which side has no text, and whether it has no such row or an empty one."""
+    for letter, text in zip("AB", texts, strict=True):
+        if not text:
+            yield f"{letter} {'no such row' if text is None else '(empty)'}"
 
 
 def left_out_line(found: SnapshotDiff) -> str:

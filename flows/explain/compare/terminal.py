@@ -50,9 +50,9 @@ def _change(number: int, change: Change) -> Iterator[RenderableType]:
     yield Text(f"\n{number}. {one_line(change.title, TITLE_CHARS)}", "bold")
     if change.facts:
         yield Text(f"   {visible(', '.join(change.facts))}", "dim")
-    for text in change.texts:
-        yield Text(f"   {visible(text.name)}", "cyan")
-        yield Padding(in_terminal(text.pieces), (0, 0, 0, 5), expand=False)
+    for name, pieces in change.texts:
+        yield Text(f"   {visible(name)}", "cyan")
+        yield Padding(in_terminal(pieces), (0, 0, 0, 5), expand=False)
 
 
 def _table(section: Section) -> Table:

@@ -15,7 +15,8 @@ from rich.text import Text
 from flows.explain.compare.text import visible
 
 Kind = Literal["same", "removed", "added"]
-MARKS: dict[Kind, tuple[str, str]] = {
+Marks = dict[Kind, tuple[str, str]]  # what stands before and after a piece
+MARKS: Marks = {
     "same": ("", ""),
     "removed": ("[-", "-]"),
     "added": ("{+", "+}"),
@@ -92,9 +93,9 @@ def _joined(parts: Iterable[tuple[Kind, list[str]]]) -> list[Piece]:
     return pieces
 
 
-def marked(pieces: Iterable[Piece]) -> str:
-    """One text with [-removed-] and {+added+} words."""
-    return "".join(MARKS[p.kind][0] + p.text + MARKS[p.kind][1] for p in pieces)
+def marked(pieces: Iterable[Piece], marks: Marks = MARKS) -> str:
+    """One text with [-removed-] and {+added+} words. Control characters are made visible."""
+    return "".join(visible(p.text).join(marks[p.kind]) for p in pieces)
 
 
 def in_terminal(pieces: Iterable[Piece], colours: bool | None = None) -> Text:
@@ -103,7 +104,7 @@ def in_terminal(pieces: Iterable[Piece], colours: bool | None = None) -> Text:
     colours: None asks the terminal on standard output. Control characters are made visible.
     """
     if not (has_colours() if colours is None else colours):
-        return Text(visible(marked(pieces)))
+        return Text(marked(pieces))
     return Text.assemble(*((visible(piece.text), STYLES[piece.kind]) for piece in pieces))
 
 
