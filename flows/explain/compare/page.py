@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,8 @@ def page(report: Report) -> str:
     """The whole page."""
     parser = MarkdownIt("zero", renderer_cls=_Renderer).enable(RULES)
     tokens = parser.parse(markdown(report, SIGNS, None))
-    links = []
-    for token, inside in zip(tokens, tokens[1:], strict=False):
+    links: list[str] = []
+    for token, inside in pairwise(tokens):
         if token.type.endswith("_open"):
             token.attrSet("dir", "auto")
         if token.type == "heading_open" and token.tag == "h2":
