@@ -51,14 +51,10 @@ class Section:
     ending: str = ""
 
 
-def sides(report: Report) -> list[list[str]]:
-    """Of A and of B: letter, name, what it is, id."""
-    named = (("A", report.a), ("B", report.b))
-    return [[letter, short(side.name), side.label, short(side.id)] for letter, side in named]
-
-
 def headline(report: Report) -> Iterator[str]:
-    """A sentence for each thing compared, and the report's notes."""
+    """What A and B are, a sentence for each thing compared, and the report's notes."""
+    for letter, side in (("A", report.a), ("B", report.b)):
+        yield f"{letter}: {short(side.name)} ({side.label}), {short(side.id)}"
     if report.same:
         yield f"no difference: both are {short(report.a.id)}"
     if report.checkpoint:

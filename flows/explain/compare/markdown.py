@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from flows.explain.compare.describe import Change, headline, sections, sides
+from flows.explain.compare.describe import Change, headline, sections
 from flows.explain.compare.report import Report
 from flows.explain.compare.words import MARKS, Marks, marked
 from flows.explain.show import markdown_table
@@ -21,7 +21,6 @@ def markdown(report: Report, marks: Marks = MARKS, title_chars: int | None = TIT
 
 def _lines(report: Report, marks: Marks, title_chars: int | None) -> Iterator[str]:
     yield from (f"# Difference of two {report.a.kind}s", "")
-    yield from (*markdown_table(("", "name", "what", "id"), sides(report)), "")
     yield from _list(headline(report))
     for section in sections(report):
         yield from ("", f"## {markdown_cell(section.title)}", "")

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from flows.explain.compare.describe import Change, Section, headline, sections, sides
+from flows.explain.compare.describe import Change, Section, headline, sections
 from flows.explain.compare.report import Report
 from flows.explain.compare.text import one_line, visible
 from flows.explain.compare.words import in_terminal
@@ -27,11 +27,8 @@ def show(report: Report, console: Console) -> None:
 
 
 def _parts(report: Report) -> Iterator[RenderableType]:
-    for letter, name, label, row_id in sides(report):
-        yield Text(f"{letter}  {visible(name)}", "bold")
-        yield Text(f"   {visible(label)}\n   {visible(row_id)}")
     for line in headline(report):
-        yield Text(f"\n{visible(line)}")
+        yield Text(visible(line))
     for section in sections(report):
         yield Text(f"\n{visible(section.title)}", "bold underline")
         for line in section.lines:
