@@ -118,20 +118,16 @@ def _keys_and_measures(ledger: Ledger, a: Side, b: Side) -> CheckpointDiff:
 
 def _in_force(ledger: Ledger, a: Side, b: Side) -> tuple[ConstitutionDiff | None, list[str]]:
     """The constitutions in force when the two were made; notes where there is nothing to show."""
-    old, new = _constitution_of(ledger, a), _constitution_of(ledger, b)
-    if old is None or new is None:
-        unknown = [side.name for side, found in ((a, old), (b, new)) if found is None]
+    found = {side: ledger.query(IN_FORCE[side.kind], [side.id]) for side in (a, b)}
+    unknown = [side.name for side, rows in found.items() if not rows or rows[0]["id"] is None]
+    if unknown:
         return None, [f"the ledger has no constitution for {name}" for name in unknown]
+    old, new = (rows[0]["id"] for rows in found.values())
     if old == new:
         return None, [f"both were made under the same constitution, {old}"]
     left, before = _kept_constitution(ledger, f"constitution of {a.name}", old)
     right, after = _kept_constitution(ledger, f"constitution of {b.name}", new)
     return principles.compare(left, right, before, after), []
-
-
-def _constitution_of(ledger: Ledger, side: Side) -> str | None:
-    found = ledger.query(IN_FORCE[side.kind], [side.id])
-    return found[0]["id"] if found else None
 
 
 def _resolve(ledger: Ledger, name: str) -> tuple[Side, Constitution | None]:

@@ -34,21 +34,19 @@ class Change:
     """A principle or a row that differs; its texts by name, as pieces from A to B."""
 
     title: str
-    facts: Sequence[str]
+    facts: str
     texts: Sequence[tuple[str, list[Piece]]]
 
 
 @dataclass(frozen=True)
 class Section:
-    """Shown in the order of its fields: a list, a table and a note on it, changes, an ending."""
+    """Shown in the order of its fields: a list, a table, changes."""
 
     title: str
     lines: Sequence[str] = ()
     columns: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
-    note: str = ""
     changes: Sequence[Change] = ()
-    ending: str = ""
 
 
 def headline(report: Report) -> Iterator[str]:
@@ -106,12 +104,12 @@ def _checkpoint(found: CheckpointDiff) -> Iterator[Section]:
 
 
 def _constitution(found: ConstitutionDiff) -> Section:
-    changes = [
-        Change(p.slug, (p.change, EFFECTS[p.effect][0]), _fields(p.fields, p.change == "changed"))
-        for p in found.principles
-    ]
+    changes = []
+    for p in found.principles:
+        facts = f"{p.change}, {EFFECTS[p.effect][0]}"
+        changes.append(Change(p.slug, facts, _fields(p.fields, p.change == "changed")))
     if found.fields:
-        changes.append(Change("the whole", (), _fields(found.fields, True)))
+        changes.append(Change("the whole", "", _fields(found.fields, True)))
     return Section("Constitution", _effects(found), changes=changes)
 
 
@@ -137,14 +135,10 @@ def _snapshot(found: SnapshotDiff) -> Section:
         (use.slug, *(_arrow(use.a, use.b, shown) for shown in USE_COLUMNS.values()))
         for use in found.principles
     ]
-    return Section(
-        f"Snapshots of {found.rows} rows",
-        columns=("principle", *USE_COLUMNS),
-        rows=rows,
-        note=_columns_note(found) if rows else "",
-        changes=[_row(change) for change in found.texts],
-        ending=left_out_line(found) if found.texts or found.left_out else "",
-    )
+    lines = [left_out_line(found)] if found.texts or found.left_out else []
+    lines += [_columns_note(found)] if rows else []
+    columns, changes = ("principle", *USE_COLUMNS), [_row(change) for change in found.texts]
+    return Section(f"Snapshots of {found.rows} rows", lines, columns, rows, changes)
 
 
 USE_COLUMNS: dict[str, Callable[[Use], str]] = {
@@ -182,7 +176,7 @@ def _row(change: TextChange) -> Change:
         if found[0] != found[1]
     ]
     principles = _arrow(a, b, lambda row: row.principle or "no principle")
-    facts = (principles, "flipped") if change.is_flip else (principles,)
+    facts = f"{principles}, flipped" if change.is_flip else principles
     return Change(change.prompt or "(empty)", facts, texts)
 
 

@@ -26,19 +26,15 @@ def _lines(report: Report, marks: Marks, title_chars: int | None) -> Iterator[st
         yield from ("", f"## {markdown_cell(section.title)}", "")
         yield from _list(section.lines)
         if section.rows:
-            yield from (*markdown_table(section.columns, section.rows), "")
-        if section.note:
-            yield markdown_cell(section.note)
+            yield from ("", *markdown_table(section.columns, section.rows))
         for number, change in enumerate(section.changes, 1):
             yield from ("", f"### {number}. {markdown_cell(change.title, title_chars)}")
             yield from _change(change, marks)
-        if section.ending:
-            yield from ("", markdown_cell(section.ending))
 
 
 def _change(change: Change, marks: Marks) -> Iterator[str]:
     if change.facts:
-        yield from ("", markdown_cell(", ".join(change.facts)))
+        yield from ("", markdown_cell(change.facts))
     for name, pieces in change.texts:
         yield from ("", f"{markdown_cell(name)}:", "")
         yield from _fenced(marked(pieces, marks))

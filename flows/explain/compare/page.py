@@ -91,16 +91,10 @@ underlined.</footer>
 """
 RULES = ("heading", "list", "table", "fence", "entity")
 # Marks of Markdown that no text holds (see text.py), and the tags they become.
-SIGNS: Marks = {
-    "same": ("", ""),
-    "removed": ("\ufdd0", "\ufdd1"),
-    "added": ("\ufdd2", "\ufdd3"),
-}
+SIGNS: Marks = {"same": ("", ""), "removed": ("\ufdd0", "\ufdd1"), "added": ("\ufdd2", "\ufdd3")}
 TAGS = {0xFDD0: "<del>", 0xFDD1: "</del>", 0xFDD2: "<ins>", 0xFDD3: "</ins>"}
-ONLY_IN = {
-    "A": re.compile("<del>.*?</del>", re.DOTALL),
-    "B": re.compile("<ins>.*?</ins>", re.DOTALL),
-}
+ONLY_IN_A = re.compile("<del>.*?</del>", re.DOTALL)
+ONLY_IN_B = re.compile("<ins>.*?</ins>", re.DOTALL)
 
 
 class _Renderer(RendererHTML):
@@ -113,8 +107,8 @@ class _Renderer(RendererHTML):
         """Side by side where both sides have words of their own."""
         text = escapeHtml(tokens[idx].content.removesuffix("\n")).translate(TAGS)
         shown = {"": text}
-        if all(only.search(text) for only in ONLY_IN.values()):
-            shown = {"A": ONLY_IN["B"].sub("", text), "B": ONLY_IN["A"].sub("", text)}
+        if ONLY_IN_A.search(text) and ONLY_IN_B.search(text):
+            shown = {"A": ONLY_IN_B.sub("", text), "B": ONLY_IN_A.sub("", text)}
         columns = (
             f'<div dir="auto" class="words {side}">{part}</div>' for side, part in shown.items()
         )

@@ -35,18 +35,14 @@ def _parts(report: Report) -> Iterator[RenderableType]:
             yield Text(visible(line), "dim")
         if section.rows:
             yield _table(section)
-        if section.note:
-            yield Text(visible(section.note), "dim")
         for number, change in enumerate(section.changes, 1):
             yield from _change(number, change)
-        if section.ending:
-            yield Text(f"\n{visible(section.ending)}", "dim")
 
 
 def _change(number: int, change: Change) -> Iterator[RenderableType]:
     yield Text(f"\n{number}. {one_line(change.title, TITLE_CHARS)}", "bold")
     if change.facts:
-        yield Text(f"   {visible(', '.join(change.facts))}", "dim")
+        yield Text(f"   {visible(change.facts)}", "dim")
     for name, pieces in change.texts:
         yield Text(f"   {visible(name)}", "cyan")
         yield Padding(in_terminal(pieces), (0, 0, 0, 5), expand=False)
