@@ -60,15 +60,13 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
-            node.body = [n for n in body if not _is_docstring(n)] or [ast.Pass()]  # type: ignore[attr-defined]
+            code = [n for n in body if not (isinstance(n, ast.Expr) and _is_string(n.value))]
+            node.body = code or [ast.Pass()]  # type: ignore[attr-defined]
     return tree
 
 
-def _is_docstring(node: ast.AST) -> bool:
-    match node:
-        case ast.Expr(ast.Constant(str())):
-            return True
-    return False
+def _is_string(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
 def library_versions() -> dict[str, str]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Set
-from contextlib import contextmanager
+from collections.abc import Set
 from typing import Any
 
 from storage.ids import kind_of
 from storage.ledger import Connection, Ledger, Row, rows
 from storage.lineage_walk import EDGES, HOMES, KINDS, MANY, Direction, Walk, table_kind
-from storage.refs import find, find_in
+from storage.refs import opened
 
 MADE = """
     SELECT checkpoint_id AS id, stage AS label, components, c.path, run_id, runs.git_commit,
@@ -35,15 +34,6 @@ DETAILS = {
 LABEL_CHARS = 80
 DETAILED_NODES = 2000
 BOX_FROM = 9  # so many of a kind are one box of a chart
-
-
-@contextmanager
-def opened(ledger: Ledger, name: str) -> Iterator[tuple[Connection, list[str]]]:
-    """One transaction, and the ids that `name` means (see find). InputError where there is none."""
-    if not ledger.exists:
-        find(ledger, name)  # raises
-    with ledger.transaction() as con:
-        yield con, find_in(con, name)
 
 
 def trace(

@@ -7,6 +7,8 @@ forgotten: `rollback` takes the last one back and is itself a move.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from storage.errors import InputError
 from storage.ids import kind_of
@@ -25,14 +27,20 @@ def find(ledger: Ledger, name: str) -> list[str]:
     `REF~1` is where a ref pointed before its last move. A slug names every version of that
     principle. Raises InputError where nothing or two things fit.
     """
+    with opened(ledger, name) as (_, ids):
+        return ids
+
+
+@contextmanager
+def opened(ledger: Ledger, name: str) -> Iterator[tuple[Connection, list[str]]]:
+    """A transaction, and what `find` finds."""
     if not ledger.exists:
         raise _nothing(name)
     with ledger.transaction() as con:
-        return find_in(con, name)
+        yield con, _find(con, name)
 
 
-def find_in(con: Connection, name: str) -> list[str]:
-    """`find` within a transaction."""
+def _find(con: Connection, name: str) -> list[str]:
     found = _ids(con, "SELECT target_id FROM refs WHERE name = ?", name) or _moved(con, name)
     found = found or _ids(con, "SELECT principle_id FROM principles WHERE slug = ?", name)
     if found:

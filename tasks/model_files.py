@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from storage.durable import replace_text, sync
+from storage.durable import replace_text, sealed
 from storage.errors import InputError
 from storage.ids import content_id
 from storage.workspace import Workspace
@@ -22,35 +22,15 @@ SETTINGS = ("*.json", "*.jinja", "tokenizer.model", "*.txt")
 
 def publish(aside: Path, folder: Path) -> None:
     """Rename `aside` to `folder`, over a torn one there; another process's whole one stays."""
-    if folder.exists() and read_manifest(folder) is None:
+    if folder.exists() and sealed(folder, MANIFEST) is None:
         torn = aside.with_name(aside.name + "-torn")
         folder.rename(torn)
         shutil.rmtree(torn, ignore_errors=True)
     try:
         aside.rename(folder)
     except OSError:
-        if read_manifest(folder) is None:
+        if sealed(folder, MANIFEST) is None:
             raise
-
-
-def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a model folder of ours; None if it is missing or a file is not as it says."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        sizes: dict[str, int] = manifest["files"]
-        whole = all((folder / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError, KeyError):
-        return None
-    return manifest if whole else None
-
-
-def write_manifest(folder: Path, fields: dict[str, str]) -> None:
-    """Sync every file, then write the manifest with their sizes."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    for path in files:
-        sync(path)
-    sizes = {str(path.relative_to(folder)): path.stat().st_size for path in files}
-    replace_text(folder / MANIFEST, json.dumps({**fields, "files": sizes}, indent=1))
 
 
 class Digests:

@@ -23,10 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from storage.durable import seal, sealed
 from storage.errors import InputError
 from storage.ids import content_id
 from storage.workspace import Workspace
-from tasks.model_files import Digests, adapter_id, folder_id, publish, read_manifest, write_manifest
+from tasks.model_files import MANIFEST, Digests, adapter_id, folder_id, publish
 from tasks.process import Event, run_job
 
 Kind = Literal["hub", "folder", "package", "checkpoint", "random"]
@@ -117,7 +118,7 @@ def identify(
         folder = Path(found.value)
         return ModelInfo(folder_id(folder, digests), found.kind, folder.name)
     if found.kind == "hub":
-        manifest = read_manifest(_hub_folder(found, workspace))
+        manifest = sealed(_hub_folder(found, workspace), MANIFEST)
         name = f"{found.value}@{found.detail}"
         return ModelInfo(manifest["model_id"] if manifest else None, found.kind, name)
     content = ["random", found.value, CONVERSION]
@@ -162,7 +163,7 @@ def _built(found: Reference, workspace: Workspace, on_event: Callable[[Event], N
         source = {"kind": "hub", "repo": found.value, "revision": found.detail}
     elif found.kind == "package":
         source = {"kind": "gguf", "path": str(_package_file(found))}
-    if read_manifest(folder) is not None:
+    if sealed(folder, MANIFEST) is not None:
         return folder
     aside = workspace.tmp / f"model-{uuid.uuid4().hex}"
     aside.mkdir(parents=True)
@@ -172,7 +173,7 @@ def _built(found: Reference, workspace: Workspace, on_event: Callable[[Event], N
         run_job(spec, workspace.logs / "convert.log", on_event)
         shutil.rmtree(aside / ".cache", ignore_errors=True)  # the hub client's bookkeeping
         model_id = known.model_id or folder_id(aside, Digests(workspace))
-        write_manifest(aside, {"model_id": model_id, "name": known.name})
+        seal(aside, MANIFEST, model_id=model_id, name=known.name)
         publish(aside, folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)

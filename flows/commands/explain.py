@@ -10,11 +10,12 @@ import typer
 
 from flows.commands.options import JsonOption, err, ledger, out, print_lines, print_result
 from flows.explain.compare.text import visible
-from flows.explain.lineage_text import lineage_lines, mermaid
+from flows.explain.lineage_text import lineage_lines, mermaid, retrained_lines, story_lines
 from storage.errors import InputError
 from storage.ledger import Connection
-from storage.lineage import boxes, opened, summary, traced
+from storage.lineage import boxes, summary, traced
 from storage.lineage_walk import Direction
+from storage.refs import opened
 
 app = typer.Typer()
 FAN_OUT = 500
@@ -36,7 +37,6 @@ def why(
 ) -> None:
     """Everything a row or checkpoint was made from; of a row its whole story, and why it is new."""
     from flows.explain.why import retrained, story
-    from flows.explain.why_text import retrained_lines, story_lines
 
     _check(as_chart, all_, as_json)
     with opened(ledger(), id) as (con, ids):

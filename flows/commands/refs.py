@@ -99,25 +99,20 @@ def _table(title: str, found: list[Row]) -> Table:
 
 def _author() -> str:
     """The name and mail that git knows for this person, else the user's name."""
-    said = _git_user()
-    name, mail = said.get("user.name", ""), said.get("user.email", "")
-    if name and mail:
-        return f"{name} <{mail}>"
-    return name or mail or _user()
-
-
-def _user() -> str:
+    name, mail = _git("user.name"), _git("user.email")
+    if name or mail:
+        return f"{name} <{mail}>" if name and mail else name or mail
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # a process whose user has no name
         return ""
 
 
-def _git_user() -> dict[str, str]:
+def _git(setting: str) -> str:
     """Empty where git is missing, too slow or unwilling."""
     try:
         done = subprocess.run(
-            ["git", "config", "--get-regexp", r"^user\.(name|email)$"],
+            ["git", "config", "--get", setting],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
@@ -126,6 +121,5 @@ def _git_user() -> dict[str, str]:
             check=False,
         )
     except (OSError, subprocess.SubprocessError):
-        return {}
-    said = (line.partition(" ") for line in done.stdout.splitlines())
-    return {key: value.strip() for key, _, value in said}  # of several the last one counts
+        return ""
+    return done.stdout.strip()

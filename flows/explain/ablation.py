@@ -51,15 +51,12 @@ def _numbers(pairs: Sequence[tuple[float, float]], seed: int) -> dict[str, Any]:
 
 def markdown(result: Mapping[str, Any]) -> str:
     evaluations = result["evaluations"]
-    lines = [
-        f"# What {markdown_cell(result['slug'])} bought",
-        "",
+    table = "\n".join(markdown_table(ABLATION_COLUMNS, ablation_rows(result["metrics"])))
+    return (
+        f"# What {markdown_cell(result['slug'])} bought\n\n"
         f"{left_out_line(result)} Evaluations: {short(evaluations['with'])} (with),"
-        f" {short(evaluations['without'])} (without).",
-        "",
-        *markdown_table(ABLATION_COLUMNS, ablation_rows(result["metrics"])),
-    ]
-    return "\n".join(lines) + "\n"
+        f" {short(evaluations['without'])} (without).\n\n{table}\n"
+    )
 
 
 def left_out_line(result: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from flows.plan.needs import MEMBERS
 from storage.errors import InputError
 from storage.ids import kind_of
 from storage.ledger import Ledger, Row
-from storage.lineage import find
+from storage.refs import find
 from tasks.evaluation.escape import markdown_cell
 
 FORMATS = ("trl", "hh", "parquet", "hf")

@@ -1,31 +1,49 @@
-"""A lineage as text for people: counts and the nodes that are few, or a Mermaid flowchart."""
+"""Lineages and stories of rows as text for people: lines for a terminal, or a Mermaid chart.
+
+Texts of models and data are made visible, and cut.
+"""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from flows.explain.compare.text import one_line
-from storage.ids import short
+from rich.text import Text
+
+from flows.explain.compare.text import one_line, visible
+from flows.explain.compare.words import Piece, in_terminal
+from flows.explain.show import changed
+from flows.plan.causes import FIRST, UPSTREAM
+from storage.ids import short, shortened
 from storage.ledger import Ledger
-from storage.lineage import boxes, opened
+from storage.lineage import boxes
+from storage.refs import opened
 
 NOTABLE = ("constitution", "principle", "model", "dataset", "checkpoint", "evaluation")
 LABEL_CHARS = 80
 BOX_CHARS = 100  # a label and the kind before it
+WIDTH = 96
+MAX_LINES = 24
+AROUND_CHARS = 120  # of unchanged text kept on either side of a difference
+ENDS = {
+    "stop": "ended by itself",
+    "length": "cut at the limit",
+    "too_long": "request too long to try",
+}
 
 
 def lineage_lines(found: dict[str, Any], direction: str) -> Iterator[str]:
     """A trace in words: counts, then everything that is not one of very many rows."""
     node = found["nodes"].get(found["id"], {"label": ""})
-    yield f"{short(found['id'])} ({found['kind']}: {_shown(node['label'])})"
+    yield f"{short(found['id'])} ({found['kind']}: {_label(node['label'])})"
     verb = "was made from" if direction == "up" else "reached"
     counts = ", ".join(f"{n} {kind}{'s' if n != 1 else ''}" for kind, n in found["counts"].items())
     yield f"{verb}: {counts or 'nothing'}"
     for kind in NOTABLE:
         for row_id, node in found["nodes"].items():
             if node["kind"] == kind and row_id != found["id"]:
-                yield f"  {kind:<12} {short(row_id)}  {_shown(node['label'])}"
+                yield f"  {kind:<12} {short(row_id)}  {_label(node['label'])}"
     for row_id, node in found["nodes"].items():
         if "components" in node and (direction == "up" or row_id == found["id"]):
             yield from component_lines(row_id, node)
@@ -37,8 +55,8 @@ def component_lines(row_id: str, node: dict[str, Any]) -> Iterator[str]:
     libraries = " ".join(f"{name} {version}" for name, version in parts["libraries"].items())
     commit = node.get("git_commit", "unknown")
     words = f"{node.get('constitution', '')} {short(node.get('constitution_id', ''))}".strip()
-    yield f"  {_shown(node['label'])} {short(row_id)}"
-    yield f"    constitution {_shown(words)}; seed {parts['seed']}; {parts['precision']}"
+    yield f"  {_label(node['label'])} {short(row_id)}"
+    yield f"    constitution {_label(words)}; seed {parts['seed']}; {parts['precision']}"
     yield f"    code {parts['code']}, commit {commit}; {libraries}"
 
 
@@ -60,7 +78,7 @@ def mermaid(drawn: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _shown(text: str) -> str:
+def _label(text: str) -> str:
     return one_line(text, LABEL_CHARS)
 
 
@@ -71,3 +89,131 @@ def _mermaid_text(text: str) -> str:
     """
     shown = one_line(text, BOX_CHARS)
     return "".join(c if c.isalnum() or c in " .:-_/" else f"#{ord(c)};" for c in shown)
+
+
+def story_lines(story: dict[str, Any]) -> Iterator[str | Text]:
+    """The chain in order, then why its last link was generated."""
+    yield from _prompt(story["prompt"])
+    for link in story["links"]:
+        yield from _link(link)
+    yield from _row(story["row"])
+    if story["why"]:
+        yield from _why(story["why"])
+
+
+def retrained_lines(causes: list[dict[str, str | None]]) -> Iterator[str]:
+    """Why a checkpoint was trained: a line for each component of its key that differed."""
+    for cause in causes:
+        if cause["component"] is None:
+            yield "why: it was trained with none of its stage in use before"
+        else:
+            yield f"why: it was trained again {_because(cause)}"
+
+
+def _prompt(prompt: dict[str, Any]) -> Iterator[str]:
+    where = f"{prompt.get('source') or ''}:{prompt.get('source_line') or ''}".strip(":")
+    facts = ", ".join(one_line(fact, 60) for fact in (prompt.get("category"), where) if fact)
+    yield f"prompt {short(prompt['prompt_id'])}" + (f" ({facts})" if facts else "")
+    for message in prompt["messages"]:
+        yield from _text(f"{message['role']}: {message['content']}")
+
+
+def _link(link: dict[str, Any]) -> Iterator[str]:
+    yield f"{_place(link)} {short(link['completion_id'])}{_under(link['principle'])}"
+    if link["step"] not in ("draft", "answer"):  # which ask the prompt itself
+        count = link["worked_examples"]
+        examples = f" after {count} worked example{'s' if count != 1 else ''}" if count else ""
+        yield f"  asked{examples}:"
+        yield from _text(link["request"])
+        yield "  answered:"
+    yield from _text(link["text"])
+    model = one_line(shortened(link["model"]["reference"] or link["model"]["id"]), 60)
+    yield (
+        f"  {model}; temperature {link['temperature']:g}, top-p {link['top_p']:g};"
+        f" {ENDS.get(link['finish_reason'], link['finish_reason'])}"
+    )
+    recipe = link["run"]["recipe"]
+    run = short(link["run"]["id"]) + (f" ({one_line(recipe, 40)})" if recipe else "")
+    yield f"  {run}, {link['created_at'][:19]} UTC; {_because(link['cause'])}"
+
+
+def _row(row: dict[str, Any]) -> Iterator[str]:
+    if row["kind"] == "pair":
+        chosen, rejected = row["chosen"], row["rejected"]
+        yield (
+            f"chosen with preference {row['preference']:g}: {short(chosen['completion_id'])},"
+            f" the revision of round {row['round']}{_under(row['principle'])}"
+        )
+        yield from _text(chosen["text"])
+        yield "  made after the critique"
+        yield from _text(row["critique"] or "(not there)")
+        yield f"rejected: {short(rejected['completion_id'])}, the draft"
+        yield from _text(rejected["text"])
+    elif row["kind"] == "example":
+        yield "learned as"
+        yield from _text(row["response"])
+
+
+def _why(why: dict[str, Any]) -> Iterator[str | Text]:
+    if why["is_first"]:
+        yield "why: it was generated for the first time: no earlier completion is in its place"
+        return
+    yield f"why: it was generated again {_because(why)}"
+    root = why["root"]
+    if root["component"] != why["component"]:
+        yield f"  which began with the {_place(root)}, {_because(root)}"
+    before = why["before"]
+    yield f"  before: {short(before['completion_id'])} of {short(before['run_id'])}"
+    for field, pieces in why["principle_difference"].items():
+        yield f"  the principle's {field} request:"
+        yield from _difference(pieces)
+    yield "  the request:"
+    yield from _difference(why["request_difference"])
+
+
+def _because(cause: dict[str, Any]) -> str:
+    if cause["component"] in FIRST:
+        return "for the first time"
+    if cause["component"] == UPSTREAM:
+        return "because what it builds on changed"
+    return changed(cause["component"], cause["was"], cause["is"])
+
+
+def _place(link: dict[str, Any]) -> str:
+    return link["step"] if link["round"] is None else f"{link['step']} of round {link['round']}"
+
+
+def _under(principle: dict[str, Any] | None) -> str:
+    if not principle:
+        return ""
+    return f" under {one_line(principle['slug'] or '', 60)} ({short(principle['id'])})"
+
+
+def _text(text: str) -> Iterator[str]:
+    """Wrapped and indented; a long one cut, with how much there is more."""
+    lines: list[str] = []
+    for line in visible(text).strip().split("\n"):
+        lines += textwrap.wrap(line, WIDTH) or [""]
+    more = len(lines) - MAX_LINES
+    for line in lines[:MAX_LINES]:
+        yield f"    {line}".rstrip()
+    if more > 0:
+        yield f"    … ({more} line{'s' if more != 1 else ''} more: --json shows all)"
+
+
+def _difference(found: list[dict[str, Any]]) -> Iterator[Text]:
+    pieces = []
+    for n, piece in enumerate(found):
+        text = piece["text"]
+        if piece["kind"] == "same":
+            text = _around(text, is_first=n == 0, is_last=n == len(found) - 1)
+        pieces.append(Piece(piece["kind"], text))
+    for line in in_terminal(pieces).split("\n", allow_blank=True):
+        yield Text("    ") + line
+
+
+def _around(text: str, is_first: bool, is_last: bool) -> str:
+    """Unchanged text, all but what stands next to a difference cut out."""
+    left = "" if is_first else text[:AROUND_CHARS].rpartition(" ")[0]
+    right = "" if is_last else text[-AROUND_CHARS:].partition(" ")[2]
+    return text if len(text) <= 3 * AROUND_CHARS else f"{left} … {right}"

@@ -16,6 +16,7 @@ from pathlib import Path
 from constitution.load import from_body, meant_file
 from constitution.rewrite import check_unchanged, read_exactly, read_text, rewritten, write_back
 from constitution.schema import Constitution, Principle
+from flows.explain.compare.principles import WORDS
 from flows.explain.compare.words import difference, marked
 from flows.explain.preview import Previewed
 from flows.plan.constitutions import REF
@@ -30,7 +31,6 @@ from tasks.generation.calls import principle_id
 
 BEFORE = "before"
 MAX_TEXT_CHARS = 600
-WORDS = ("critique", "revision", "comparison")
 # What runs that were more than samples used, as their recipes name it: the one in force first, then
 # the newest.
 USED = """

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from constitution.schema import Constitution
+from flows.explain.lineage_text import story_lines
 from flows.explain.why import story
-from flows.explain.why_text import story_lines
 from storage.ledger import Ledger
 from storage.lineage import trace
 from tasks.generation.calls import principle_id

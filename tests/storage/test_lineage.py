@@ -13,8 +13,9 @@ from storage import lineage_walk
 from storage.errors import InputError
 from storage.ids import content_id, kind_of
 from storage.ledger import Ledger, insert, now, point
-from storage.lineage import boxes, opened, trace, traced
+from storage.lineage import boxes, trace, traced
 from storage.lineage_walk import Direction
+from storage.refs import opened
 
 
 def the(kind: str, name: str) -> str:

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from storage.durable import seal, sealed
 from storage.errors import InputError
 from storage.workspace import Workspace
 from tasks import models
-from tasks.model_files import read_manifest, write_manifest
+from tasks.model_files import MANIFEST
 from tasks.models import ModelInfo, PreparedModel, identify, parse, prepare
 
 
@@ -191,7 +192,7 @@ def test_random_is_built_once_and_a_torn_one_again(workspace: Workspace) -> None
     assert prepare("random:tiny", workspace, events.append) == made
     assert events == []
     (made.path / "model.safetensors").write_bytes(weights[:100])
-    assert read_manifest(made.path) is None
+    assert sealed(made.path, MANIFEST) is None
     prepare("random:tiny", workspace, events.append)
     assert (made.path / "model.safetensors").read_bytes() == weights
     assert list(workspace.tmp.iterdir()) == []
@@ -201,7 +202,7 @@ def test_a_hub_model_is_unknown_until_it_is_here(workspace: Workspace) -> None:
     assert identify("owner/name", workspace) == ModelInfo(None, "hub", "owner/name@main")
     folder = write_folder(workspace.models / "hub--owner--name--main")
     model_id = str(identify(str(folder), workspace).model_id)
-    write_manifest(folder, {"model_id": model_id, "name": "owner/name@main"})
+    seal(folder, MANIFEST, model_id=model_id, name="owner/name@main")
     assert identify("owner/name", workspace).model_id == model_id
     prepared = prepare("owner/name", workspace)
     assert (prepared.model_id, prepared.path) == (model_id, folder)

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from constitution.load import from_body, load, meant_file
+from constitution.schema import Constitution
 from flows.explain.compare import principles, snapshots
 from flows.explain.compare.report import (
     CheckpointDiff,
@@ -17,10 +19,17 @@ from flows.explain.compare.report import (
     Side,
     SnapshotDiff,
 )
-from flows.explain.compare.sides import kept_constitution, resolve, snapshot_side
 from storage.errors import InputError
-from storage.ledger import Ledger
+from storage.ids import kind_of
+from storage.ledger import Ledger, Row
+from storage.refs import find
+from tasks.generation.record import constitution_id
 from tasks.training.keys import changes
+
+FIX = (
+    "give a constitution (a file or a name), or the id, the start of one or the ref"
+    " of a constitution, snapshot or checkpoint"
+)
 
 IN_FORCE = {
     "snapshot": "SELECT constitution_id AS id FROM datasets JOIN runs USING (run_id)"
@@ -54,7 +63,7 @@ def compare(ledger: Ledger, a: str, b: str, limit: int) -> Report:
     limit: the most changed rows of a snapshot that come with their texts. Raises InputError where
     a name means nothing, or the two are of different kinds.
     """
-    (left, before), (right, after) = resolve(ledger, a), resolve(ledger, b)
+    (left, before), (right, after) = _resolve(ledger, a), _resolve(ledger, b)
     if left.kind != right.kind:
         rule = f"is a {right.kind}, and {a} is a {left.kind}"
         raise InputError(b, rule, "give two constitutions, two snapshots or two checkpoints")
@@ -86,8 +95,8 @@ def _rows_behind(
         if old[kind] == new[kind]:
             notes.append(f"both learned from the same {kind} rows, {old[kind]}")
         else:
-            left = snapshot_side(ledger, f"{kind} rows of {a.name}", old[kind])
-            right = snapshot_side(ledger, f"{kind} rows of {b.name}", new[kind])
+            left = _snapshot_side(ledger, f"{kind} rows of {a.name}", old[kind])
+            right = _snapshot_side(ledger, f"{kind} rows of {b.name}", new[kind])
             yield snapshots.compare(ledger, left, right, limit)
     for kind in sorted(old.keys() ^ new.keys()):
         notes.append(f"only {a.name if kind in old else b.name} learned from {kind} rows")
@@ -109,17 +118,65 @@ def _keys_and_measures(ledger: Ledger, a: Side, b: Side) -> CheckpointDiff:
 
 def _in_force(ledger: Ledger, a: Side, b: Side) -> tuple[ConstitutionDiff | None, list[str]]:
     """The constitutions in force when the two were made; notes where there is nothing to show."""
-    old, new = _constitution_of(ledger, a), _constitution_of(ledger, b)
-    if old is None or new is None:
-        unknown = [side.name for side, found in ((a, old), (b, new)) if found is None]
+    found = {side: ledger.query(IN_FORCE[side.kind], [side.id]) for side in (a, b)}
+    unknown = [side.name for side, rows in found.items() if not rows or rows[0]["id"] is None]
+    if unknown:
         return None, [f"the ledger has no constitution for {name}" for name in unknown]
+    old, new = (rows[0]["id"] for rows in found.values())
     if old == new:
         return None, [f"both were made under the same constitution, {old}"]
-    left, before = kept_constitution(ledger, f"constitution of {a.name}", old)
-    right, after = kept_constitution(ledger, f"constitution of {b.name}", new)
+    left, before = _kept_constitution(ledger, f"constitution of {a.name}", old)
+    right, after = _kept_constitution(ledger, f"constitution of {b.name}", new)
     return principles.compare(left, right, before, after), []
 
 
-def _constitution_of(ledger: Ledger, side: Side) -> str | None:
-    found = ledger.query(IN_FORCE[side.kind], [side.id])
-    return found[0]["id"] if found else None
+def _resolve(ledger: Ledger, name: str) -> tuple[Side, Constitution | None]:
+    """The side that `name` means and, of a constitution, its content.
+
+    A file or packaged name first, then the ledger. InputError, ConstitutionError for a file.
+    """
+    path = meant_file(name)
+    if path is not None:
+        content = load(path)
+        return _side(name, constitution_id(content), content), content
+    try:
+        row_id = find(ledger, name)[0]
+    except InputError as error:
+        raise InputError(name, error.rule, FIX) from None
+    kind = kind_of(row_id)
+    if kind == "constitution":
+        return _kept_constitution(ledger, name, row_id)
+    if kind == "dataset":
+        return _snapshot_side(ledger, name, row_id), None
+    if kind in ("checkpoint", "evaluation"):
+        stage = ledger.query("SELECT stage FROM checkpoints WHERE checkpoint_id = ?", [row_id])
+        if stage:
+            return Side(name, "checkpoint", row_id, stage[0]["stage"]), None
+    raise InputError(name, f"names a {kind or 'thing'} that has no differences to show", FIX)
+
+
+def _kept_constitution(ledger: Ledger, name: str, row_id: str) -> tuple[Side, Constitution]:
+    """The constitution that the ledger keeps under this id; InputError where it has none."""
+    found = ledger.query(
+        "SELECT body, git_commit, git_author FROM constitutions WHERE constitution_id = ?", [row_id]
+    )
+    if not found:
+        raise InputError(row_id, "the ledger has no constitution of this id", FIX)
+    content = from_body(json.loads(found[0]["body"]))
+    return _side(name, row_id, content, found[0]), content
+
+
+def _snapshot_side(ledger: Ledger, name: str, row_id: str) -> Side:
+    found = ledger.query("SELECT * FROM datasets WHERE dataset_id = ?", [row_id])
+    if not found:
+        raise InputError(row_id, "the ledger has no snapshot of this id", FIX)
+    row = found[0]
+    label = f"{row['kind']}, {row['row_count']} rows to train on, {row['held_out_count']} held out"
+    return Side(name, "snapshot", row_id, label)
+
+
+def _side(name: str, row_id: str, content: Constitution, row: Row | None = None) -> Side:
+    parts = [f"{content.name} {content.version}".strip(), f"{len(content.principles)} principles"]
+    if row and row["git_commit"]:
+        parts.append(f"commit {row['git_commit'][:12]} by {row['git_author']}")
+    return Side(name, "constitution", row_id, ", ".join(parts))

@@ -30,49 +30,29 @@ NONE = "–"
 
 
 @dataclass(frozen=True)
-class Texts:
-    """One text in A and in B; None where that side has none."""
-
-    name: str
-    a: str | None
-    b: str | None
-
-    @property
-    def pieces(self) -> list[Piece]:
-        return difference(self.a or "", self.b or "")
-
-
-@dataclass(frozen=True)
 class Change:
-    """A principle or a row that differs. `is_row`: its texts are long, best side by side."""
+    """A principle or a row that differs; its texts by name, as pieces from A to B."""
 
     title: str
-    facts: Sequence[str]
-    texts: Sequence[Texts]
-    is_row: bool = False
+    facts: str
+    texts: Sequence[tuple[str, list[Piece]]]
 
 
 @dataclass(frozen=True)
 class Section:
-    """Shown in the order of its fields: a list, a table and a note on it, changes, an ending."""
+    """Shown in the order of its fields: a list, a table, changes."""
 
     title: str
     lines: Sequence[str] = ()
     columns: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
-    note: str = ""
     changes: Sequence[Change] = ()
-    ending: str = ""
-
-
-def sides(report: Report) -> list[list[str]]:
-    """Of A and of B: letter, name, what it is, id."""
-    named = (("A", report.a), ("B", report.b))
-    return [[letter, short(side.name), side.label, short(side.id)] for letter, side in named]
 
 
 def headline(report: Report) -> Iterator[str]:
-    """A sentence for each thing compared, and the report's notes."""
+    """What A and B are, a sentence for each thing compared, and the report's notes."""
+    for letter, side in (("A", report.a), ("B", report.b)):
+        yield f"{letter}: {short(side.name)} ({side.label}), {short(side.id)}"
     if report.same:
         yield f"no difference: both are {short(report.a.id)}"
     if report.checkpoint:
@@ -124,12 +104,12 @@ def _checkpoint(found: CheckpointDiff) -> Iterator[Section]:
 
 
 def _constitution(found: ConstitutionDiff) -> Section:
-    changes = [
-        Change(p.slug, (p.change, EFFECTS[p.effect][0]), _fields(p.fields, p.change == "changed"))
-        for p in found.principles
-    ]
+    changes = []
+    for p in found.principles:
+        facts = f"{p.change}, {EFFECTS[p.effect][0]}"
+        changes.append(Change(p.slug, facts, _fields(p.fields, p.change == "changed")))
     if found.fields:
-        changes.append(Change("the whole", (), _fields(found.fields, True)))
+        changes.append(Change("the whole", "", _fields(found.fields, True)))
     return Section("Constitution", _effects(found), changes=changes)
 
 
@@ -142,15 +122,11 @@ def _effects(found: ConstitutionDiff) -> list[str]:
     ]
 
 
-def _fields(fields: Iterable[FieldChange], with_effect: bool) -> list[Texts]:
+def _fields(fields: Iterable[FieldChange], with_effect: bool) -> list[tuple[str, list[Piece]]]:
     """with_effect: whether each field says what its change means."""
     return [
-        Texts(
-            f"{change.field} ({EFFECTS[change.effect][0]})" if with_effect else change.field,
-            as_text(change.before),
-            as_text(change.after),
-        )
-        for change in fields
+        (f"{f.field} ({EFFECTS[f.effect][0]})" if with_effect else f.field, f.pieces)
+        for f in fields
     ]
 
 
@@ -159,14 +135,10 @@ def _snapshot(found: SnapshotDiff) -> Section:
         (use.slug, *(_arrow(use.a, use.b, shown) for shown in USE_COLUMNS.values()))
         for use in found.principles
     ]
-    return Section(
-        f"Snapshots of {found.rows} rows",
-        columns=("principle", *USE_COLUMNS),
-        rows=rows,
-        note=_columns_note(found) if rows else "",
-        changes=[_row(change) for change in found.texts],
-        ending=left_out_line(found) if found.texts or found.left_out else "",
-    )
+    lines = [left_out_line(found)] if found.texts or found.left_out else []
+    lines += [_columns_note(found)] if rows else []
+    columns, changes = ("principle", *USE_COLUMNS), [_row(change) for change in found.texts]
+    return Section(f"Snapshots of {found.rows} rows", lines, columns, rows, changes)
 
 
 USE_COLUMNS: dict[str, Callable[[Use], str]] = {
@@ -197,14 +169,22 @@ def _row(change: TextChange) -> Change:
     responses, rejected = (
         [getattr(row, name, None) for row in (a, b)] for name in ("response", "rejected")
     )
-    texts = (
-        Texts("response" if rejected == [None, None] else "chosen", *responses),
-        Texts("rejected", *rejected),
-    )
+    better = "response" if rejected == [None, None] else "chosen"
+    texts = [
+        (", ".join([name, *_without(found)]), difference(found[0] or "", found[1] or ""))
+        for name, found in ((better, responses), ("rejected", rejected))
+        if found[0] != found[1]
+    ]
     principles = _arrow(a, b, lambda row: row.principle or "no principle")
-    facts = (principles, "flipped") if change.is_flip else (principles,)
-    differing = [text for text in texts if text.a != text.b]
-    return Change(change.prompt or "(empty)", facts, differing, is_row=True)
+    facts = f"{principles}, flipped" if change.is_flip else principles
+    return Change(change.prompt or "(empty)", facts, texts)
+
+
+def _without(texts: Sequence[str | None]) -> Iterator[str]:
+    """Which side has no text, and whether it has no such row or an empty one."""
+    for letter, text in zip("AB", texts, strict=True):
+        if not text:
+            yield f"{letter} {'no such row' if text is None else '(empty)'}"
 
 
 def left_out_line(found: SnapshotDiff) -> str:

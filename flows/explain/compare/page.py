@@ -1,24 +1,32 @@
-"""A report as one self-contained HTML page: no script, nothing fetched, safe for any text.
+"""A report as one self-contained HTML page: its Markdown, with the differences in colour.
 
-Every text goes through `_safe`; the page's own policy forbids whatever might still slip through.
-It is written whole or not at all, and over nothing but a page.
+The parser knows no links, pictures or HTML, and the page's own policy forbids whatever might still
+slip through: no script, nothing fetched. A page is written whole or not at all, and over nothing
+but a page.
 """
 
 from __future__ import annotations
 
-import html
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-from flows.explain.compare.describe import Change, Section, Texts, headline, sections, sides
-from flows.explain.compare.page_style import CSS
+from markdown_it import MarkdownIt
+from markdown_it.common.utils import escapeHtml
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+
+from flows.explain.compare.markdown import markdown
 from flows.explain.compare.report import Report
 from flows.explain.compare.text import visible
-from flows.explain.compare.words import Kind, Piece
+from flows.explain.compare.words import Marks
 from storage.durable import replace_text
 from storage.errors import InputError
 from storage.ids import short
+from tasks.evaluation.escape import LINE_BREAK, ZERO_WIDTH
 
 GENERATOR = '<meta name="generator" content="solon diff">'
 HEAD = f"""<!doctype html>
@@ -29,129 +37,101 @@ HEAD = f"""<!doctype html>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>"""
-EMPTY = '<span class="soft">(empty)</span>'
-WIDE_CHARS = 40  # a longer cell is wrapped
-TAGS: dict[Kind, str] = {"removed": "del", "added": "ins"}
+CSS = """
+:root {
+  color-scheme: light dark;
+  --paper: #fbfaf7; --ink: #22252b; --soft: #5c626d; --line: #dedbd2; --sheet: #ffffff;
+  --accent: #1d5c73; --ins: #dcefdd; --ins-ink: #12491f; --del: #f7e0dc; --del-ink: #7c1d12;
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --paper: #16181c; --ink: #dfe1e5; --soft: #9aa0ab; --line: #33373f; --sheet: #1d2025;
+    --accent: #7cc0d8; --ins: #173a22; --ins-ink: #b5e6c0; --del: #46201b; --del-ink: #f5bdb3;
+  }
+}
+body {
+  margin: 0 auto; max-width: 70rem; padding: 1.5rem; background: var(--paper); color: var(--ink);
+  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif;
+  overflow-wrap: anywhere;
+}
+h1, h2, h3 { line-height: 1.25; font-weight: 600; text-wrap: balance; }
+h1 { font-size: 1.6rem; }
+h2 { font-size: 1.25rem; margin: 3rem 0 .75rem; border-top: 1px solid var(--line);
+     padding-top: .75rem; }
+h3 { font-size: 1rem; margin: 2rem 0 0; max-height: 12rem; overflow-y: auto; }
+p { margin: .5rem 0; }
+h3, p, li, td { white-space: pre-line; }
+p, footer { color: var(--soft); font-size: .9rem; }
+footer { margin-top: 2rem; }
+a { color: var(--accent); text-underline-offset: .15em; }
+nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1.5rem; padding: 0; list-style: none; }
+table { border-collapse: collapse; display: block; overflow-x: auto; font-size: .9rem;
+        font-variant-numeric: tabular-nums; overflow-wrap: normal; }
+th, td { padding: .45rem 2rem .45rem 0; text-align: start; max-width: 24rem;
+         border-bottom: 1px solid var(--line); }
+td { overflow-wrap: anywhere; min-width: 3rem; }
+th { font-weight: 600; color: var(--soft); white-space: nowrap; }
+.texts { display: grid; grid-auto-flow: column; grid-auto-columns: minmax(0, 1fr); }
+.words { white-space: pre-wrap; padding: .6rem .9rem; background: var(--sheet);
+         border: 1px solid var(--line);
+         font-family: Charter, "Bitstream Charter", Georgia, "Noto Serif", serif; }
+.B { border-left: 0; }
+.A::before, .B::before { content: "A\\a"; font: .8rem system-ui, sans-serif; color: var(--soft); }
+.B::before { content: "B\\a"; }
+ins, del { unicode-bidi: isolate; border-radius: 2px; padding: 0 .1em; }
+ins { background: var(--ins); color: var(--ins-ink); text-underline-offset: .2em; }
+del { background: var(--del); color: var(--del-ink); }
+@media (max-width: 44rem) { .texts { grid-auto-flow: row; } .B { border: 1px solid var(--line); } }
+@media print { body { background: none; } .texts { break-inside: avoid; } nav { display: none; } }
+"""
+FOOT = """<footer>Written by solon diff. Words only in A are struck through, words only in B are
+underlined.</footer>
+</body>
+</html>
+"""
+RULES = ("heading", "list", "table", "fence", "entity")
+# Marks of Markdown that no text holds (see text.py), and the tags they become.
+SIGNS: Marks = {"same": ("", ""), "removed": ("\ufdd0", "\ufdd1"), "added": ("\ufdd2", "\ufdd3")}
+TAGS = {0xFDD0: "<del>", 0xFDD1: "</del>", 0xFDD2: "<ins>", 0xFDD3: "</ins>"}
+ONLY_IN_A = re.compile("<del>.*?</del>", re.DOTALL)
+ONLY_IN_B = re.compile("<ins>.*?</ins>", re.DOTALL)
+
+
+class _Renderer(RendererHTML):
+    """Texts as they were before `markdown_cell`, and differences as tags."""
+
+    def text(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
+        return escapeHtml(tokens[idx].content.replace(ZERO_WIDTH, "").replace(LINE_BREAK, "\n"))
+
+    def fence(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
+        """Side by side where both sides have words of their own."""
+        text = escapeHtml(tokens[idx].content.removesuffix("\n")).translate(TAGS)
+        shown = {"": text}
+        if ONLY_IN_A.search(text) and ONLY_IN_B.search(text):
+            shown = {"A": ONLY_IN_B.sub("", text), "B": ONLY_IN_A.sub("", text)}
+        columns = (
+            f'<div dir="auto" class="words {side}">{part}</div>' for side, part in shown.items()
+        )
+        return f'<div class="texts">{"".join(columns)}</div>\n'
 
 
 def page(report: Report) -> str:
     """The whole page."""
+    parser = MarkdownIt("zero", renderer_cls=_Renderer).enable(RULES)
+    tokens = parser.parse(markdown(report, SIGNS, None))
+    links: list[str] = []
+    for token, inside in pairwise(tokens):
+        if token.type.endswith("_open"):
+            token.attrSet("dir", "auto")
+        if token.type == "heading_open" and token.tag == "h2":
+            token.attrSet("id", name := f"section-{len(links) + 1}")
+            links.append(f'<li><a href="#{name}">{escapeHtml(inside.content)}</a></li>')
+    nav = f'<nav aria-label="Sections"><ul>{"".join(links)}</ul></nav>\n' if links else ""
     title = f"{short(report.a.name)} and {short(report.b.name)}: what differs"
     return (
-        f"{HEAD}{_safe(title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
-        + "\n".join(_body(report))
-        + "\n</body>\n</html>\n"
+        f"{HEAD}{escapeHtml(visible(title))}</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
+        f"{nav}<main>\n{parser.renderer.render(tokens, parser.options, {})}</main>\n{FOOT}"
     )
-
-
-def _body(report: Report) -> Iterator[str]:
-    named = [(f"section-{n}", section) for n, section in enumerate(sections(report), 1)]
-    yield '<a class="skip" href="#main">Skip to the differences</a>'
-    yield f"<header>\n<h1>What differs between two {report.a.kind}s</h1>"
-    yield f'<div class="sides">{"".join(_side(*side) for side in sides(report))}</div>'
-    yield _list(headline(report)) + "\n</header>"
-    if len(named) > 1:
-        links = (f'<li><a href="#{name}">{_safe(s.title)}</a></li>' for name, s in named)
-        yield f'<nav aria-label="Sections"><ul>{"".join(links)}</ul></nav>'
-    yield '<main id="main">'
-    for name, section in named:
-        yield f'<section aria-labelledby="{name}">\n<h2 id="{name}">{_safe(section.title)}</h2>'
-        yield from _section(name, section)
-        yield "</section>"
-    yield "</main>\n<footer>Written by solon diff. Words only in A are struck through, words only"
-    yield "in B are underlined.</footer>"
-
-
-def _side(letter: str, name: str, label: str, row_id: str) -> str:
-    return (
-        f'<div class="side"><span class="soft">{letter}</span><span><b>{_bdi(name)}</b></span>'
-        f"<span>{_bdi(label)}</span><code>{_safe(row_id)}</code></div>"
-    )
-
-
-def _section(name: str, section: Section) -> Iterator[str]:
-    if section.lines:
-        yield _list(section.lines)
-    if section.rows:
-        yield _table(name, section)
-    if section.note:
-        yield f'<p class="soft">{_safe(section.note)}.</p>'
-    for number, change in enumerate(section.changes, 1):
-        yield _change(f"{name}-{number}", number, change)
-    if section.ending:
-        yield f'<p class="soft">{_safe(section.ending)}.</p>'
-
-
-def _table(name: str, section: Section) -> str:
-    """A table that scrolls within itself, reachable by keyboard."""
-    head = "".join(f'<th scope="col">{_safe(column)}</th>' for column in section.columns)
-    body = "".join(
-        f'<tr><th scope="row">{_bdi(first)}</th>{"".join(map(_cell, others))}</tr>\n'
-        for first, *others in section.rows
-    )
-    return (
-        f'<div class="scroll" role="region" aria-labelledby="{name}" tabindex="0"><table>'
-        f"<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>"
-    )
-
-
-def _cell(text: str) -> str:
-    kind = ' class="wide"' if len(text) > WIDE_CHARS else ""
-    return f"<td{kind}>{_bdi(text)}</td>"
-
-
-def _change(name: str, number: int, change: Change) -> str:
-    facts = "".join(f'<span class="tag">{_bdi(fact)}</span>' for fact in change.facts)
-    texts = "\n".join(map(_side_by_side if change.is_row else _field, change.texts))
-    return (
-        f'<article aria-labelledby="{name}">\n<header><h3 id="{name}" class="words prompt"'
-        f' dir="auto">{number}. {_safe(change.title)}</h3>{facts}</header>{texts}</article>'
-    )
-
-
-def _field(text: Texts) -> str:
-    return f'<div class="field"><h4>{_safe(text.name)}</h4>{_words(text.pieces)}</div>'
-
-
-def _side_by_side(text: Texts) -> str:
-    """What only A has marked on the left, what only B has on the right."""
-    pieces = text.pieces
-    left = [piece for piece in pieces if piece.kind != "added"]
-    right = [piece for piece in pieces if piece.kind != "removed"]
-    return (
-        f'<div class="pair">{_column(f"A, {text.name}", text.a, left)}'
-        f"{_column(f'B, {text.name}', text.b, right)}</div>"
-    )
-
-
-def _column(title: str, text: str | None, pieces: list[Piece]) -> str:
-    shown = '<p class="soft">no such row</p>' if text is None else _words(pieces)
-    return f"<div><h4>{_safe(title)}</h4>{shown}</div>"
-
-
-def _list(lines: Iterable[str]) -> str:
-    items = "".join(f"<li>{_bdi(line)}</li>" for line in lines)
-    return f'<ul class="found">{items}</ul>'
-
-
-def _words(pieces: Iterable[Piece]) -> str:
-    """Text with its differences marked; the sign for an empty one where there is none."""
-    marked = "".join(_marked(piece) for piece in pieces)
-    return f'<p class="words" dir="auto">{marked or EMPTY}</p>'
-
-
-def _marked(piece: Piece) -> str:
-    tag = TAGS.get(piece.kind)
-    return f"<{tag}>{_safe(piece.text)}</{tag}>" if tag else _safe(piece.text)
-
-
-def _bdi(text: str) -> str:
-    return f'<bdi dir="auto">{_safe(text)}</bdi>'
-
-
-def _safe(text: str) -> str:
-    """No markup, no control or direction character."""
-    return html.escape(visible(text), quote=True)
 
 
 def check_target(path: Path) -> None:

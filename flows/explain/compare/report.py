@@ -14,10 +14,7 @@ Effect = Literal["every_row", "rows", "assignment", "judging", "teaching", "none
 # In brief, and what that means; the worst first.
 EFFECTS: dict[Effect, tuple[str, str]] = {
     "every_row": ("regenerates every row", "it is part of every request to the model"),
-    "rows": (
-        "regenerates its rows",
-        "these words reach the model in the rows of their principle",
-    ),
+    "rows": ("regenerates its rows", "these words reach the model in the rows of their principle"),
     "assignment": ("moves assignment", "rows that come to it or leave it are regenerated"),
     "judging": ("judged anew", "no row is regenerated; a judge is asked again"),
     "teaching": ("taught anew", "a teacher that is shown it is asked again; no other row changes"),

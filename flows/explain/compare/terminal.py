@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from flows.explain.compare.describe import Change, Section, headline, sections, sides
+from flows.explain.compare.describe import Change, Section, headline, sections
 from flows.explain.compare.report import Report
 from flows.explain.compare.text import one_line, visible
 from flows.explain.compare.words import in_terminal
@@ -27,32 +27,25 @@ def show(report: Report, console: Console) -> None:
 
 
 def _parts(report: Report) -> Iterator[RenderableType]:
-    for letter, name, label, row_id in sides(report):
-        yield Text(f"{letter}  {visible(name)}", "bold")
-        yield Text(f"   {visible(label)}\n   {visible(row_id)}")
     for line in headline(report):
-        yield Text(f"\n{visible(line)}")
+        yield Text(visible(line))
     for section in sections(report):
         yield Text(f"\n{visible(section.title)}", "bold underline")
         for line in section.lines:
             yield Text(visible(line), "dim")
         if section.rows:
             yield _table(section)
-        if section.note:
-            yield Text(visible(section.note), "dim")
         for number, change in enumerate(section.changes, 1):
             yield from _change(number, change)
-        if section.ending:
-            yield Text(f"\n{visible(section.ending)}", "dim")
 
 
 def _change(number: int, change: Change) -> Iterator[RenderableType]:
     yield Text(f"\n{number}. {one_line(change.title, TITLE_CHARS)}", "bold")
     if change.facts:
-        yield Text(f"   {visible(', '.join(change.facts))}", "dim")
-    for text in change.texts:
-        yield Text(f"   {visible(text.name)}", "cyan")
-        yield Padding(in_terminal(text.pieces), (0, 0, 0, 5), expand=False)
+        yield Text(f"   {visible(change.facts)}", "dim")
+    for name, pieces in change.texts:
+        yield Text(f"   {visible(name)}", "cyan")
+        yield Padding(in_terminal(pieces), (0, 0, 0, 5), expand=False)
 
 
 def _table(section: Section) -> Table:

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from itertools import groupby, takewhile
+from operator import itemgetter
 from typing import Literal
 
 from rich.console import Console
@@ -15,11 +17,8 @@ from rich.text import Text
 from flows.explain.compare.text import visible
 
 Kind = Literal["same", "removed", "added"]
-MARKS: dict[Kind, tuple[str, str]] = {
-    "same": ("", ""),
-    "removed": ("[-", "-]"),
-    "added": ("{+", "+}"),
-}
+Marks = dict[Kind, tuple[str, str]]  # what stands before and after a piece
+MARKS: Marks = {"same": ("", ""), "removed": ("[-", "-]"), "added": ("{+", "+}")}
 STYLES: dict[Kind, str] = {"same": "", "removed": "red strike", "added": "green"}
 
 # A word, a run of whitespace, or one mark. Scripts without spaces give a token a character; what
@@ -60,10 +59,8 @@ def difference(before: str, after: str) -> list[Piece]:
 
 def _common(old: list[str], new: list[str]) -> int:
     """How many tokens both begin with."""
-    for count, (left, right) in enumerate(zip(old, new, strict=False)):
-        if left != right:
-            return count
-    return min(len(old), len(new))
+    pairs = zip(old, new, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _changes(old: list[str], new: list[str]) -> list[tuple[Kind, list[str]]]:
@@ -81,33 +78,24 @@ def _changes(old: list[str], new: list[str]) -> list[tuple[Kind, list[str]]]:
 
 def _joined(parts: Iterable[tuple[Kind, list[str]]]) -> list[Piece]:
     """Pieces without empty ones, neighbours of one kind in one."""
-    pieces: list[Piece] = []
-    for kind, tokens in parts:
-        if not tokens:
-            continue
-        text = "".join(tokens)
-        if pieces and pieces[-1].kind == kind:
-            text = pieces.pop().text + text
-        pieces.append(Piece(kind, text))
-    return pieces
+    tokens = ((kind, token) for kind, found in parts for token in found)
+    grouped = groupby(tokens, key=itemgetter(0))
+    return [Piece(kind, "".join(token for _, token in group)) for kind, group in grouped]
 
 
-def marked(pieces: Iterable[Piece]) -> str:
-    """One text with [-removed-] and {+added+} words."""
-    return "".join(MARKS[p.kind][0] + p.text + MARKS[p.kind][1] for p in pieces)
+def marked(pieces: Iterable[Piece], marks: Marks = MARKS) -> str:
+    """One text with [-removed-] and {+added+} words. Control characters are made visible."""
+    return "".join(visible(p.text).join(marks[p.kind]) for p in pieces)
 
 
 def in_terminal(pieces: Iterable[Piece], colours: bool | None = None) -> Text:
     """Removed words red and struck, added green; without colours as `marked` does.
 
-    colours: None asks the terminal on standard output. Control characters are made visible.
+    colours: None asks the terminal on standard output (NO_COLOR and TERM honoured).
     """
-    if not (has_colours() if colours is None else colours):
-        return Text(visible(marked(pieces)))
+    if colours is None:
+        console = Console(emoji=False)
+        colours = console.color_system is not None and not console.no_color
+    if not colours:
+        return Text(marked(pieces))
     return Text.assemble(*((visible(piece.text), STYLES[piece.kind]) for piece in pieces))
-
-
-def has_colours() -> bool:
-    """Whether standard output is a terminal that shows colours (NO_COLOR and TERM honoured)."""
-    console = Console(emoji=False)
-    return console.color_system is not None and not console.no_color

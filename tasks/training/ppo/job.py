@@ -198,7 +198,7 @@ def samples(trainer: PPOTrainer) -> list[dict[str, Any]]:
             {
                 "update": trainer.done,
                 "mode": mode,
-                "id": prompt.columns.get("id"),
+                "id": prompt.id,
                 "prompt": prompt.source,
                 "completion": texts[i],
                 "score": None if math.isnan(scores[i]) else scores[i],

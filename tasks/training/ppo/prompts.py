@@ -1,14 +1,13 @@
 """Dataset rows -> token ids of prompts, and the order in which they are visited.
 
-A row has `messages` (chat, last from the user), `prompt` (chat or text), `text`, or `input_ids`;
-its other columns are handed to the rewards.
+A row has `messages` (chat, last from the user) or `prompt` (text), and may have an `id`.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,34 +16,23 @@ from transformers import PreTrainedTokenizerBase
 from tasks.engines.tokens import prompt_ids
 from tasks.training.settings import require
 
-SOURCES = ("messages", "prompt", "text", "input_ids")
-
 
 @dataclass(frozen=True)
 class Prompt:
-    """One prompt: its token ids, the chat or text they come from, and the row's other columns."""
+    """One prompt: its token ids, the chat or text they come from, and the row's id."""
 
     ids: list[int]
     source: list[dict[str, str]] | str
-    columns: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def is_chat(self) -> bool:
-        return not isinstance(self.source, str)
+    id: Any = None
 
 
 def encode_prompt(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> Prompt:
     """Token ids of one row. Chats end in the template's opening of an assistant message."""
-    name = next((n for n in SOURCES if n in row), "")
-    fix = f"give one of {', '.join(SOURCES)}"
-    require(bool(name), row.get("id", dict(row)), "has no prompt", fix)
-    value = row[name]
-    columns = {k: v for k, v in row.items() if k != name}
-    if name == "input_ids":
-        return Prompt(list(value), str(tokenizer.decode(value)), columns)
-    if isinstance(value, str):
-        return Prompt(tokenizer(value)["input_ids"], value, columns)
-    return Prompt(prompt_ids(tokenizer, value), value, columns)
+    source = row.get("messages", row.get("prompt"))
+    require(source is not None, row.get("id", dict(row)), "has no prompt", "give it messages")
+    is_text = isinstance(source, str)
+    ids = tokenizer(source)["input_ids"] if is_text else prompt_ids(tokenizer, source)
+    return Prompt(ids, source, row.get("id"))
 
 
 def encode_prompts(
@@ -60,7 +48,7 @@ def encode_prompts(
             long += 1
             if policy == "drop":
                 continue
-            prompt = Prompt(prompt.ids[-max_tokens:], prompt.source, prompt.columns)
+            prompt = replace(prompt, ids=prompt.ids[-max_tokens:])
         prompts.append(prompt)
     rule = "no prompt is left to train on"
     require(bool(prompts), f"{long} long prompts", rule, "raise max_prompt_tokens")

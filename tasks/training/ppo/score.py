@@ -32,8 +32,8 @@ from tasks.training.scoring import pad_right
 from tasks.training.settings import require
 
 Reward = Callable[..., Any]
-"""f(*, prompts, completions, completion_ids, **columns) -> list of float or None (not scorable), or
-a coroutine of one. Completions are [{"role": "assistant", "content": ...}] or strings."""
+"""f(*, prompts, completions, completion_ids, id) -> list of float or None (not scorable), or a
+coroutine of one. Completions are [{"role": "assistant", "content": ...}] or strings."""
 
 PROBE_TOLERANCE = 1e-2
 PROBE_CORRELATION = 0.8
@@ -47,9 +47,7 @@ class RewardAdapter:
         self._roles, self._tokenizer, self._batch_size = roles, tokenizer, batch_size
         self._head = roles.reward_head
 
-    def __call__(
-        self, prompts: list[Any], completions: list[Any], completion_ids: list[Any], **columns: Any
-    ) -> list[float]:
+    def __call__(self, prompts: list[Any], completions: list[Any], **_: Any) -> list[float]:
         pairs = zip(prompts, completions, strict=True)
         return self.score([prompt + completion for prompt, completion in pairs])
 
@@ -117,10 +115,8 @@ def collect_scores(
     completion_ids: Sequence[list[int]],
 ) -> Tensor:
     """Weighted sum [B] of all rewards, float64; NaN for a row that none of them could score."""
-    names = {name for prompt in prompts for name in prompt.columns}
-    columns = {name: [prompt.columns.get(name) for prompt in prompts] for name in sorted(names)}
     completions = [
-        [{"role": "assistant", "content": text}] if prompt.is_chat else text
+        text if isinstance(prompt.source, str) else [{"role": "assistant", "content": text}]
         for prompt, text in zip(prompts, texts, strict=True)
     ]
     total = torch.full((len(prompts),), math.nan, dtype=torch.float64)
@@ -129,7 +125,7 @@ def collect_scores(
             prompts=[prompt.source for prompt in prompts],
             completions=completions,
             completion_ids=list(completion_ids),
-            **columns,
+            id=[prompt.id for prompt in prompts],
         )
         result = asyncio.run(result) if inspect.iscoroutine(result) else result
         part = torch.tensor([math.nan if r is None else float(r) for r in result]).double()

@@ -16,6 +16,7 @@ from torch import Tensor
 from tasks.training.ppo import maths
 from tasks.training.ppo.config import PPOConfig
 from tasks.training.ppo.rollout import Rollout
+from tasks.training.preference import correlation
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def rollout_metrics(rollout: Rollout, targets: Targets, kl_coef: float) -> dict[
         "val/explained_variance": maths.explained_variance(
             rollout.values, targets.returns, targets.value_mask
         ),
-        "hack/length_correlation": correlation(targets.raw.nan_to_num(), lengths),
+        "hack/length_correlation": correlation(targets.raw.nan_to_num(), lengths) or 0.0,
         "hack/distinct": distinct_bigrams(rollout.ids_lists()),
     }
 
@@ -93,11 +94,3 @@ def distinct_bigrams(completions: Sequence[Sequence[int]]) -> float:
     """Different token pairs over all token pairs of a batch; 1 where there are none."""
     pairs = [pair for ids in completions for pair in itertools.pairwise(ids)]
     return len(set(pairs)) / len(pairs) if pairs else 1.0
-
-
-def correlation(left: Tensor, right: Tensor) -> float:
-    """Pearson correlation of two [B] tensors; 0 where one does not vary."""
-    stacked = torch.stack([left.double(), right.double()])
-    if len(left) < 2 or bool((stacked.std(1) == 0).any()):
-        return 0.0
-    return float(torch.corrcoef(stacked)[0, 1])

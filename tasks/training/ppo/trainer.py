@@ -48,12 +48,10 @@ class PPOTrainer:
         config: PPOConfig,
         *,
         seed: int = 0,
-        reward_weights: Sequence[float] | None = None,
     ) -> None:
         self.roles, self.tokenizer, self.prompts, self.config = roles, tokenizer, prompts, config
         self.rewards, self.seed = rewards, seed
         check_context(roles, prompts, config)
-        self.reward_weights = reward_weights or [1.0] * len(rewards)
         self.stops = end_tokens(roles.causal, tokenizer, config.stop_token_ids)
         self.optimizer = torch.optim.AdamW(
             [{"params": list(roles.trainable(role).values())} for role in ("actor", "critic")],
@@ -153,10 +151,9 @@ class PPOTrainer:
 
     def raw_scores(self, prompts: Sequence[Prompt], tokens: Tokens) -> Tensor:
         """[B] float64 scores as the rewards give them."""
-        texts = tokens.texts(self.tokenizer)
-        return collect_scores(
-            self.rewards, self.reward_weights, prompts, texts, tokens.ids_lists()
-        ).to(tokens.lengths.device)
+        texts, weights = tokens.texts(self.tokenizer), [1.0] * len(self.rewards)
+        scores = collect_scores(self.rewards, weights, prompts, texts, tokens.ids_lists())
+        return scores.to(tokens.lengths.device)
 
     def calibrate(self) -> None:
         """Fix the mean and spread of scores on completions of the reference policy, once."""

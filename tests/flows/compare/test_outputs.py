@@ -36,6 +36,7 @@ HOSTILE = [
     "👨‍👩‍👧 family \U0001f3f4\u200d\u2620\ufe0f",
     "nul \x00 esc \x1b[2J\x1b]0;title\x07 bell",
     "x" * 3000,
+    "the page's own signs \ufdd1 \ufdd2 \ufdd0",
     "[bold red]markup[/bold red] [/]",
     "",
 ]
@@ -124,10 +125,26 @@ def test_the_page_shows_the_texts(report: Report) -> None:
         assert shown in text
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "shown"),
+    [
+        ("one old text", "one new text", ["one <del>old</del> text", "one <ins>new</ins> text"]),
+        ("a text", "a long text", ["a <ins>long </ins>text"]),
+    ],
+)
+def test_texts_stand_side_by_side_where_both_have_their_own_words(
+    book: Any, before: str, after: str, shown: list[str]
+) -> None:
+    a, b = (book.preferences([book.made("p", "d", text)]) for text in (before, after))
+    found = page(compare(book.ledger, a, b, 9))
+    assert re.findall('<div dir="auto" class="words [AB]?">(.*?)</div>', found) == shown
+
+
 def test_every_anchor_leads_somewhere(report: Report) -> None:
     found = Reader(page(report))
     links = {link.removeprefix("#") for link in found.attributes["href"]}
-    assert links | found.attributes["aria-labelledby"] <= found.attributes["id"]
+    assert links
+    assert links <= found.attributes["id"]
 
 
 def test_markdown_keeps_every_text_in_a_cell_or_a_fence(report: Report) -> None:
