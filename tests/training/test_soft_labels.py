@@ -66,10 +66,15 @@ def trained(
     root: Path, model: Path, job: Any, preferences: list[float], **settings: Any
 ) -> Trained:
     """Run a job on these labels in float32, held out the same rows, and keep its trainer."""
-    caught = []
+    caught: list[Any] = []
+    train = job.train
+
+    def spy(trainer: Any, *rest: Any) -> Any:
+        caught.append(trainer)
+        return train(trainer, *rest)
+
     with pytest.MonkeyPatch.context() as patch:
-        train = job.train
-        patch.setattr(job, "train", lambda t, *rest: caught.append(t) or train(t, *rest))
+        patch.setattr(job, "train", spy)
         stage = Stage(root, model, job.__name__.rsplit(".", 1)[-1], "none")
         stage.data(pairs(preferences), pairs(preferences))
         chosen = {"max_steps": 4, "learning_rate": 1e-2, "batch_size": 8, **settings}
@@ -240,7 +245,8 @@ def test_held_out_accuracy_is_over_decided_rows(run: Any) -> None:
     labels = [1.0, 0.2, 0.5, 0.9, 0.5, 0.1, 1.0]
     mixed = run(labels)
     rows = [dpo.paired(mixed.trainer.processing_class, row) for row in pairs(labels)]
-    policy, reference = (dpo.response_logprobs(mixed.trainer, rows, 8, reference=r) for r in (0, 1))
+    policy = dpo.response_logprobs(mixed.trainer, rows, 8)
+    reference = dpo.response_logprobs(mixed.trainer, rows, 8, reference=True)
     margins = mixed.trainer.beta * (policy - reference) @ torch.tensor([1.0, -1.0]).double()
     assert mixed.metrics["eval_accuracy"] == accuracy(margins, torch.tensor(labels))
     assert mixed.metrics["eval_margin"] == pytest.approx(margins.mean().item(), abs=1e-6)
