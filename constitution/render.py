@@ -11,8 +11,8 @@ take it; (2) the critique request comes first, and in a revision request the con
 last. Small models then write a new answer, where in the paper's order they tend to write another
 critique or to copy the response (tried with SmolLM2-135M-Instruct).
 
-Comparison requests follow worked comparisons that no constitution owns (`comparisons.jsonl`), so that
-no edit of one makes a judge answer anew what it has answered. The form is that of sec. 4.1:
+Comparison requests follow worked comparisons that no constitution owns (`comparisons.jsonl`): no
+edit of one makes a judge answer anew what it has answered. The form is that of sec. 4.1:
 conversation, two options, a question, one letter as the answer; with chain of thought the judge
 first writes down what speaks for either, and the letter is asked for after that.
 

@@ -1,1 +1,1 @@
-"""The judge: which of two responses keeps a principle better, and how far its word can be trusted."""
+"""The judge: which of two responses keeps a principle better, and how far to trust its word."""

@@ -77,8 +77,8 @@ class Comparison:
         if not self.judge.chain_of_thought:
             return ()
         form, prompt_id = self.judge.reasoning_form, self.prompt.prompt_id
-        named = {"principle_id": self.principle_id}
-        return tuple(form.call(prompt_id, request, **named) for request in self.requests)
+        named = self.principle_id
+        return tuple(form.call(prompt_id, r, principle_id=named) for r in self.requests)
 
     def verdict_requests(self, reasoning: Sequence[Answer] = ()) -> list[list[Message]]:
         """The whole conversations, forward and backward, that a letter answers."""

@@ -8,14 +8,14 @@ first. The chain is
     -> mean over principles
 
 1. The letters' probabilities are normalised over the two options (Bai et al. 2022, sec. 4.1).
-2. Orders are averaged (Lee et al. 2023, arXiv 2309.00267, sec. 3.1; not in Bai et al.).
-3. Clamping is done in each order, as the paper clamps its one figure: chain of thought makes figures
-   of nearly 0 or 1, and a judge that contradicts itself then comes out at one half.
-4. Over principles probabilities are averaged, not log-odds: as in the paper, where each label draws
-   one principle, the mean is the probability of its label; and one sure answer (log-odds of 7) does
-   not outvote all others.
-5. A judge that names different responses in the two orders, by more than a margin, abstains. So does
-   one of whom no letter could be read. Never is a label drawn at random.
+2. Orders are averaged (Lee et al. 2023, arXiv 2309.00267; Bai et al. ask in one order).
+3. Clamping is done in each order, as the paper clamps its one figure: chain of thought makes
+   figures of nearly 0 or 1, and a judge that contradicts itself then comes out at one half.
+4. Over principles probabilities are averaged, not log-odds: as each label of the paper draws one
+   principle, the mean is the label that it would get on average; and one very sure answer (0.999
+   is a log-odds of 7) does not outvote all others.
+5. A judge that names different responses in the two orders, by more than a margin, abstains. So
+   does one of which no letter could be read. No label is ever drawn at random.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Asked:
 
     @property
     def requests(self) -> list[tuple[int, list[dict[str, str]]]]:
-        """(order, conversation) of what can be asked: not where the reasoning's prompt was too long."""
+        """(order, conversation) of what can be asked: all but what was too long to reason about."""
         found = enumerate(self.comparison.verdict_requests(self.reasoning))
         return [(n, messages) for n, messages in found if not self._is_refused(n)]
 
@@ -82,7 +82,9 @@ def complete(
     if not unique:
         return {}
     reasoning = _reasoning(ledger, engine, run_id, unique)
-    asked = [Asked(c, tuple(reasoning[call.completion_id] for call in c.reasoning_calls)) for c in unique]
+    asked = [
+        Asked(c, tuple(reasoning[call.completion_id] for call in c.reasoning_calls)) for c in unique
+    ]
     ask = _by_samples if unique[0].judge.verdicts == "sampled" else _by_logprobs
     judged: dict[str, Judged] = {}
     with committing(partial(_commit, ledger, engine, run_id, judged)) as keep:

@@ -1,9 +1,9 @@
 """From pairwise preferences among K responses to one prompt to a ranking: Bradley–Terry.
 
-Bradley & Terry 1952 (doi 10.2307/2334029): P(i better than j) = w_i / (w_i + w_j). A preference p is
-p wins of the one and 1 - p of the other. `PRIOR` wins each way between every two responses keep the
-maximum finite and unique, also where a judge is sure or abstained; with K responses that is a weak
-pull towards equal strengths.
+Bradley & Terry 1952 (doi 10.2307/2334029): P(i better than j) = w_i / (w_i + w_j). A preference p
+is p wins of the one and 1 - p of the other. `PRIOR` wins each way between every two responses, a
+weak pull towards equal strengths, keep the maximum finite and unique where a judge is sure or
+abstains.
 """
 
 from __future__ import annotations
