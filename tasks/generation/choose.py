@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from constitution.assign import applicable
 from constitution.checks import complies
@@ -43,6 +44,7 @@ class Decision:
     pool: Pool
     ruled: tuple[Ruled, ...]
     usable: frozenset[str]  # the completion ids of answers that one may learn from
+    losers: frozenset[str]  # of those that may be the rejected side of a pair
     contest: Contest | None
     reason: str = ""
     detail: str = ""
@@ -72,19 +74,18 @@ class Chooser:
         """
         faults = {answer.completion_id: fault_of(answer, self.shown) for answer in pool.answers}
         usable = frozenset(found for found, fault in faults.items() if not fault)
+        losers = frozenset(a.completion_id for a in pool.answers if self._may_lose(a))
         ruled = tuple(rule(self._checked(pool), pool, answer) for answer in pool.answers)
+        decided = partial(Decision, pool, ruled, usable, losers)
         reason = self._spoilt(pool, faults)
         if reason:
-            return Decision(pool, ruled, usable, None, reason, _counted(faults))
-        contest = by_program(
-            pool, ruled, lambda answer: answer.completion_id in usable, self._may_lose
-        )
-        contest = contest or opinion
+            return decided(None, reason, _counted(faults))
+        contest = by_program(pool, ruled, usable, losers) or opinion
         if contest is None and not self.standards.needs_evidence:
             contest = presumed(pool)
         if contest is None:
-            return Decision(pool, ruled, usable, None, NO_EVIDENCE, _undecided(pool, ruled))
-        return Decision(pool, ruled, usable, contest)
+            return decided(None, NO_EVIDENCE, _undecided(pool, ruled))
+        return decided(contest)
 
     def examples(
         self, steps: Sequence[Step], decisions: Sequence[Decision]

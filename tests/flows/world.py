@@ -9,6 +9,7 @@ from typing import Any
 
 from constitution.assign import assign
 from constitution.schema import Constitution
+from flows.plan.cases import cases_of
 from flows.plan.constitutions import kept_as
 from flows.plan.inputs import Inputs, read_inputs
 from flows.plan.plan import Plan
@@ -16,6 +17,7 @@ from flows.plan.planner import Planner
 from flows.plan.recipe import load
 from storage.ledger import Ledger
 from storage.workspace import Workspace
+from tasks.engines.engine import Engine
 from tasks.engines.scripted import ScriptedEngine
 from tasks.generation.calls import Answer, category_of
 from tasks.generation.memo import complete, look_up
@@ -26,7 +28,10 @@ from tasks.generation.record import (
     record_snapshot,
 )
 from tasks.generation.walk import WINDOW, Level, walk, windows
+from tasks.judging import memo as judging
+from tasks.judging.opinions import opinions
 
+SCRIPTED = ScriptedEngine()
 SETTINGS: dict[str, Any] = {"generation.engine": "scripted", "prompts.limit": 60}
 
 
@@ -52,14 +57,14 @@ class World:
     def plan(self, inputs: Inputs) -> Plan:
         return Planner(inputs, self.workspace, self.ledger).make("pairs")
 
-    def run(self, inputs: Inputs, size: int = WINDOW) -> Counter[str]:
-        """Generate and record; how many calls of each step and round were made."""
+    def run(self, inputs: Inputs, size: int = WINDOW, engine: Engine = SCRIPTED) -> Counter[str]:
+        """Generate, compare and record; how many calls of each step and round were made."""
         made: Counter[str] = Counter()
 
         def answer(level: Level) -> dict[str, Answer]:
             found = look_up(self.ledger, level.calls)
             missing = [call for call in level.calls if call.completion_id not in found]
-            fresh = complete(self.ledger, ScriptedEngine(), "run_test", missing)
+            fresh = complete(self.ledger, engine, "run_test", missing)
             made[f"{level.step}{'' if level.round is None else level.round}"] += len(fresh)
             return found | fresh
 
@@ -68,7 +73,14 @@ class World:
         for window in windows(inputs.prompts, size):
             record_prompts(self.ledger, window)
             walked = walk(inputs.method, window, answer)
-            made_of = assembler.add(walked)
+            cases = cases_of(inputs, assembler, walked)
+            asked = {c.comparison_id: c for case in cases for c in case.comparisons}
+            judged = judging.look_up(self.ledger, list(asked.values()))
+            missing = [c for found, c in asked.items() if found not in judged]
+            judged |= judging.complete(self.ledger, engine, "run_test", missing)
+            if missing:
+                made["comparisons"] += len(missing)
+            made_of = assembler.add(walked, opinions(cases, judged))
             named = inputs.method.named
             record_rows(self.ledger, "run_test", walked.steps, made_of, named)
         rows = assembler.rows()

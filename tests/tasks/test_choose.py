@@ -112,7 +112,7 @@ def test_a_rule_for_a_rule_is_no_evidence() -> None:
 def test_what_no_program_checks_is_for_the_judge() -> None:
     asked = pool([KEEPS], [BREAKS], KIND)
     assert decided(asked).detail == "no check of kind"
-    said = Contest(asked.worse[0], asked.better[0], (Label("judge", "kind", 0.8),), True)
+    said = Contest(asked.worse[0], asked.better[0], (Label("judge", "kind", 0.8),), True, 0.8)
     found = decided(asked, said)
     assert texts(found) == (BREAKS, KEEPS)
     assert found.contest
