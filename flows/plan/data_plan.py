@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from flows.plan.answers import candidates_policy, unanswered
-from flows.plan.cases import cases_of, most_comparisons
+from flows.plan.cases import cases_of, gold_of, most_comparisons, most_gold
 from flows.plan.causes import causes
 from flows.plan.history import History
 from flows.plan.inputs import Inputs
@@ -49,6 +49,7 @@ class DataPlanner:
             if at_most(step, self.until):
                 self.plan.steps[step] = StepPlan(step)
         is_known = self._walk(self.inputs.method, self.inputs.prompts)
+        self._card(is_known)
         if "pairs" in self.plan.steps and self.assembler.later:
             is_known = self._candidates(is_known)
         self.plan.why = [
@@ -132,6 +133,21 @@ class DataPlanner:
                 walked.waiting[pool.prompt.prompt_id] = pool.prompt
         walked.pools = [pool for pool in walked.pools if pool.row_id not in open_ids]
         return opinions(told, known)
+
+    def _card(self, is_known: bool) -> None:
+        """Plan what the judge is asked for its report card."""
+        step = self.plan.steps.get("comparisons")
+        if step is None:
+            return
+        if not is_known:
+            step.to_generate = added(step.to_generate, (0, most_gold(self.inputs)))
+            return
+        gold = gold_of(self.inputs, self.assembler)
+        asked = {c.comparison_id: c for own in gold for c in own.questions}
+        known = judging.look_up(self.ledger, list(asked.values()))
+        missing = len(asked) - len(known)
+        step.reused += len(known)
+        step.to_generate = added(step.to_generate, (missing, missing))
 
     def _answer(self, level: Level) -> dict[str, Answer]:
         """Answer what the ledger can; count the rest."""

@@ -27,6 +27,7 @@ from tasks.generation.choose import Chooser, Standards
 from tasks.generation.method import Method
 from tasks.generation.record import constitution_id
 from tasks.generation.snapshots import Assembler, Snapshot, prompt_snapshot
+from tasks.judging.gold import GoldPair, read_gold
 from tasks.judging.judge import Judge
 from tasks.prompts import Prompt, is_held_out, read_prompts
 
@@ -104,7 +105,7 @@ class Inputs:
             ]
         )
         chooser = Chooser(self.constitution, standards, shown, without)
-        return Assembler(chooser, recipe.prompts.held_out_percent)
+        return Assembler(chooser, recipe.prompts.held_out_percent, recipe.judge.card_pairs)
 
     @cached_property
     def prompt_snapshot(self) -> Snapshot:
@@ -128,6 +129,12 @@ class Inputs:
         asked = settings.model_dump(exclude={"use", "card_pairs", "gold", "floor"})
         limit = self.recipe.generation.max_prompt_tokens
         return Judge(self.method.model_id, max_prompt_tokens=limit, **asked)
+
+    @cached_property
+    def gold(self) -> Sequence[GoldPair]:
+        """The recipe's pairs of which the better response is known. InputError where one is bad."""
+        path = self.recipe.judge.gold
+        return read_gold(Path(path)) if path and self.judge else ()
 
     @property
     def evaluation_prompts(self) -> Sequence[Prompt]:
@@ -167,6 +174,7 @@ def check_inputs(inputs: Inputs, until: Step | None) -> None:
     """Raise InputError where a run cannot give what it is for: no pair can have evidence, or none
     of the prompts is held out for the evaluation.
     """
+    _ = inputs.gold
     is_checked = any(principle.check for principle in inputs.constitution.enabled)
     needs_evidence = inputs.recipe.pairs.evidence == "required" and at_most("pairs", until)
     if needs_evidence and not (is_checked or inputs.judge):

@@ -11,6 +11,7 @@ from flows.plan.cases import cases_of
 from flows.plan.needs import sft_need
 from flows.plan.steps import Step, at_most
 from flows.run.ask import Asker
+from flows.run.judge_card import examine
 from flows.run.policies import record_policies
 from flows.run.publish import publish_samples
 from flows.run.results import timed
@@ -102,6 +103,7 @@ class DataSide:
         if not at_most("pairs", self.until):
             return None
         rows = self._finish()
+        examine(self.session, self._assembler, self.until)
         sft = sft_need(self.session.inputs, rows).id
         if self._assembler.later and is_whole(artifact_path(self.session.workspace, sft)):
             rows = self.add_candidates(sft)

@@ -150,7 +150,7 @@ class Chooser:
         category = category_of(pool.prompt)
         if category not in self._rules:
             found = applicable(self.constitution, category)
-            self._rules[category] = tuple(p for p in found if p.check)
+            self._rules[category] = tuple(p for p in found if p.check and p.slug != self.without)
         return self._rules[category]
 
     def _may_lose(self, answer: Answer) -> bool:

@@ -59,6 +59,10 @@ class Contest:
     is_turned: bool = False
     preference: float = 1.0
 
+    @property
+    def is_by_program(self) -> bool:
+        return any(label.by == "program" for label in self.labels)
+
 
 def rule(principles: Iterable[Principle], pool: Pool, answer: Answer) -> Ruled:
     """What the programs of the principles say of an answer."""
@@ -76,14 +80,26 @@ def by_program(
     losers: Set[str],
 ) -> Contest | None:
     """The clearest contest that programs decide: of the pool's principles the better answer keeps
-    one that the other breaks, and breaks none that the other keeps. None where there is no such.
+    one that the other breaks, and breaks none that the other keeps. Where there is no such
+    and a program checks them all, the same by all rules in force; else None.
     `usable`, `losers`: ids of the answers that may be the better one, and the worse one.
 
     Before others go: an answer that breaks none of the pool's rules, then the direction the source
     presumes, then the answer that keeps the most rules of the constitution, then the opponent that
     differs from it the least in its other rules and in length. So a pair teaches its own rule.
     """
-    about = frozenset(principle.slug for principle in pool.principles)
+    own = frozenset(principle.slug for principle in pool.principles)
+    contest = _clearest(pool, ruled, usable, losers, own)
+    if contest is None and all(principle.check for principle in pool.principles):
+        every = frozenset().union(*(r.kept | r.broken for r in ruled))
+        contest = _clearest(pool, ruled, usable, losers, every)
+    return contest
+
+
+def _clearest(
+    pool: Pool, ruled: Sequence[Ruled], usable: Set[str], losers: Set[str], about: Set[str]
+) -> Contest | None:
+    """The best contest about these rules."""
     better = {answer.completion_id for answer in pool.better}
     worse = {answer.completion_id for answer in pool.worse}
 
@@ -115,7 +131,7 @@ def by_program(
     return Contest(x.answer, y.answer, labels, not is_presumed(x, y))
 
 
-def _wins(x: Ruled, y: Ruled, about: frozenset[str]) -> bool:
+def _wins(x: Ruled, y: Ruled, about: Set[str]) -> bool:
     return bool(x.kept & y.broken & about) and not (y.kept & x.broken & about)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from constitution.assign import assign
 from constitution.schema import Constitution
-from flows.plan.cases import cases_of
+from flows.plan.cases import cases_of, gold_of
 from flows.plan.constitutions import kept_as
 from flows.plan.inputs import Inputs, read_inputs
 from flows.plan.plan import Plan
@@ -83,6 +83,11 @@ class World:
             made_of = assembler.add(walked, opinions(cases, judged))
             named = inputs.method.named
             record_rows(self.ledger, "run_test", walked.steps, made_of, named)
+        questions = [c for own in gold_of(inputs, assembler) for c in own.questions]
+        asked = {c.comparison_id: c for c in questions}
+        missing = [c for n, c in asked.items() if n not in judging.look_up(self.ledger, questions)]
+        if missing:
+            made["comparisons"] += len(judging.complete(self.ledger, engine, "run_test", missing))
         rows = assembler.rows()
         for snapshot in (rows.sft, rows.preferences):
             record_snapshot(self.ledger, "run_test", snapshot)
