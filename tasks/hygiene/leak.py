@@ -20,6 +20,7 @@ _IN_WORLD = re.compile(
     r"^\s*(?:[\"“«„']|dear\b|hi\b|hello\b|sehr |liebe|```|\w+\s*[=(]|(?:assert|return|def|select)\b|\{)", re.I
 )
 
+_REPEATED = re.compile(r"^\W*(?:(?:revision|critique) request|critique)\W*:", re.I | re.M)
 _QUOTES = tuple("\"“«„")
 
 
@@ -30,7 +31,7 @@ def leak(prompt: str, draft: str, revision: str) -> str | None:
     composed = bool(_COMPOSED.search(prompt))
     if composed and _IN_WORLD.search(text):
         return None
-    if _is_instruction(first):
+    if _is_instruction(first) or _repeats_labels(prompt, text):
         return "instructions"
     if _is_labelled(first) or _announces(first) or _tells_of_work(first, last):
         return "preamble"
@@ -54,6 +55,12 @@ def _is_instruction(first: Sentence) -> bool:
     ordered = first.tags[:1] == ("ORDER",) or tags[:1] == ["REWRITE"]
     task = first.has("REQUEST") and first.has("YOUR") and first.has("REWRITE")
     return (ordered or task) and any(at > 0 for at in first.replies) and "I" not in first.tags[:2]
+
+
+def _repeats_labels(prompt: str, text: str) -> bool:
+    """A later line that begins with a label of the step's own requests."""
+    found = _REPEATED.search(text, 1)
+    return bool(found and text[: found.start()].strip() and not _REPEATED.search(prompt))
 
 
 def _is_labelled(sentence: Sentence) -> bool:

@@ -116,7 +116,8 @@ class Reader:
         return tuple("REPLY" if b == "REWRITE" and a in DEFINITE else b for a, b in pairs)
 
     def _is_asked(self, tag: str, word: str) -> bool:
-        named = self.wants_change or tag in self.asked_classes or _stem(word) in self.asked_words
+        wanted = self.wants_change and tag not in ("USER", "WRITER", "REQUEST")
+        named = wanted or tag in self.asked_classes or _stem(word) in self.asked_words
         return tag in _TELLING and named
 
     def sentence(self, text: str) -> Sentence:

@@ -1,14 +1,15 @@
 """A sentence as the classes of its words, and what a small classifier sees of it.
 
-Few labelled lines cannot teach a classifier thousands of words, but they can teach it how a few
-classes follow each other: "here is a kinder reply" and "below is the shorter version" are both HERE
-MORE ANSWER. A lexicon names the classes; a word without one is `OTHER`.
+A few hundred labelled lines cannot teach a classifier thousands of words, but they can teach it how
+a few classes follow each other: "I can't help with that" and "we are unable to answer this" are both
+I CANNOT HELP THAT. A lexicon names the classes; a word without one is `OTHER`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 OTHER = "-"
 NEAR = 8  # words between which order is looked at
@@ -59,15 +60,11 @@ def _unknown(word: str) -> str:
     return "#" if word.isdigit() else OTHER if word[0].isalpha() else word
 
 
-def features(tags: Sequence[str], place: str) -> set[str]:
-    """Which classes occur, which follow which, and which come first; each as "place:what"."""
+def features(tags: Sequence[str]) -> set[str]:
+    """Which classes occur, which stand side by side ("A B"), which come before which ("A > B")."""
     padded = ["^", *tags, "$"]
-    found = set(tags) | {f"{a} {b}" for a, b in zip(padded, padded[1:], strict=False)}
-    known = [(at, tag) for at, tag in enumerate(padded) if tag != OTHER]
-    for place_of_one, (at, tag) in enumerate(known):
-        for further, other in known[place_of_one + 1 :]:
-            if further - at > NEAR:
-                break
-            found.add(f"{tag} > {other}")
-    found.discard(OTHER)
-    return {f"{place}:{name}" for name in found}
+    found = set(tags) | {f"{one} {next_one}" for one, next_one in pairwise(padded)}
+    for at, tag in enumerate(padded):
+        later = padded[at + 1 : at + 1 + NEAR] if tag != OTHER else ()
+        found |= {f"{tag} > {other}" for other in later if other != OTHER}
+    return found - {OTHER}
