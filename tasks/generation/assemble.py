@@ -2,41 +2,22 @@
 
 A revision is left out, with its reason, where it could teach a fault: it is empty, cut at the
 limit, says that it is a revision (the "Sure, here is the revised response" leak that the authors of
-the first open reproductions report), is a critique, repeats its instructions or a worked example.
-One that changes nothing is an example all the same, but no pair.
+the first open reproductions report), is a critique, repeats its instructions or a worked example,
+or goes round in a loop; `tasks/hygiene/` tells. One that changes nothing is an example all the
+same, but no pair.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from constitution.render import NEW_RESPONSE
 from storage.ids import content_id
 from tasks.generation.calls import Answer, Turn
-
-PREAMBLE = re.compile(
-    r"^\W*(sure|certainly|of course|absolutely|okay|ok|yes|here|below|this is|the following)\b"
-    r"[^\n]{0,100}\b(revis\w*|rewrit\w*|rewrote|improved|updated|edited|corrected|new)\b",
-    re.IGNORECASE,
-)
-LABEL = re.compile(
-    r"^\W*((revised|new|improved|rewritten|updated|final|better)\s+"
-    r"(response|answer|version|reply|text)|revision|critique|feedback)\W*:",
-    re.IGNORECASE,
-)
-CRITIQUE = re.compile(
-    r"^\W*(the|this)\s+(user|response|answer|assistant|reply|statement)('s)?\s+"
-    r"(is|was|does|did|should|could|asks?|asked|wants?|needs?|lacks?|fails?|provides?|contains?|seems?)\b",
-    re.IGNORECASE,
-)
-INSTRUCTIONS = re.compile(
-    r"\b(critique request|revision request|write only the new response|"
-    r"the (original|first|revised) response)\b",
-    re.IGNORECASE,
-)
-COPIED_WORDS = 7
+from tasks.hygiene.rows import Phrases, fault
+from tasks.hygiene.same import is_unchanged
 
 
 @dataclass(frozen=True)
@@ -99,50 +80,17 @@ class Pair:
         return content_id("pair", words)
 
 
-def phrases(texts: Iterable[str]) -> frozenset[tuple[str, ...]]:
-    """Every run of seven words in the texts: what a revision must not have copied from examples."""
-    return frozenset(phrase for text in texts for phrase in _phrases(text))
+def fault_of(step: Step, shown: Phrases = frozenset()) -> str | None:
+    """Why a step's revision must not be learned from, if so; `shown`: the examples' phrases."""
+    principle, revision = step.turn.principles[step.round], step.revision
+    asked = str(step.turn.prompt.messages[-1]["content"])
+    told = (principle.critique, principle.revision, NEW_RESPONSE)
+    return fault(asked, step.turn.answer.text, revision.text, revision.finish_reason, shown, told)
 
 
-def _phrases(text: str) -> Iterator[tuple[str, ...]]:
-    words = _words(text)
-    return (tuple(words[i : i + COPIED_WORDS]) for i in range(len(words) - COPIED_WORDS + 1))
-
-
-def fault_of(revision: Answer, shown: frozenset[tuple[str, ...]] = frozenset()) -> str | None:
-    """Why a revision must not be learned from, if so; `shown`: the worked examples' phrases."""
-    text = revision.text.strip()
-    if revision.finish_reason == "too_long":
-        return "too_long"
-    if not text:
-        return "empty"
-    if revision.finish_reason == "length":
-        return "truncated"
-    if PREAMBLE.search(text) or LABEL.search(text):
-        return "preamble"
-    if CRITIQUE.search(text):
-        return "critique"
-    if INSTRUCTIONS.search(text):
-        return "instructions"
-    if shown and not shown.isdisjoint(_phrases(text)):
-        return "copied_example"
-    return None
-
-
-def is_unchanged(before: Answer, after: Answer) -> bool:
-    """Whether two responses say the same but for case, punctuation and spaces."""
-    return _words(before.text) == _words(after.text)
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.casefold())
-
-
-def faults_of(
-    steps: Sequence[Step], shown: frozenset[tuple[str, ...]] = frozenset()
-) -> dict[str, str | None]:
-    """`fault_of` of every step's revision, by revision id."""
-    return {step.revision_id: fault_of(step.revision, shown) for step in steps}
+def faults_of(steps: Sequence[Step], shown: Phrases = frozenset()) -> dict[str, str | None]:
+    """`fault_of` every step, by revision id."""
+    return {step.revision_id: fault_of(step, shown) for step in steps}
 
 
 def examples(
@@ -179,7 +127,7 @@ def pairs(
         reason = (
             faults[step.revision_id]
             or ("empty_draft" if not draft.text.strip() else None)
-            or ("unchanged" if is_unchanged(draft, step.revision) else None)
+            or ("unchanged" if is_unchanged(draft.text, step.revision.text) else None)
         )
         if reason:
             left_out.append(Exclusion(step.revision_id, "pairs", reason))

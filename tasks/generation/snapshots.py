@@ -15,9 +15,9 @@ from tasks.generation.assemble import (
     examples,
     faults_of,
     pairs,
-    phrases,
 )
 from tasks.generation.walk import Walk
+from tasks.hygiene.rows import phrases
 from tasks.prompts import Prompt, is_held_out
 
 

@@ -52,7 +52,9 @@ def length_bias(pairs: Sequence[TextPair], threshold: float = LONGER) -> LengthB
     longer, unequal = sum(gap > 0 for gap in gaps), sum(gap != 0 for gap in gaps)
     low, high = _wilson(longer, unequal)
     widest = sorted(range(len(pairs)), key=lambda at: -gaps[at])[:SHOWN]
-    examples = tuple(f"{gaps[at]:+d} words: {_start(pairs[at][0])}" for at in widest if gaps[at] > 0)
+    examples = tuple(
+        f"{gaps[at]:+d} words: {_start(pairs[at][0])}" for at in widest if gaps[at] > 0
+    )
     is_beyond = unequal > 0 and low > threshold
     finding = Finding("length", threshold, longer * is_beyond, examples if is_beyond else ())
     share = longer / unequal if unequal else None
