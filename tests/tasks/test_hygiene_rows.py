@@ -154,7 +154,7 @@ def test_other_faults_of_a_revision() -> None:
 def test_a_refrain_is_no_loop() -> None:
     verse = "The river runs {} to the sea, and I go {} with it, hey ho. "
     words = ["slowly", "gladly", "down", "home", "early", "late"]
-    assert not is_loop("".join(verse.format(one, two) for one, two in zip(words, words[::-1])))
+    assert not is_loop("".join(verse.format(word, word[::-1]) for word in words))
 
 
 def test_a_pair_is_cut_alike() -> None:
@@ -165,9 +165,7 @@ def test_a_pair_is_cut_alike() -> None:
 
 
 def test_language_switch() -> None:
-    english = (
-        "The moon goes around the earth once in about twenty-seven days, and we see its light."
-    )
+    english = "The moon goes around the earth once in twenty-seven days, and we see its light."
     german = "Der Mond kreist in etwa siebenundzwanzig Tagen um die Erde, und wir sehen sein Licht."
     assert switches_language("Tell me about the moon and how it moves.", english, german)
     assert not switches_language("Tell me about the moon and how it moves.", english, english)
