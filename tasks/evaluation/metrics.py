@@ -32,6 +32,7 @@ import numpy as np
 from constitution.checks import complies
 from constitution.schema import Constitution, Principle
 from tasks.hygiene.refusal import is_refusal
+from tasks.intervals import wilson
 
 Answer = Mapping[str, Any]
 Measure = Callable[[Answer], float | None]
@@ -165,11 +166,3 @@ def bootstrap(
     ]
     low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
     return float(low), float(high)
-
-
-def wilson(successes: float, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """95 % score interval of a proportion (Wilson 1927, doi 10.2307/2276774)."""
-    share, spread = successes / n, z * z / n
-    centre = (share + spread / 2) / (1 + spread)
-    half = z * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
-    return max(0.0, centre - half), min(1.0, centre + half)

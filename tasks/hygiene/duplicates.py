@@ -21,6 +21,7 @@ from tasks.hygiene.findings import SHOWN, Finding
 ALIKE = 0.8  # Jaccard likeness of two texts' runs of words
 RUN = 3  # words
 PERMUTATIONS = 64
+MISSED_WEIGH_MORE = (0.1, 0.9)  # against candidates in vain, which are looked at anyway
 LOOSEST = 0.95  # likeness at which candidates are taken at the latest
 _SEED = 1
 
@@ -80,7 +81,9 @@ def _alike(
     ours: Mapping[str, Shingles], theirs: Mapping[str, Shingles], threshold: float
 ) -> list[tuple[str, str]]:
     """(id of ours, id of theirs) whose likeness is at least the threshold; none is its own."""
-    index = MinHashLSH(threshold=min(threshold, LOOSEST), num_perm=PERMUTATIONS)
+    index = MinHashLSH(
+        threshold=min(threshold, LOOSEST), num_perm=PERMUTATIONS, weights=MISSED_WEIGH_MORE
+    )
     with index.insertion_session() as session:
         for row_id, sketch in _sketches(theirs).items():
             session.insert(row_id, sketch, check_duplication=False)

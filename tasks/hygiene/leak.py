@@ -41,7 +41,7 @@ def leak(prompt: str, draft: str, revision: str) -> str | None:
     """ "preamble", "critique" or "instructions" where the revision is or holds one."""
     reader, text = Reader.of(prompt, draft), revision.strip()
     first, last = (reader.sentence(part) for part in ends(text))
-    composed = bool(_COMPOSED.search(prompt))
+    composed = bool(_COMPOSED.search(prompt))  # "Write a letter": it may speak of answers, too
     if composed and _IN_WORLD.search(text):
         return None
     if _is_instruction(first) or _repeats_labels(prompt, text):
@@ -113,11 +113,8 @@ def _tells_of_work(first: Sentence, last: Sentence) -> bool:
     """ "I have rewritten the answer", "Let me rephrase that", "Based on the critique" """
     if _did(first) and (last.text or not first.has("WOULD", "WOULD_BE")):
         return True
-    mine = any(
-        {"MY", "EARLIER"} <= first.near(at) or {"MY", "REVISE"} <= first.near(at)
-        for at in first.own
-    )
-    return mine and bool(last.text)
+    mine = [first.near(at) for at in first.own if "MY" in first.near(at)]
+    return bool(last.text) and any(near & {"EARLIER", "REVISE"} for near in mine)
 
 
 def _heeds(first: Sentence) -> bool:

@@ -84,6 +84,17 @@ def test_near_duplicates_are_groups() -> None:
     assert near_duplicates(texts, threshold=1.0) == [["a", "c"]]
 
 
+def test_a_likeness_below_the_threshold_is_none() -> None:
+    """24 runs of 32 shared: 0.75, which the hashes alone take for 0.8 now and then."""
+    rows = {}
+    for row in range(60):
+        words = [f"w{row}x{at}" for at in range(30)]
+        rows[f"{row}a"] = " ".join(words)
+        rows[f"{row}b"] = " ".join([*words[:26], *(word + "y" for word in words[26:])])
+    assert near_duplicates(rows, threshold=0.8) == []
+    assert len(near_duplicates(rows, threshold=0.7)) >= 55
+
+
 def test_overlap_of_training_and_held_out_prompts() -> None:
     training = {"t1": LONG, "t2": "How do I bake a loaf of bread without yeast?"}
     held_out = {"h1": LONG + "too", "h2": "How tall is the tower?"}
