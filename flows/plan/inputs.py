@@ -21,12 +21,13 @@ from storage.ids import content_id
 from storage.ledger import Ledger
 from storage.workspace import Workspace
 from tasks import models
-from tasks.generation.assemble import Exclusion, phrases
+from tasks.generation.assemble import Exclusion
 from tasks.generation.calls import Sampling, category_of
 from tasks.generation.choose import Chooser, Standards
 from tasks.generation.method import Method
 from tasks.generation.record import constitution_id
 from tasks.generation.snapshots import Assembler, Snapshot, prompt_snapshot
+from tasks.hygiene.rows import phrases
 from tasks.judging.gold import GoldPair, read_gold
 from tasks.judging.judge import Judge
 from tasks.prompts import Prompt, is_held_out, read_prompts
