@@ -31,6 +31,7 @@ from tasks.judging.figures import (
 from tasks.judging.judge import NO_CLAMP, Judge
 from tasks.judging.strengths import PRIOR, ranking, strengths
 from tasks.prompts import Prompt
+
 from .planted_judges import PlantedJudge, always_first, longest, perfect
 
 DEFAULT = load(resolve("default"))

@@ -21,6 +21,7 @@ from tasks.judging.figures import Orders
 from tasks.judging.gold import GoldPair
 from tasks.judging.judge import Judge
 from tasks.prompts import Prompt
+
 from .planted_judges import (
     Pick,
     PlantedJudge,
