@@ -170,10 +170,11 @@ def _named(figure: float | None, is_first: bool) -> float:
 
 def _reliability(pairs: Sequence[_Pair]) -> list[dict[str, Any]]:
     """{"low", "high", "n", "confidence", "accuracy"} a bin, the last two None where empty."""
+    places = [min(int(round((p.confidence - 0.5) * 2 * BINS, 9)), BINS - 1) for p in pairs]
     bins = []
     for number in range(BINS):
         low, high = (0.5 + 0.5 * end / BINS for end in (number, number + 1))
-        own = [p for p in pairs if min(int((p.confidence - 0.5) * 2 * BINS), BINS - 1) == number]
+        own = [p for p, place in zip(pairs, places, strict=True) if place == number]
         confidence = math.fsum(p.confidence for p in own) / len(own) if own else None
         accuracy = math.fsum(p.agreement for p in own) / len(own) if own else None
         found = {"n": len(own), "confidence": confidence, "accuracy": accuracy}
