@@ -57,13 +57,20 @@ def complies(principle: Principle, prompt_text: str, response: str) -> bool | No
     """
     if principle.check is None:
         return None
+    if not applies(principle, prompt_text):
+        return None
     name, parameter = principle.check
-    if name == "json_when_asked" or name in NOT_OF_JSON:
-        if asks_for_json(prompt_text) is (name in NOT_OF_JSON):
-            return None
     if not is_visible(response):
         return False
     return _KEPT[name](read(response), parameter)
+
+
+def applies(principle: Principle, prompt_text: str) -> bool:
+    """Whether the principle's check, if it has one, can tell answers to this prompt apart."""
+    name = principle.check[0] if principle.check else ""
+    if name == "json_when_asked" or name in NOT_OF_JSON:
+        return asks_for_json(prompt_text) is (name == "json_when_asked")
+    return True
 
 
 def _has_at_least(answer: Reading, least: int) -> bool | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 
 from constitution.assign import Assigner
+from constitution.checks import applies
 from constitution.render import (
     critique_message,
     few_shot_critique,
@@ -72,9 +73,13 @@ class Method:
         return self.assigner.principles(prompt.prompt_id, rounds, category_of(prompt))
 
     def shown_to(self, prompt: Prompt) -> tuple[Principle, ...]:
-        """The principles that a teacher is shown for a prompt, each once, in the order of slugs."""
-        met = {p.slug: p for p in self.principles(prompt, self.shown)}
-        return tuple(met[slug] for slug in sorted(met))
+        """The principles that a teacher is shown for a prompt, each once, in the order of slugs:
+        the first that it meets but for those whose check says nothing of such a prompt.
+        """
+        asked, every = prompt.messages[-1]["content"], len(self.constitution.enabled)
+        met = {p.slug: p for p in self.principles(prompt, max(self.shown, every))}
+        told = [p for p in met.values() if applies(p, asked)] or list(met.values())
+        return tuple(sorted(told[: self.shown], key=lambda p: p.slug))
 
     def draft(self, prompt: Prompt) -> Call:
         return self._as_it_is(self._form("draft", self.model_id), prompt)
@@ -87,22 +92,24 @@ class Method:
         form = self._form("revision", self.model_id)
         return self._about(form, turn, round, revision_message, critique)
 
-    def sample(self, model_id: str, prompt: Prompt, sample_index: int) -> Call:
-        """One of several answers of a model to a prompt as it is."""
-        return self._as_it_is(self._form("sample", model_id), prompt, sample_index)
+    def sample(self, model_id: str, prompt: Prompt) -> list[Call]:
+        """A model's answers to a prompt as it is."""
+        form = self._form("sample", model_id)
+        return [self._as_it_is(form, prompt, number) for number in range(self.samples)]
 
-    def teach(self, prompt: Prompt, sample_index: int) -> Call:
-        """One of several answers after the principles and answers that keep them."""
-        shown = self.shown_to(prompt)
+    def teach(self, prompt: Prompt, shown: tuple[Principle, ...]) -> list[Call]:
+        """A teacher's answers, after these principles and answers that keep them."""
         form = self._form("teacher", self.model_id, shown)
-        first = self.principle_ids[shown[0].slug]
-        turns = tuple(teacher_turns(prompt.messages))
-        return form.call(prompt.prompt_id, turns, None, first, sample_index)
+        turns, first = tuple(teacher_turns(prompt.messages)), self.principle_ids[shown[0].slug]
+        return [
+            form.call(prompt.prompt_id, turns, None, first, number)
+            for number in range(self.samples)
+        ]
 
     def shown_ids(self, pools: Iterable[Pool]) -> dict[str, list[str]]:
         """The principles' ids behind the prefix of every teacher's call, by the prefix's id."""
         found: dict[str, list[str]] = {}
-        for shown in {self.shown_to(pool.prompt) for pool in pools if pool.source == "distilled"}:
+        for shown in {pool.principles for pool in pools if pool.source == "distilled"}:
             prefix = str(self._form("teacher", self.model_id, shown).few_shot_id)
             found[prefix] = [self.principle_ids[principle.slug] for principle in shown]
         return found

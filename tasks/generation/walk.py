@@ -153,17 +153,16 @@ def _distil(done: Walk, method: Method, prompts: Sequence[Prompt], answer: Answe
     """Answers of a teacher, presumed to be better than those of the student: the same model that is
     shown nothing.
     """
-    taught = _samples(done, method, prompts, answer, "the teacher's", method.teach)
-
-    def own(prompt: Prompt, sample_index: int) -> Call:
-        return method.sample(method.model_id, prompt, sample_index)
-
-    untaught = _samples(done, method, prompts, answer, "the student's", own)
+    shown = {prompt.prompt_id: method.shown_to(prompt) for prompt in prompts}
+    teacher = [method.teach(prompt, shown[prompt.prompt_id]) for prompt in prompts]
+    student = [method.sample(method.model_id, prompt) for prompt in prompts]
+    taught = _samples(done, prompts, answer, "the teacher's", teacher)
+    untaught = _samples(done, prompts, answer, "the student's", student)
     for prompt in prompts:
-        found = taught.get(prompt.prompt_id), untaught.get(prompt.prompt_id)
-        if found[0] and found[1]:
-            shown = method.shown_to(prompt)
-            done.pools.append(Pool(prompt, "distilled", shown, found[0], found[1]))
+        found = taught[prompt.prompt_id], untaught[prompt.prompt_id]
+        if all(found):
+            met = shown[prompt.prompt_id]
+            done.pools.append(Pool(prompt, "distilled", met, *found))
 
 
 def _compare(done: Walk, method: Method, prompts: Sequence[Prompt], answer: Answerer) -> None:
@@ -172,13 +171,10 @@ def _compare(done: Walk, method: Method, prompts: Sequence[Prompt], answer: Answ
     if model_id is None:
         done.later = list(prompts)
         return
-
-    def ask(prompt: Prompt, sample_index: int) -> Call:
-        return method.sample(model_id, prompt, sample_index)
-
-    found = _samples(done, method, prompts, answer, "candidates", ask)
+    calls = [method.sample(model_id, prompt) for prompt in prompts]
+    found = _samples(done, prompts, answer, "candidates", calls)
     for prompt in prompts:
-        if answers := found.get(prompt.prompt_id):
+        if answers := found[prompt.prompt_id]:
             shown = method.shown_to(prompt)
             done.pools.append(Pool(prompt, "candidates", shown, answers, answers))
 
@@ -193,18 +189,15 @@ _FOLLOWED: dict[Source, _Follow] = {
 
 def _samples(
     done: Walk,
-    method: Method,
     prompts: Sequence[Prompt],
     answer: Answerer,
     whose: str,
-    ask: Callable[[Prompt, int], Call],
+    calls: Sequence[Sequence[Call]],
 ) -> dict[str, tuple[Answer, ...]]:
-    """`method.samples` answers to every prompt that has them all, by its id."""
-    calls = {p.prompt_id: [ask(p, n) for n in range(method.samples)] for p in prompts}
-    every = [call for own in calls.values() for call in own]
-    answers = answer(Level("samples", None, every, [], whose))
+    """The answers to every prompt's calls by its id; none where not all of them are usable."""
+    answers = answer(Level("samples", None, [call for own in calls for call in own], [], whose))
     usable: dict[str, tuple[Answer, ...]] = {}
-    for prompt in prompts:
-        found = [answers.get(call.completion_id) for call in calls[prompt.prompt_id]]
+    for prompt, own in zip(prompts, calls, strict=True):
+        found = [answers.get(call.completion_id) for call in own]
         usable[prompt.prompt_id] = _usable(done, "samples", prompt, found)
     return usable
