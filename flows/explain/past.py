@@ -117,7 +117,7 @@ class Past:
         """
         last = self._link(completion_id, shown_in)
         step = last[0].row["step"] if last else "draft"
-        if step in ("draft", "answer"):
+        if step not in ("critique", "revision"):
             return last
         for revision in self.revisions:
             is_earlier = below is None or revision["round"] < below

@@ -90,7 +90,7 @@ def _pair(row: Any, source: str, line: int) -> GoldPair:
     if principle is not None and not isinstance(principle, str):
         raise RowError("malformed", "`principle` must be a slug")
     first, second, is_first_better = _labelled(row)
-    if first.strip() == second.strip():
+    if first == second:
         raise RowError("malformed", "both responses are the same")
     return GoldPair(prompt, _answer(first), _answer(second), is_first_better, principle)
 

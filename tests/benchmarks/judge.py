@@ -27,12 +27,13 @@ from tasks.engines.engine import Continuation
 from tasks.engines.load import AdaptedModel
 from tasks.engines.passes import score_texts
 from tasks.engines.score import Scorer
+from tasks.judging.figures import normalised
 from tasks.machine import machine_name
 from tasks.models import prepare
 
 WORDS = 40  # of a response
 LEAST = 5.0
-CLOSE = {"float32": 1e-4, "bfloat16": 0.15}  # log-probabilities of the same text
+CLOSE = {"float32": 1e-4, "bfloat16": 0.05}  # figures of the same question
 SAID = (
     "The pharmacist looks at the label, asks what else is taken, and says how much is safe. Then "
     "she writes it down, so that nobody has to remember it at night, and counts the tablets. "
@@ -84,13 +85,14 @@ def main() -> None:
             found.append(way(scorer, asked))
             seconds.append(time.perf_counter() - started)
     dtype = str(scorer.model.base.dtype).removeprefix("torch.")
-    apart = max(abs(one - other) for one, other in zip(*found, strict=True))
+    figures = [[normalised(*way[n : n + 2]) for n in range(0, len(way), 2)] for way in found]
+    apart = max(abs(one - other) for one, other in zip(*figures, strict=True))
     rates = [options.comparisons / spent for spent in seconds]
     print(f"{machine_name()}, {dtype}, {len(asked) // 2} prompts, {len(asked)} options\n")
     print("| | seconds | comparisons/s, both orders |\n|---|---|---|")
     for label, spent, rate in zip(("one by one", "together"), seconds, rates, strict=True):
         print(f"| {label} | {spent:.1f} | {rate:.2f} |")
-    print(f"\nratio {rates[1] / rates[0]:.1f}; log-probabilities differ by at most {apart:.1e}")
+    print(f"\nratio {rates[1] / rates[0]:.1f}; figures differ by at most {apart:.1e}")
     if options.check and (rates[1] < LEAST * rates[0] or apart > CLOSE[dtype]):
         raise SystemExit(f"less than {LEAST:g} times as fast, or not the same figures")
 

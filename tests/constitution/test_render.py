@@ -13,10 +13,14 @@ from constitution.render import (
     COMPARISON_ANSWERS,
     comparison_messages,
     critique_message,
+    few_shot_comparison,
     few_shot_critique,
+    few_shot_reasoning,
     few_shot_revision,
+    reasoning_messages,
     revision_message,
     transcript,
+    verdict_messages,
 )
 
 DEFAULT = load(resolve("default"))
@@ -107,6 +111,28 @@ def test_a_comparison_names_both_responses_in_order() -> None:
     assert p.comparison in message["content"]
     assert COMPARISON_ANSWERS == ("A", "B")
     assert message["content"].endswith("A or B.")
+
+
+def test_worked_comparisons_have_each_answer_as_often_and_no_principles_words() -> None:
+    plain, reasoned = few_shot_comparison(), few_shot_reasoning()
+    answers = [message["content"] for message in plain[1::2]]
+    assert sorted(answers) == ["A"] * 3 + ["B"] * 3
+    assert [message["content"] for message in reasoned[3::4]] == answers
+    assert not any(p.comparison in str([*plain, *reasoned]) for p in DEFAULT.principles)
+    assert not any("Response" in text for text in answers)
+
+
+def test_reasoning_is_asked_for_first_and_the_letter_after_it() -> None:
+    asked = reasoning_messages(DEFAULT.principles[0], ASK, "One.", "Two.")
+    (compared,) = comparison_messages(DEFAULT.principles[0], ASK, "One.", "Two.")
+    assert "A or B" not in asked[0]["content"]
+    assert asked[0]["content"].startswith(compared["content"].rpartition("\n\n")[0])
+    after = verdict_messages(" Both are short.\n")
+    assert after[0] == {"role": "assistant", "content": "Both are short."}
+    assert after[1]["content"] == compared["content"].rpartition("\n\n")[2]
+    shown = few_shot_reasoning()
+    assert [m["role"] for m in shown] == ["user", "assistant"] * (len(shown) // 2)
+    assert shown[2] == after[1]
 
 
 def test_a_constitution_without_examples_asks_at_once() -> None:

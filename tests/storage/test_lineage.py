@@ -195,7 +195,8 @@ def fill_at_random(ledger: Ledger, chance: random.Random, prompts: int) -> None:
         return the(kind, str(chance.randrange(count)))
 
     with ledger.transaction() as con:
-        for table in ("completions", "revisions", "pairs", "dataset_rows", "checkpoints", "models"):
+        tables = "completions revisions comparisons pairs dataset_rows checkpoints models"
+        for table in tables.split():
             con.execute(f"DELETE FROM {table}")
         rows = []
         for n in range(prompts):
@@ -222,6 +223,10 @@ def fill_at_random(ledger: Ledger, chance: random.Random, prompts: int) -> None:
                 if chance.random() < 0.8
             ],
         )
+        asked = [comparison(n, f"draft {n}", f"revision0 {n}") for n in range(prompts)]
+        reasoned = {"forward_reasoning_id": the("completion", "critique1 0")}
+        reasoned |= {"backward_reasoning_id": the("completion", "critique0 0")}
+        insert(con, "comparisons", [asked[0] | reasoned, *asked[1:]])
         insert(con, "pairs", [pair(str(n), f"draft {n}") for n in range(prompts)])
         kinds = ("pair", "example", "prompt")
         members = {(some("dataset", 3), some(chance.choice(kinds), prompts)) for _ in range(9)}
@@ -238,6 +243,35 @@ def fill_at_random(ledger: Ledger, chance: random.Random, prompts: int) -> None:
             ],
         )
         insert(con, "models", [model("1", "0", None), model("2", None, "1")])
+
+
+def comparison(number: int, first: str, second: str) -> dict[str, object]:
+    return {
+        "comparison_id": the("comparison", str(number)),
+        "prompt_id": the("prompt", str(number)),
+        "principle_id": the("principle", str(number % 2)),
+        "model_id": the("model", str(number % 3)),
+        "few_shot_id": the("few_shot", "judge") if number else None,
+        "run_id": "run_x",
+        "first_completion_id": the("completion", first),
+        "first_cut_at": 0,
+        "second_completion_id": the("completion", second) if number != 1 else None,
+        "second_cut_at": 0,
+        "method": "logprobs",
+        "forward": 0.75,
+        "backward": None,
+        "preference": None,
+        "forward_reasoning_id": None,
+        "backward_reasoning_id": None,
+        "forward_verdicts": [],
+        "backward_verdicts": ["A"],
+        "unparsed": 0,
+        "engine": "e",
+        "device": "cpu",
+        "dtype": "float32",
+        "duration_s": 0.1,
+        "created_at": now(),
+    }
 
 
 def pair(name: str, rejected: str) -> dict[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,10 +16,11 @@ from storage.errors import InputError
 from storage.ledger import Ledger
 from storage.lineage import trace
 from tasks.engines.engine import Continuation
+from tasks.generation import memo as completions
 from tasks.generation.calls import Answer
 from tasks.generation.record import record_constitution
 from tasks.judging import memo
-from tasks.judging.comparisons import Comparison, preference, questions
+from tasks.judging.comparisons import Comparison, Judged, preference, questions
 from tasks.judging.figures import (
     Orders,
     ensemble,
@@ -267,7 +269,7 @@ def test_what_was_judged_is_found_again_and_asked_once(ledger: Ledger) -> None:
 def test_a_row_holds_what_was_said(ledger: Ledger) -> None:
     memo.complete(ledger, PlantedJudge(), "run_1", [compare()])
     (row,) = ledger.query("SELECT * FROM comparisons")
-    assert row["first_completion_id"] == GOOD.completion_id
+    assert (row["first_completion_id"], row["first_cut_at"]) == (GOOD.completion_id, 0)
     assert (row["second_completion_id"], row["second_cut_at"]) == (WORSE.completion_id, 5)
     assert row["forward"] == pytest.approx(0.9)
     assert row["backward"] == pytest.approx(0.9)
@@ -326,11 +328,29 @@ def said_before(scored: list[Continuation], start: str) -> list[dict[str, str]]:
     return [dict(message) for message in found.messages]
 
 
-def test_a_prompt_too_long_to_reason_about_gets_no_figure(ledger: Ledger) -> None:
-    asked = compare(replace(JUDGE, chain_of_thought=True, max_prompt_tokens=3))
+@pytest.mark.parametrize("how", [{"chain_of_thought": True}, {"verdicts": "sampled"}])
+def test_a_prompt_that_is_too_long_gets_no_figure(ledger: Ledger, how: dict[str, Any]) -> None:
+    asked = compare(replace(JUDGE, max_prompt_tokens=3, **how))
     judged = memo.complete(ledger, PlantedJudge(), "run_1", [asked])
-    assert judged[asked.comparison_id].orders == Orders(None, None)
+    assert judged == {asked.comparison_id: Judged(asked.comparison_id, Orders(None, None), 0, 0)}
     assert memo.look_up(ledger, [asked]) == judged
+
+
+def test_a_comparison_is_committed_when_all_of_it_has_come(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(completions, "COMMIT_EVERY_S", 0.0)
+    asked = [compare(), compare(one=replace(GOOD, text="Another good one."))]
+    seen: list[int] = []
+    made = memo.complete(
+        ledger,
+        PlantedJudge(),
+        "run_1",
+        asked,
+        lambda done, _: seen.append(len(memo.look_up(ledger, asked))),
+    )
+    assert seen == [0, 0, 1, 2]  # nothing waits; then three batches of 3, 3 and 2 of 8 letters
+    assert made == memo.look_up(ledger, asked)
 
 
 def test_a_comparison_has_its_place_in_the_lineage(ledger: Ledger) -> None:

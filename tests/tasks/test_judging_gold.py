@@ -31,6 +31,7 @@ def test_every_form_is_read(tmp_path: Path) -> None:
         tmp_path,
         {"input": "Why?", "output_1": "So.", "output_2": "No.", "label": 2},
         {"prompt": "Why?", "first": "So.", "second": "No.", "label": "first", "principle": "x"},
+        {"prompt": "Why?", "first": "So.", "second": "No.", "label": "2"},
         {"messages": talk, "chosen": "So.", "rejected": "No."},
         {"prompt": talk, "chosen": said, "rejected": " No.\n"},
         {"chosen": f"{hh}So.", "rejected": f"{hh}No."},
@@ -38,10 +39,10 @@ def test_every_form_is_read(tmp_path: Path) -> None:
     found = read_gold(path)
     assert {pair.first.text for pair in found} == {"So."}
     assert {pair.second.text for pair in found} == {"No."}
-    assert [pair.is_first_better for pair in found] == [False, True, True, True, True]
-    assert [pair.principle for pair in found] == [None, "x", None, None, None]
+    assert [pair.is_first_better for pair in found] == [False, True, False, True, True, True]
+    assert [pair.principle for pair in found] == [None, "x", None, None, None, None]
     assert all(pair.prompt.messages == tuple(talk) for pair in found)
-    assert [pair.prompt.line for pair in found] == [1, 2, 3, 4, 5]
+    assert [pair.prompt.line for pair in found] == [1, 2, 3, 4, 5, 6]
 
 
 GOOD = {"prompt": "Why?", "first": "So.", "second": "No.", "label": 1}
