@@ -21,10 +21,14 @@ from tasks.generation.calls import Answer, category_of
 from tasks.generation.memo import complete, look_up
 from tasks.generation.record import (
     record_constitution,
+    record_exclusions,
     record_prompts,
     record_rows,
+    record_shown,
     record_snapshot,
+    record_teaching,
 )
+from tasks.generation.snapshots import Rows
 from tasks.generation.walk import WINDOW, Level, walk, windows
 
 SETTINGS: dict[str, Any] = {"generation.engine": "scripted", "prompts.limit": 60}
@@ -32,6 +36,8 @@ SETTINGS: dict[str, Any] = {"generation.engine": "scripted", "prompts.limit": 60
 
 class World:
     """One ledger and the inputs now in force."""
+
+    rows: Rows  # of the last run
 
     def __init__(self, home: Path, **overrides: Any) -> None:
         self.workspace = Workspace(home).create()
@@ -70,10 +76,13 @@ class World:
             walked = walk(inputs.method, window, answer)
             made_of = assembler.add(walked)
             named = inputs.method.named
+            record_shown(self.ledger, inputs.method.shown_ids(walked.pools))
             record_rows(self.ledger, "run_test", walked.steps, made_of, named)
-        rows = assembler.rows()
-        for snapshot in (rows.sft, rows.preferences):
+            record_exclusions(self.ledger, "run_test", made_of.exclusions)
+        self.rows = assembler.rows()
+        for snapshot in (self.rows.sft, self.rows.preferences):
             record_snapshot(self.ledger, "run_test", snapshot)
+        record_teaching(self.ledger, self.rows.preferences, self.rows.teaching)
         return made
 
 
