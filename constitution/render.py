@@ -11,12 +11,20 @@ take it; (2) the critique request comes first, and in a revision request the con
 last. Small models then write a new answer, where in the paper's order they tend to write another
 critique or to copy the response (tried with SmolLM2-135M-Instruct).
 
+Comparison requests follow worked comparisons that no constitution owns (`comparisons.jsonl`): no
+edit of one makes a judge answer anew what it has answered. The form is that of sec. 4.1:
+conversation, two options, a question, one letter as the answer; with chain of thought the judge
+first writes down what speaks for either, and the letter is asked for after that.
+
 A message is {"role": "system" | "user" | "assistant", "content": str}; all functions are pure.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 
 from constitution.errors import ConstitutionError
 from constitution.schema import Constitution, Principle
@@ -24,6 +32,9 @@ from constitution.schema import Constitution, Principle
 Message = dict[str, str]
 
 COMPARISON_ANSWERS = ("A", "B")  # what a judge may answer: first or second response
+ONE_LETTER = "Answer with one letter only, A or B."
+REASONING = "Say in one to three sentences what speaks for each response. Do not decide yet."
+WORKED_COMPARISONS = Path(__file__).with_name("comparisons.jsonl")
 NEW_RESPONSE = "Write only the new response to this conversation."
 SPEAKERS = {"system": "System", "user": "User", "assistant": "Assistant"}
 
@@ -76,16 +87,49 @@ def comparison_messages(
     """Return the request to compare two responses; `first` is A, `second` is B.
 
     The answer is one of `COMPARISON_ANSWERS`. A judge prefers a place as well as a response: ask in
-    both orders and average.
+    both orders and average. It follows `few_shot_comparison`.
     """
-    request = _user(
-        f"Conversation:\n{transcript(conversation)}",
-        f"Response A:\n{first.strip()}",
-        f"Response B:\n{second.strip()}",
-        f"Question: {principle.comparison}",
-        "Answer with one letter only, A or B.",
-    )
-    return [request]
+    return [_comparison(conversation, first, second, principle.comparison, ONE_LETTER)]
+
+
+def reasoning_messages(
+    principle: Principle, conversation: Sequence[Message], first: str, second: str
+) -> list[Message]:
+    """Return the request to weigh two responses, before `verdict_messages` asks for the letter.
+
+    It follows `few_shot_reasoning`.
+    """
+    return [_comparison(conversation, first, second, principle.comparison, REASONING)]
+
+
+def verdict_messages(reasoning: str) -> list[Message]:
+    """Return what follows `reasoning_messages`: what the judge wrote, and the request to decide."""
+    return [_assistant(reasoning.strip()), _user(ONE_LETTER)]
+
+
+def few_shot_comparison() -> list[Message]:
+    """Return the worked comparisons, user and assistant in turn: as many answered A as B."""
+    messages = []
+    for e in _worked_comparisons():
+        words = (e["first"], e["second"], e["question"], ONE_LETTER)
+        messages += [_comparison([_user(e["prompt"])], *words), _assistant(e["answer"])]
+    return messages
+
+
+def few_shot_reasoning() -> list[Message]:
+    """Return the worked comparisons with chain of thought: 4 messages for each."""
+    messages = []
+    for e in _worked_comparisons():
+        words = (e["first"], e["second"], e["question"], REASONING)
+        messages.append(_comparison([_user(e["prompt"])], *words))
+        messages += [*verdict_messages(e["reasoning"]), _assistant(e["answer"])]
+    return messages
+
+
+@cache
+def _worked_comparisons() -> tuple[dict[str, str], ...]:
+    lines = WORKED_COMPARISONS.read_text(encoding="utf-8").splitlines()
+    return tuple(json.loads(line) for line in lines)
 
 
 def transcript(conversation: Sequence[Message]) -> str:
@@ -126,6 +170,22 @@ def _revision_request(
         f"Revision request: {revision_request}\n{NEW_RESPONSE}",
         transcript(conversation),
     )
+
+
+def _comparison(
+    conversation: Sequence[Message], first: str, second: str, question: str, task: str
+) -> Message:
+    return _user(
+        f"Conversation:\n{transcript(conversation)}",
+        f"Response A:\n{first.strip()}",
+        f"Response B:\n{second.strip()}",
+        f"Question: {question}",
+        task,
+    )
+
+
+def _assistant(text: str) -> Message:
+    return {"role": "assistant", "content": text}
 
 
 def _user(*blocks: str) -> Message:

@@ -68,3 +68,11 @@ def teacher_turns(conversation: Sequence[Message]) -> list[Message]:
         return list(conversation)
     system, first, *rest = conversation
     return [{**first, "content": f"{system['content'].strip()}\n\n{first['content']}"}, *rest]
+
+
+def shown(prefix: Sequence[Message]) -> list[str]:
+    """What a prefix shows, piece by piece: the lines of its system message, each worked answer."""
+    texts = [message["content"] for message in prefix]
+    if prefix and prefix[0]["role"] == "system":
+        return [*texts[0].splitlines(), *shown(prefix[1:])]
+    return ["\n".join(turn) for turn in zip(texts[::2], texts[1::2], strict=True)]

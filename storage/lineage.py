@@ -27,6 +27,8 @@ DETAILS = {
     "completion": "text AS label, step, round, model_id, request, finish_reason, temperature,"
     " top_p, run_id",
     "revision": "'round ' || round AS label, round, principle_id, prompt_id",
+    "comparison": "coalesce(round(preference, 3)::VARCHAR, 'none') AS label, method, forward,"
+    " backward, preference, principle_id, prompt_id, model_id",
     "example": "response AS label, prompt_id",
     "pair": "chosen AS label, rejected, prompt_id, preference",
     "dataset": "kind AS label, row_count, held_out_count",

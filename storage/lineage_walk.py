@@ -20,11 +20,11 @@ WHOLE_FROM = 10_000  # a smaller set is not worth the look whether it is all of 
 REPEATED = {"completion": "cut_at <> 0"}
 Direction = Literal["up", "down"]
 
-MANY = frozenset({"pair", "example", "revision", "completion", "prompt"})
+MANY = frozenset({"pair", "example", "revision", "comparison", "completion", "prompt"})
 # Every kind comes before those it is made from, but that a model may be made from a checkpoint.
 KINDS = (
-    "checkpoint dataset pair example revision completion few_shot model constitution principle"
-    " prompt"
+    "checkpoint dataset pair example revision comparison completion few_shot model constitution"
+    " principle prompt"
 ).split()
 HOMES = {kind: (f"{kind}s", f"{kind}_id") for kind in KINDS}  # table and key of a kind's rows
 PARENTS = (
@@ -74,7 +74,16 @@ example     completion    'completion'    examples      example              com
 pair        completion    'chosen'        pairs         pair           chosen_completion  {OWN}
 pair        completion    'rejected'      pairs         pair                 rejected_completion
 pair        principle     'label'         labels        pair                 principle
+pair        comparison    'label'         labels        pair                 comparison
 few_shot    principle     'shown'         shown_principles  few_shot         principle
+comparison  completion    'first'         comparisons   comparison           first_completion
+comparison  completion    'second'        comparisons   comparison           second_completion
+comparison  completion    'reasoning'     comparisons   comparison           forward_reasoning
+comparison  completion    'reasoning'     comparisons   comparison           backward_reasoning
+comparison  prompt        'prompt'        comparisons   comparison           prompt
+comparison  principle     'principle'     comparisons   comparison           principle
+comparison  model         'judge'         comparisons   comparison           model
+comparison  few_shot      'examples'      comparisons   comparison           few_shot
 dataset     pair          'row'           dataset_rows  dataset              row  {PAIRS}
 dataset     example       'row'           dataset_rows  dataset              row  {EXAMPLES}
 dataset     prompt        'row'           dataset_rows  dataset              row  {PROMPTS}

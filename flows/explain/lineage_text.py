@@ -91,6 +91,9 @@ def _mermaid_text(text: str) -> str:
     return "".join(c if c.isalnum() or c in " .:-_/" else f"#{ord(c)};" for c in shown)
 
 
+ROLES = {"teacher": "teacher's answer", "sample": "answer to the prompt as it is"}
+
+
 def story_lines(story: dict[str, Any]) -> Iterator[str | Text]:
     """The chain in order, then why its last link was generated."""
     yield from _prompt(story["prompt"])
@@ -139,19 +142,38 @@ def _link(link: dict[str, Any]) -> Iterator[str]:
 
 def _row(row: dict[str, Any]) -> Iterator[str]:
     if row["kind"] == "pair":
-        chosen, rejected = row["chosen"], row["rejected"]
-        yield (
-            f"chosen with preference {row['preference']:g}: {short(chosen['completion_id'])},"
-            f" the revision of round {row['round']}{_under(row['principle'])}"
-        )
-        yield from _text(chosen["text"])
-        yield "  made after the critique"
-        yield from _text(row["critique"] or "(not there)")
-        yield f"rejected: {short(rejected['completion_id'])}, the draft"
-        yield from _text(rejected["text"])
+        yield f"chosen with preference {row['preference']:g}: {_side(row, 'chosen')}"
+        yield from _text(row["chosen"]["text"])
+        yield from _said(row["labels"])
+        yield f"rejected: {_side(row, 'rejected')}"
+        yield from _text(row["rejected"]["text"])
+        if row["critique"]:
+            yield "revised after the critique"
+            yield from _text(row["critique"])
     elif row["kind"] == "example":
         yield "learned as"
         yield from _text(row["response"])
+
+
+def _side(row: dict[str, Any], side: str) -> str:
+    """A pair's response by its id, and what it is."""
+    step = row[side]["step"]
+    made = f"the {ROLES.get(step, step)}"
+    if step == "revision":
+        made += f" of round {row['round']}{_under(row['principle'])}"
+    return f"{short(row[side]['completion_id'])}, {made}"
+
+
+def _said(labels: list[dict[str, Any]]) -> Iterator[str]:
+    """Who says that the chosen response is the better one."""
+    for label in labels:
+        on = f" on {one_line(label['slug'], 60)}" if label["slug"] else ""
+        rule = " ({}: {})".format(*next(iter(label["rule"].items()))) if label["rule"] else ""
+        figure = f", {label['preference']:.2f}" if label["preference"] != 1 else ""
+        turned = ", against what its source presumes" if label["is_turned"] else ""
+        yield f"  better by {label['given_by']}{on}{one_line(rule, 80)}{figure}{turned}"
+    if not labels:
+        yield "  better by its source alone: there is no evidence"
 
 
 def _why(why: dict[str, Any]) -> Iterator[str | Text]:

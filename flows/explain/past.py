@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from flows.plan.causes import UPSTREAM, Asked, Cause, cause_of, words_of
+from flows.plan.causes import UPSTREAM, Asked, Cause, cause_of, shown_by, words_of
 from storage.ledger import Connection, Row, rows
 
 COMPLETIONS = """
@@ -31,10 +31,10 @@ class Link:
     row: Row
 
     @property
-    def place(self) -> tuple[str, int | None, str | None]:
-        """Step, round, and the model of an answer, which stands in no other model's place."""
+    def place(self) -> tuple[str, int | None, str | None, int]:
+        """Step, round, sample, and the model of an answer, which stands in no other's place."""
         answerer = self.row["model_id"] if self.row["step"] == "answer" else None
-        return self.row["step"], self.row["round"], answerer
+        return self.row["step"], self.row["round"], answerer, self.row["sample_index"]
 
     @cached_property
     def messages(self) -> list[dict[str, str]]:
@@ -64,6 +64,7 @@ class Link:
             top_p=row["top_p"],
             cut_at=row["cut_at"],
             words=words_of(row["step"], row),
+            shown=shown_by(row["worked"] if row["step"] == "teacher" else None),
             max_new_tokens=(limits.get("max_new_tokens") or {}).get(row["step"]),
             max_prompt_tokens=limits.get("max_prompt_tokens"),
             system=first.get("content", "") if first.get("role") == "system" else "(none)",

@@ -21,6 +21,11 @@ ROWS = {
 }
 # The column of the completion that a row's text is, and that text.
 OWN = {"pair": ("chosen_completion_id", "chosen"), "example": ("completion_id", "response")}
+LABELS = """
+    SELECT given_by, slug, rule, l.preference, is_turned, comparison_id
+    FROM labels l LEFT JOIN principles USING (principle_id) WHERE pair_id = ?
+    ORDER BY given_by, slug
+"""
 FACTS = ("step", "round", "completion_id", "text", "finish_reason", "cut_at")
 SAMPLING = ("temperature", "top_p", "sample_index")
 TRAINED = """
@@ -47,7 +52,7 @@ def story(con: Connection, row_id: str) -> dict[str, Any] | None:
     told = [past.changes(chain[: n + 1]) for n in range(len(chain))]
     return {
         "prompt": past.prompt | {"messages": json.loads(past.prompt["messages"] or "[]")},
-        "row": _row(kind, found[0], revision, chain),
+        "row": _row(con, kind, found[0], revision, chain),
         "links": [_link(own.link, own.cause) for own, _ in told],
         "why": _why(*told[-1]) if told else None,
     }
@@ -75,24 +80,38 @@ def _chain(past: Past, kind: str, row: Row) -> tuple[list[Link], Row | None]:
     return past.chain(row[column] or "", shown_in=row[text]), None
 
 
-def _row(kind: str, row: Row, revision: Row | None, chain: list[Link]) -> dict[str, Any]:
-    """The row's own facts; of a pair, why one is chosen and the other rejected."""
+def _row(
+    con: Connection, kind: str, row: Row, revision: Row | None, chain: list[Link]
+) -> dict[str, Any]:
+    """The row's own facts; of a pair, what each response is, and who says that one is better."""
     if kind in ("completion", "revision"):
         return {"kind": kind, "round": row["round"]}
     shown = {"kind": kind, "source": row["source"]}
     if kind == "example":
         return shown | {"response": row["response"]}
     round_ = revision["round"] if revision else None
-    place = ("critique", round_, None)
+    place = ("critique", round_, None, 0)
     critique = [link.row for link in chain if revision and link.place == place]
     return shown | {
         "preference": row["preference"],
-        "chosen": {"completion_id": row["chosen_completion_id"], "text": row["chosen"]},
-        "rejected": {"completion_id": row["rejected_completion_id"], "text": row["rejected"]},
+        **{side: _side(con, row, side) for side in ("chosen", "rejected")},
+        "labels": [_label(found) for found in rows(con, LABELS, [row["pair_id"]])],
         "round": round_,
         "principle": _principle(critique[0]) if critique else None,
         "critique": critique[0]["text"] if critique else None,
     }
+
+
+def _side(con: Connection, row: Row, side: str) -> dict[str, Any]:
+    """A pair's response, and the step that made it."""
+    found = row[f"{side}_completion_id"]
+    steps = rows(con, "SELECT step FROM completions WHERE completion_id = ? LIMIT 1", [found])
+    step = steps[0]["step"] if steps else None
+    return {"completion_id": found, "step": step, "text": row[side]}
+
+
+def _label(row: Row) -> dict[str, Any]:
+    return row | {"rule": json.loads(row["rule"]) if row["rule"] else None}
 
 
 def _principle(row: Row) -> dict[str, Any] | None:
@@ -123,7 +142,7 @@ def _why(own: Change, root: Change) -> dict[str, Any]:
     before = own.before
     if before is None:
         return {"is_first": True, **_cause(own.cause)}
-    step, round_, _ = root.link.place
+    step, round_, *_ = root.link.place
     return {
         "is_first": False,
         **_cause(own.cause),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,17 +11,20 @@ from typing import NamedTuple
 
 from constitution.render import SPEAKERS, critique_message, revision_message
 from constitution.schema import Principle
+from constitution.teacher import shown
 from storage.ledger import Columns, Ledger, Row
 from tasks.generation.calls import Call
 
-# The latest completion in the same place: same step and round of the same prompt.
+# The latest completion in the same place: same step, round and sample of the same prompt.
 LATEST = """
     SELECT w.position, c.completion_id, c.cut_at, c.step, c.model_id, c.principle_id,
-           c.few_shot_id, c.temperature, c.top_p, p.slug, p.critique, p.revision
+           c.few_shot_id, c.temperature, c.top_p, p.slug, p.critique, p.revision,
+           CASE c.step WHEN 'teacher' THEN f.messages END AS prefix
     FROM wanted w
     JOIN completions c ON c.prompt_id = w.prompt_id AND c.step = w.step
-        AND c.round IS NOT DISTINCT FROM w.round::INTEGER
+        AND c.round IS NOT DISTINCT FROM w.round::INTEGER AND c.sample_index = w.sample_index
     LEFT JOIN principles p ON p.principle_id = c.principle_id
+    LEFT JOIN few_shots f ON f.few_shot_id = c.few_shot_id
     QUALIFY row_number() OVER (PARTITION BY w.position ORDER BY c.created_at DESC) = 1
 """
 UPSTREAM = "upstream"
@@ -42,7 +46,8 @@ class Cause(NamedTuple):
 class Asked:
     """What a cause can be told from, of a call that is planned or of one in the ledger.
 
-    cut_at as in `completions`. words: those of its principle that its request shows.
+    cut_at as in `completions`. words: those of its principle that its request shows. shown: what a
+    teacher is shown, piece by piece.
     max_new_tokens, max_prompt_tokens and system: as far as known.
     """
 
@@ -56,6 +61,7 @@ class Asked:
     top_p: float
     cut_at: int = 0
     words: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
     max_new_tokens: int | None = None
     max_prompt_tokens: int | None = None
     system: str = "(another)"
@@ -78,12 +84,14 @@ def cause_of(call: Asked, before: Asked | None) -> Cause:
             return Cause("assignment", str(before.slug), slug)
         if before.words != call.words:
             return Cause(f"principle:{slug}", str(before.principle_id), call.principle_id)
+    if before.shown != call.shown:
+        return _shown(call, before)
     if before.few_shot_id != call.few_shot_id:
         return Cause("examples", str(before.few_shot_id), str(call.few_shot_id))
     was, is_now = (f"{c.temperature:g}/{c.top_p:g}" for c in (before, call))
     if was != is_now:
         return Cause("sampling", was, is_now)
-    if call.step == "draft":  # the prompt is the same, so what stands before it is not
+    if call.step in ("draft", "sample"):  # the prompt is the same, so what stands before it is not
         return Cause("system", before.system, call.system)
     return Cause(UPSTREAM, "(other text)", "(new text)")
 
@@ -96,6 +104,18 @@ def _limit(call: Asked, before: Asked) -> Cause:
     was = {-1: "too small", 0: "too large"}.get(before.cut_at, str(before.cut_at))
     limit = getattr(call, name)
     return Cause(name, was, "(not known)" if limit is None else str(limit))
+
+
+def _shown(call: Asked, before: Asked) -> Cause:
+    """The first piece that a teacher is no longer shown, and the first that it was not before."""
+    gone = next((piece for piece in before.shown if piece not in call.shown), "(none)")
+    new = next((piece for piece in call.shown if piece not in before.shown), "(none)")
+    return Cause("what the teacher is shown", gone, new)
+
+
+def shown_by(prefix: str | None) -> tuple[str, ...]:
+    """The pieces of a teacher's prefix, which is given as the ledger has it."""
+    return tuple(shown(json.loads(prefix))) if prefix else ()
 
 
 def words_of(step: str, principle: Row) -> tuple[str, ...]:
@@ -127,12 +147,14 @@ def _latest(ledger: Ledger, calls: Sequence[Call]) -> dict[int, Asked]:
         "prompt_id": [call.prompt_id for call in calls],
         "step": [call.step for call in calls],
         "round": [call.round for call in calls],
+        "sample_index": [call.sample_index for call in calls],
     }
     latest = {}
     for row in ledger.query(LATEST, wanted=wanted):
         position, words = row.pop("position"), words_of(row["step"], row)
+        pieces = shown_by(row.pop("prefix"))
         del row["critique"], row["revision"]
-        latest[position] = Asked(**row, words=words)
+        latest[position] = Asked(**row, words=words, shown=pieces)
     return latest
 
 
@@ -151,6 +173,7 @@ def _asked(call: Call, slugs: dict[str, str], before: Asked | None) -> Asked:
         max_new_tokens=sampling.max_new_tokens,
         max_prompt_tokens=sampling.max_prompt_tokens,
         words=before.words if before and not is_reworded else (),
+        shown=tuple(shown(call.form.examples)) if call.step == "teacher" else (),
         system=first["content"] if first["role"] == "system" else "(none)",
     )
 

@@ -23,6 +23,7 @@ def cost_of(steps: Mapping[str, StepPlan], inputs: Inputs, history: History) -> 
     recipe = inputs.recipe
     limits = recipe.generation.max_new_tokens.model_dump()
     limits["answer"] = recipe.evaluation.max_new_tokens
+    limits["sample"] = recipe.pairs.max_new_tokens
     whole = history.stage_cost("evaluate", inputs.base_model_id)
     if whole and whole.seconds:  # of evaluations from before their answers were kept
         seconds_each = whole.seconds / answer_count(inputs)

@@ -31,9 +31,14 @@ CALL_COST = f"""
     FROM completions c LEFT JOIN runs r USING (run_id) LEFT JOIN (
         SELECT completion_id, cut_at, sum(duration_s) AS duration_s FROM scores GROUP BY ALL
     ) s USING (completion_id, cut_at)
-    WHERE (model_id = $3 OR step = 'answer') AND cut_at >= 0 GROUP BY step, device
+    WHERE (model_id = $3 OR step IN ('answer', 'sample')) AND cut_at >= 0 GROUP BY step, device
     QUALIFY row_number() OVER (
         PARTITION BY step ORDER BY seconds IS NULL, max(created_at) DESC) = 1"""
+COMPARISON_COST = f"""
+    SELECT 'comparison' AS step, 0.0::DOUBLE AS tokens, device,
+           avg(c.duration_s) FILTER ({HERE}) AS seconds
+    FROM comparisons c JOIN runs r USING (run_id) WHERE model_id = $3 GROUP BY device
+    ORDER BY seconds IS NULL, max(c.created_at) DESC LIMIT 1"""
 WORDS_BEHIND = """
     SELECT p.slug, p.critique, p.revision FROM datasets JOIN runs USING (run_id)
     JOIN constitutions k USING (constitution_id)
@@ -50,6 +55,7 @@ STEP_OF_LEVEL = {
     "critiques": "critique",
     "revisions": "revision",
     "samples": "sample",
+    "comparisons": "comparison",
     "evaluate": "answer",
 }
 
@@ -112,7 +118,8 @@ class History:
 
         Seconds are None for a step that this machine never did.
         """
-        found = self.ledger.query(CALL_COST, [machine_name(), platform.node(), model_id])
+        asked = [machine_name(), platform.node(), model_id]
+        found = self.ledger.query(CALL_COST, asked) + self.ledger.query(COMPARISON_COST, asked)
         return {row.pop("step"): Cost(**row) for row in found}
 
     def stage_cost(self, stage: str, base_model_id: str) -> Cost | None:

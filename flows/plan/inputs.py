@@ -14,19 +14,22 @@ from constitution.assign import Assigner
 from constitution.schema import Constitution
 from flows.plan.constitutions import kept_as, read_constitution
 from flows.plan.recipe import Recipe, load
-from flows.plan.steps import Step, at_most
+from flows.plan.steps import DataStep, Step, at_most
 from storage.artifacts import artifact_path, is_whole
 from storage.errors import InputError
 from storage.ids import content_id
 from storage.ledger import Ledger
 from storage.workspace import Workspace
 from tasks import models
-from tasks.generation.assemble import Exclusion, phrases
+from tasks.generation.assemble import Exclusion
 from tasks.generation.calls import Sampling, category_of
 from tasks.generation.choose import Chooser, Standards
 from tasks.generation.method import Method
 from tasks.generation.record import constitution_id
 from tasks.generation.snapshots import Assembler, Snapshot, prompt_snapshot
+from tasks.hygiene.rows import phrases
+from tasks.judging.gold import GoldPair, read_gold
+from tasks.judging.judge import Judge
 from tasks.prompts import Prompt, is_held_out, read_prompts
 
 UNKNOWN_MODEL = "mdl_not-yet-downloaded"
@@ -94,25 +97,45 @@ class Inputs:
             examples_each=recipe.pairs.examples,
             final_only=recipe.snapshots.sft_rounds == "last",
         )
+        worked = self.constitution.examples
+        taught = [answer for p in self.constitution.principles for answer in p.examples]
         shown = phrases(
-            text
-            for example in self.constitution.examples
-            for text in (example.response, example.critique, example.revision)
+            [
+                *(text for e in worked for text in (e.response, e.critique, e.revision)),
+                *(answer.response for answer in taught),
+            ]
         )
         chooser = Chooser(self.constitution, standards, shown, without)
-        return Assembler(chooser, recipe.prompts.held_out_percent)
+        return Assembler(chooser, recipe.prompts.held_out_percent, recipe.judge.card_pairs)
 
     @cached_property
     def prompt_snapshot(self) -> Snapshot:
         return prompt_snapshot(self.prompts, self.recipe.prompts.held_out_percent)
 
     @property
-    def data_steps(self) -> list[Step]:
-        """The steps before training that its sources of pairs ask for, in order."""
+    def data_steps(self) -> list[DataStep]:
+        """The steps before training that sources of pairs and judge ask for, in order."""
         shares = self.recipe.pairs.shares
-        revised: list[Step] = ["drafts", "critiques", "revisions"] if shares.revision else []
-        sampled: list[Step] = ["samples"] if shares.distilled or shares.candidates else []
-        return [*revised, *sampled, "pairs"]
+        revised: list[DataStep] = ["drafts", "critiques", "revisions"] if shares.revision else []
+        sampled: list[DataStep] = ["samples"] if shares.distilled or shares.candidates else []
+        judged: list[DataStep] = ["comparisons"] if self.judge else []
+        return [*revised, *sampled, *judged, "pairs"]
+
+    @cached_property
+    def judge(self) -> Judge | None:
+        """Who compares what no program can tell apart: the model that generates, or nobody."""
+        settings = self.recipe.judge
+        if not settings.use:
+            return None
+        asked = settings.model_dump(exclude={"use", "card_pairs", "gold", "floor"})
+        limit = self.recipe.generation.max_prompt_tokens
+        return Judge(self.method.model_id, max_prompt_tokens=limit, **asked)
+
+    @cached_property
+    def gold(self) -> Sequence[GoldPair]:
+        """The recipe's pairs of which the better response is known. InputError where one is bad."""
+        path = self.recipe.judge.gold
+        return read_gold(Path(path)) if path and self.judge else ()
 
     @property
     def evaluation_prompts(self) -> Sequence[Prompt]:
@@ -148,8 +171,20 @@ def inputs_of(recipe: str, overrides: dict[str, Any]) -> tuple[Inputs, Workspace
     return read_inputs(load(recipe, overrides), workspace, ledger), workspace, ledger
 
 
-def check_held_out(inputs: Inputs, until: Step | None) -> None:
-    """Raise InputError where a run that evaluates has no held-out prompt to do it with."""
+def check_inputs(inputs: Inputs, until: Step | None) -> None:
+    """Raise InputError where a run cannot give what it is for: no pair can have evidence, or none
+    of the prompts is held out for the evaluation.
+    """
+    _ = inputs.gold
+    is_checked = any(principle.check for principle in inputs.constitution.enabled)
+    needs_evidence = inputs.recipe.pairs.evidence == "required" and at_most("pairs", until)
+    if needs_evidence and not (is_checked or inputs.judge):
+        raise InputError(
+            inputs.constitution.name,
+            "no pair can have evidence: no principle has a check, and there is no judge",
+            "set judge.use=true, give principles a check, or set pairs.evidence=presumed",
+            "pairs",
+        )
     if at_most("evaluate", until) and not inputs.evaluation_prompts:
         raise InputError(
             f"{len(inputs.prompts)} prompts",

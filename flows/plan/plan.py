@@ -11,6 +11,10 @@ from tasks.generation.teaching import Teaching
 Range = tuple[int, int]
 
 
+def added(a: Range, b: Range) -> Range:
+    return a[0] + b[0], a[1] + b[1]
+
+
 @dataclass
 class StepPlan:
     """One step of the plan. Ranges are [min, max]; `rounds` details the steps that have rounds."""

@@ -8,156 +8,46 @@ the ledger has, and max that none does. Neither foresees that a request turns ou
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from flows.plan.answers import (
     REWARD,
     answer_calls,
     answer_count,
-    candidates_policy,
     policies_of,
-    unanswered,
 )
-from flows.plan.causes import causes
 from flows.plan.cost import cost_of
+from flows.plan.data_plan import DataPlanner
 from flows.plan.history import History
-from flows.plan.inputs import Inputs, check_held_out, inputs_of
-from flows.plan.needs import Need, evaluation_need, ids, sft_need, stage_needs
-from flows.plan.plan import Plan, Range, StepPlan
+from flows.plan.inputs import Inputs, check_inputs, inputs_of
+from flows.plan.needs import Need, evaluation_need, ids, stage_needs
+from flows.plan.plan import Plan, StepPlan
 from flows.plan.steps import STAGES, Step, at_most
 from storage.artifacts import artifact_path, is_whole
 from storage.ledger import Ledger
 from storage.workspace import Workspace
-from tasks.generation.calls import Answer
 from tasks.generation.memo import look_up
-from tasks.generation.method import Method
-from tasks.generation.snapshots import Assembler, Rows
-from tasks.generation.walk import Level, Walk, walk, windows
+from tasks.generation.snapshots import Rows
 from tasks.model_files import Digests
-from tasks.prompts import Prompt
 from tasks.training.keys import changes
-
-CAUSE = ("step", "component", "was", "is", "root")
-
-
-def _sum(a: Range, b: Range) -> Range:
-    return a[0] + b[0], a[1] + b[1]
 
 
 class Planner:
-    """Walks the method with the ledger's answers only."""
+    """Plans what is trained from the rows that the data side would give."""
 
     def __init__(self, inputs: Inputs, workspace: Workspace, ledger: Ledger) -> None:
         self.inputs, self.workspace, self.ledger = inputs, workspace, ledger
         self.plan = Plan()
         self.history = History(ledger)
         self.until: Step | None = None
-        self.roots: dict[str, str] = {}
-        self.slugs = {found: slug for slug, found in inputs.method.principle_ids.items()}
-        self._causes: Counter[tuple[str, ...]] = Counter()
 
     def make(self, until: Step | None = None) -> Plan:
         self.until = until
-        for step in self.inputs.data_steps:
-            if at_most(step, until):
-                self.plan.steps[step] = StepPlan(step)
-        rows = self._data()
-        self.plan.why = [
-            dict(zip(CAUSE, cause, strict=True)) | {"rows": count}
-            for cause, count in self._causes.items()
-        ]
+        rows = DataPlanner(self.inputs, self.workspace, self.ledger, self.plan, until).make()
         if at_most("sft", until):
             self._training(rows)
         self.plan.cost = cost_of(self.plan.steps, self.inputs, self.history)
         return self.plan
-
-    def _data(self) -> Rows | None:
-        """Plan the data side; the rows it would give, or None where some are not yet known."""
-        assembler = self.inputs.assembler()
-        is_known = self._walk(self.inputs.method, self.inputs.prompts, assembler)
-        if "pairs" not in self.plan.steps:
-            return None
-        if assembler.later:
-            is_known = self._candidates(assembler, is_known)
-        if not is_known:
-            return None
-        rows = assembler.rows()
-        snapshots = {rows.sft.dataset_id}
-        if not rows.later:
-            snapshots.add(rows.preferences.dataset_id)
-            self.plan.steps["pairs"].id = rows.preferences.dataset_id
-        known = self.history.known("datasets", "dataset_id", snapshots)
-        self.plan.to_record += len(snapshots) - known
-        self.plan.left_out, self.plan.teaching = rows.left_out, rows.teaching
-        self.plan.sft_rows_id = rows.sft.dataset_id
-        return rows
-
-    def _walk(self, method: Method, prompts: Sequence[Prompt], assembler: Assembler) -> bool:
-        """Plan the rows of these prompts; whether all of them are known."""
-        is_known = True
-        for window in windows(prompts):
-            walked = walk(method, window, self._answer)
-            is_known = is_known and not walked.waiting
-            if "pairs" in self.plan.steps:
-                self._pairs(walked, assembler)
-        return is_known
-
-    def _candidates(self, assembler: Assembler, is_known: bool) -> bool:
-        """Plan the prompts whose candidates are SFT's: exact where that checkpoint is there, else
-        none or all of them. Returns whether all rows are known.
-        """
-        later = assembler.later
-        sft = sft_need(self.inputs, assembler.rows()).id if is_known else ""
-        if is_known and is_whole(artifact_path(self.workspace, sft)):
-            assembler.later = []
-            policy = candidates_policy(self.inputs, self.workspace, sft)
-            method = replace(self.inputs.method, candidates_of=policy.model_id)
-            return self._walk(method, later, assembler)
-        if at_most("reward", self.until):
-            samples, pairs = self.plan.steps["samples"], self.plan.steps["pairs"]
-            most = len(later) * self.inputs.method.samples
-            samples.to_generate = _sum(samples.to_generate, (0, most))
-            pairs.to_generate = _sum(pairs.to_generate, (0, len(later)))
-        return is_known
-
-    def _pairs(self, walked: Walk, assembler: Assembler) -> None:
-        """Plan the pairs of one window: those of prompts that wait are not yet known."""
-        rows = assembler.add(walked)
-        distinct = {pair.pair_id for pair in rows.pairs}
-        known = self.history.known("pairs", "pair_id", distinct)
-        new = len(distinct) - known
-        step = self.plan.steps["pairs"]
-        step.reused += known
-        step.to_generate = _sum(step.to_generate, (new, new + len(walked.waiting)))
-        step.excluded += sum(found.step == "pairs" for found in rows.exclusions)
-        steps = {step.revision_id for step in walked.steps}
-        self.plan.to_record += len(steps) - self.history.known("revisions", "revision_id", steps)
-
-    def _answer(self, level: Level) -> dict[str, Answer]:
-        """Answer what the ledger can; count the rest."""
-        beyond = level.round and not at_most("revisions", self.until)
-        if level.step not in self.plan.steps or beyond:
-            return {}  # the run ends before it
-        found = look_up(self.ledger, level.calls)
-        missing = unanswered(level.calls, found)
-        certain = self.history.certainly_new(level, self.inputs.method)
-        more: Range = (len(missing) + certain, len(missing) + len(level.waiting))
-        step = self.plan.steps[level.step]
-        step.reused += len(found)
-        step.excluded += sum(answer.finish_reason == "too_long" for answer in found.values())
-        step.to_generate = _sum(step.to_generate, more)
-        if level.round is not None:
-            if level.round == len(step.rounds):
-                step.rounds.append({"round": level.round, "reused": 0, "to_generate": [0, 0]})
-            of_round = step.rounds[level.round]
-            of_round["reused"] += len(found)
-            of_round["to_generate"] = list(_sum(of_round["to_generate"], more))
-        found_causes = causes(self.ledger, missing, self.slugs, self.roots)
-        self._causes.update(dict(found_causes.most_common()))
-        return found
 
     def _training(self, rows: Rows | None) -> None:
         """Plan the stages: exact where the snapshots are known, else [0 or 1, 1]."""
@@ -250,5 +140,5 @@ class Planner:
 def make_plan(recipe: str, overrides: dict[str, Any], until: Step | None) -> tuple[Plan, Inputs]:
     """The plan of a run of this recipe, and what it would read."""
     inputs, workspace, ledger = inputs_of(recipe, overrides)
-    check_held_out(inputs, until)
+    check_inputs(inputs, until)
     return Planner(inputs, workspace, ledger).make(until), inputs

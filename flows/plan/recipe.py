@@ -136,6 +136,28 @@ class PairSettings(Part):
     examples: Positive = Field(2, description="Answers of a teacher to learn in SFT, a prompt")
 
 
+class JudgeSettings(Part):
+    """Who compares the answers that no program can tell apart (see tasks/judging/judge.py)."""
+
+    use: bool = Field(False, description="Ask the recipe's model as judge")
+    n_principles: int = Field(1, ge=1, le=16, description="Comparison questions a pair")
+    few_shot: bool = Field(True, description="Worked comparisons before every question")
+    chain_of_thought: bool = Field(False, description="Weigh both in words first")
+    clamp: tuple[float, float] | None = Field(
+        None, description="Ends of its figures; null: 0.4 and 0.6 with chain of thought, else none"
+    )
+    abstain: float = Field(0.1, ge=0, le=1, description="How far its two orders may disagree")
+    verdicts: Literal["logprobs", "sampled"] = Field(
+        "logprobs", description="`sampled` for engines without log-probabilities"
+    )
+    samples: int = Field(5, ge=1, le=64, description="Sampled verdicts in each order")
+    card_pairs: int = Field(64, ge=0, description="Pairs that programs decided, for its card")
+    gold: str | None = Field(None, description="File of pairs of which the better one is known")
+    floor: dict[Literal["accuracy", "accuracy_all", "decided", "consistency"], float] = Field(
+        {}, description="What its card must reach, or nothing is trained"
+    )
+
+
 class EvaluationSettings(Part):
     """How checkpoints are measured on the held-out prompts."""
 
@@ -180,6 +202,7 @@ class Recipe(Part):
     reward: dict[str, Any] = {}
     dpo: dict[str, Any] = {}
     ppo: dict[str, Any] = {}
+    judge: JudgeSettings = JudgeSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     gate: GateSettings = GateSettings()
     budget: BudgetSettings = BudgetSettings()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 Stage = Literal["sft", "reward", "dpo", "ppo"]
-Step = Literal["drafts", "critiques", "revisions", "samples", "pairs", Stage, "evaluate"]
+DataStep = Literal["drafts", "critiques", "revisions", "samples", "comparisons", "pairs"]
+Step = Literal[DataStep, Stage, "evaluate"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 STEPS: tuple[Step, ...] = get_args(Step)
 

@@ -20,6 +20,8 @@ from tasks.evaluation import scores
 from tasks.generation import memo
 from tasks.generation.calls import Answer, Call
 from tasks.generation.memo import OnProgress
+from tasks.judging import memo as judging
+from tasks.judging.comparisons import Comparison, Judged
 
 CHUNK_S = 20.0  # what a task should take, once the engine's speed is known
 
@@ -98,6 +100,27 @@ class Asker:
         if missing:
             session.workers.hold_device()
         self._in_chunks(name, "scored", missing, work)
+        return found
+
+    def compare(self, name: str, comparisons: Sequence[Comparison]) -> dict[str, Judged]:
+        """What the judge says, by comparison id: the ledger's word, then the engine's."""
+        session, result = self.session, self.session.results.of(self.step)
+        wanted = list({c.comparison_id: c for c in comparisons}.values())
+        found = judging.look_up(session.ledger, wanted)
+        missing = [c for c in wanted if c.comparison_id not in found]
+        result.reused += len(found)
+        result.generated += len(missing)
+
+        def work(part: Sequence[Comparison], on_progress: OnProgress) -> int:
+            made = judging.complete(
+                session.ledger, self.engine(), session.run_id, part, on_progress
+            )
+            found.update(made)
+            return len(made)
+
+        if missing:
+            session.workers.hold_device()
+        self._in_chunks(name, "compared", missing, work)
         return found
 
     def _in_chunks(

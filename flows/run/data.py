@@ -7,9 +7,11 @@ from dataclasses import replace
 from functools import partial
 
 from flows.plan.answers import candidates_policy
+from flows.plan.cases import cases_of
 from flows.plan.needs import sft_need
 from flows.plan.steps import Step, at_most
 from flows.run.ask import Asker
+from flows.run.judge_card import examine
 from flows.run.policies import record_policies
 from flows.run.publish import publish_samples
 from flows.run.results import timed
@@ -18,6 +20,7 @@ from storage.artifacts import artifact_path, is_whole
 from storage.errors import SolonError
 from tasks.engines.engine import Engine
 from tasks.generation.calls import Answer
+from tasks.generation.labels import Contest
 from tasks.generation.memo import look_up
 from tasks.generation.method import Method
 from tasks.generation.record import (
@@ -30,6 +33,7 @@ from tasks.generation.record import (
 )
 from tasks.generation.snapshots import Rows
 from tasks.generation.walk import Answerer, Level, LevelStep, Walk, walk, windows
+from tasks.judging.opinions import opinions
 from tasks.prompts import Prompt
 
 
@@ -99,6 +103,7 @@ class DataSide:
         if not at_most("pairs", self.until):
             return None
         rows = self._finish()
+        examine(self.session, self._assembler, self.until)
         sft = sft_need(self.session.inputs, rows).id
         if self._assembler.later and is_whole(artifact_path(self.session.workspace, sft)):
             rows = self.add_candidates(sft)
@@ -133,14 +138,27 @@ class DataSide:
 
     def _keep(self, method: Method, walked: Walk) -> None:
         session, result = self.session, self._result
+        judged = self._opinions(walked)
         with timed(result):
-            rows = self._assembler.add(walked)
+            rows = self._assembler.add(walked, judged)
             record_shown(session.ledger, method.shown_ids(walked.pools))
             new = record_rows(session.ledger, session.run_id, walked.steps, rows, method.named)
             record_exclusions(session.ledger, session.run_id, rows.exclusions)
             result.generated += new
             result.reused += len({pair.pair_id for pair in rows.pairs}) - new
             result.excluded += sum(found.step == "pairs" for found in rows.exclusions)
+
+    def _opinions(self, walked: Walk) -> dict[str, Contest]:
+        """What the judge says of the pools that no program decides, by their row ids."""
+        session = self.session
+        cases = cases_of(session.inputs, self._assembler, walked)
+        if not cases:
+            return {}
+        asker = Asker(session, "comparisons", session.workers.generator)
+        asked = [comparison for case in cases for comparison in case.comparisons]
+        with timed(session.results.of("comparisons")):
+            judged = asker.compare("comparisons", asked)
+        return opinions(cases, judged)
 
     def _finish(self) -> Rows:
         """The snapshots of what was kept, and what the pairs teach, in the ledger."""

@@ -115,7 +115,7 @@ def report(
     session: Session, rows: Rows, checkpoints: Mapping[str, str], evaluation_id: str | None
 ) -> Path:
     """Write the report into the folder of the evaluation, else of the run; returns report.md."""
-    inputs, revisions = session.inputs, session.results.of("revisions")
+    inputs = session.inputs
     answers = answers_of(session, evaluation_id) if evaluation_id else []
     data = ReportData(
         run_id=session.run_id,
@@ -126,7 +126,11 @@ def report(
         model_id=inputs.base_model_id,
         counts={
             "prompts": len(inputs.prompts),
-            "revisions": revisions.reused + revisions.generated,
+            **{
+                name: step.reused + step.generated
+                for name, step in session.results.steps.items()
+                if name in ("revisions", "samples", "comparisons")
+            },
             "SFT examples": rows.sft.row_count,
             "pairs": rows.preferences.row_count,
             "held-out pairs": len(rows.preferences.held_out),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from prefect.runtime import flow_run
 
 from flows.plan.constitutions import keep_constitution
-from flows.plan.inputs import Inputs, check_held_out, read_inputs
+from flows.plan.inputs import Inputs, check_inputs, read_inputs
 from flows.plan.recipe import Overrides, Recipe, load
 from flows.plan.steps import Step
 from flows.run.killed import end_killed_runs
@@ -57,7 +57,7 @@ def open_session(recipe: str, overrides: Overrides, until: Step | None) -> Itera
     if inputs.model.model_id is None:
         prepare_model(chosen.model, workspace, ledger)
         inputs = read_inputs(chosen, workspace, ledger)
-    check_held_out(inputs, until)
+    check_inputs(inputs, until)
     end_killed_runs(ledger)
     _record_inputs(ledger, inputs, run_id, until)
     session = Session(inputs, workspace, ledger, run_id)

@@ -30,6 +30,7 @@ class Workers:
     def __init__(self, inputs: Inputs, workspace: Workspace, ledger: Ledger, run_id: str) -> None:
         self.inputs, self.workspace, self.ledger, self.run_id = inputs, workspace, ledger, run_id
         self._engine: Engine | None = None
+        self._asked_for: object = None  # what the engine is for
         self._device = ExitStack()
         self._has_device = False
         self._warm: Worker | None = None
@@ -42,21 +43,29 @@ class Workers:
     def generator(self) -> Engine:
         """The engine for drafts, critiques and revisions, made at first use and kept."""
         generation = self.inputs.recipe.generation
-        if self._engine is None and generation.engine == "scripted":
-            self._engine = ScriptedEngine(batch_rows=generation.batch_rows)
-        if self._engine is None:
-            adapter = {self.model.model_id: self.model.adapter} if self.model.adapter else {}
+
+        def start() -> Engine:
             rows = generation.batch_rows
-            self._engine = self._worker_engine("generate", adapter, "none", rows)
-        return self._engine
+            if generation.engine == "scripted":
+                return ScriptedEngine(batch_rows=rows)
+            adapter = {self.model.model_id: self.model.adapter} if self.model.adapter else {}
+            return self._worker_engine("generate", adapter, "none", rows)
+
+        return self._kept("generate", start)
 
     def evaluator(self, policies: Sequence[Policy]) -> Engine:
         """The engine for what is evaluated: the base as it is trained on, with the adapters."""
-        if self._engine is None:
-            adapters = {p.model_id: p.adapter for p in policies if p.adapter}
-            recipe = self.inputs.recipe
-            rows = recipe.evaluation.batch_size
-            self._engine = self._worker_engine("evaluate", adapters, recipe.quantization, rows)
+        adapters = {p.model_id: p.adapter for p in policies if p.adapter}
+        recipe = self.inputs.recipe
+        rows = recipe.evaluation.batch_size
+        start = partial(self._worker_engine, "evaluate", adapters, recipe.quantization, rows)
+        return self._kept(tuple(adapters), start)
+
+    def _kept(self, asked_for: object, start: Callable[[], Engine]) -> Engine:
+        """The engine that is there, where it is for the same; else a new one in its place."""
+        if self._engine is None or self._asked_for != asked_for:
+            self.end_engine()
+            self._engine, self._asked_for = start(), asked_for
         return self._engine
 
     def _worker_engine(

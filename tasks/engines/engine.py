@@ -105,7 +105,11 @@ class Engine(Protocol):
     def generate(self, requests: Sequence[Request]) -> Iterator[Batch[Completion]]: ...
 
     def score(self, continuations: Sequence[Continuation]) -> Iterator[Batch[Score]]:
-        """Log-probabilities of the texts. Options after one prompt are several continuations."""
+        """Log-probabilities of the texts.
+
+        Options after one prompt are several continuations, `is_ended` false: the prompt is read
+        once for all of them, and what all prompts of a call begin with once for the call.
+        """
         ...
 
     def reward(self, continuations: Sequence[Continuation]) -> Iterator[Batch[Score]]:

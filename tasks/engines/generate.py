@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from tasks.engines.batches import in_halves, plan_batches
 from tasks.engines.decode import Prompt, decode
 from tasks.engines.load import AdaptedModel
-from tasks.engines.prefix import Prefix, common_prefix, is_plain, new_cache
+from tasks.engines.prefix import Prefix, shared_prefix
 from tasks.engines.tokens import end_tokens, prompt_ids
 from tasks.report import JobInputError
 
@@ -62,7 +62,7 @@ class Generator:
         self, model: PreTrainedModel, prompts: list[Prompt], new: int
     ) -> Iterator[tuple[Items, float]]:
         started = time.perf_counter()
-        prefix = self._prefix(model, prompts)
+        prefix = shared_prefix(model, [prompt.tokens for prompt in prompts])
         shared = len(prefix.tokens) if prefix else 0
         run = partial(self._run, model, new, prefix)
         batches = plan_batches(
@@ -72,12 +72,6 @@ class Generator:
             items = in_halves(run, batch)
             yield items, time.perf_counter() - started
             started = time.perf_counter()
-
-    def _prefix(self, model: PreTrainedModel, prompts: Sequence[Prompt]) -> Prefix | None:
-        shared = common_prefix([prompt.tokens for prompt in prompts])
-        if not shared or not is_plain(new_cache(model, 0)):
-            return None
-        return Prefix(model, prompts[0].tokens[:shared])
 
     @torch.inference_mode()
     def _run(

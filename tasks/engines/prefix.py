@@ -107,3 +107,14 @@ def common_prefix(prompts: Sequence[Sequence[int]]) -> int:
     longest = min(len(prompt) for prompt in prompts) - 1
     shared = next((n for n in range(longest) if first[n] != last[n]), max(longest, 0))
     return shared if shared >= SHORTEST_PREFIX else 0
+
+
+def takes_prefix(model: PreTrainedModel) -> bool:
+    """Whether the model's layers are all plain attention."""
+    return is_plain(new_cache(model, 0))
+
+
+def shared_prefix(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> Prefix | None:
+    """What all prompts begin with, run through the model; None where it is not worth it."""
+    shared = common_prefix(prompts)
+    return Prefix(model, prompts[0][:shared]) if shared and takes_prefix(model) else None

@@ -8,7 +8,7 @@
 | tokens | generated tokens | >= 0 |
 | distinct_1, distinct_2 | different words (pairs of words) per word (pair) | (0, 1] |
 | repetition | share of 4-word sequences that occurred before in the answer | [0, 1) |
-| refusal_rate | declines (see refusal.py) | 0 or 1 |
+| refusal_rate | declines (see hygiene/refusal.py) | 0 or 1 |
 | eos_rate | ended by itself | 0 or 1 |
 | rule:<slug> | keeps the check of an enabled principle; see constitution/checks.py | 0 or 1 |
 | rules | share of the checks that apply to it which it keeps | [0, 1] |
@@ -31,7 +31,8 @@ import numpy as np
 
 from constitution.checks import complies
 from constitution.schema import Constitution, Principle
-from tasks.evaluation.refusal import is_refusal
+from tasks.hygiene.refusal import is_refusal
+from tasks.intervals import wilson
 
 Answer = Mapping[str, Any]
 Measure = Callable[[Answer], float | None]
@@ -65,7 +66,7 @@ PER_ANSWER: dict[str, Measure] = {
     "distinct_1": lambda answer: distinct(answer["text"], 1),
     "distinct_2": lambda answer: distinct(answer["text"], 2),
     "repetition": lambda answer: repetition(answer["text"]),
-    "refusal_rate": lambda answer: float(is_refusal(answer["text"])),
+    "refusal_rate": lambda answer: float(is_refusal(answer["text"], answer["prompt"])),
     "eos_rate": lambda answer: float(answer["finish_reason"] == "stop"),
 }
 RATES = ("refusal_rate", "eos_rate")
@@ -165,11 +166,3 @@ def bootstrap(
     ]
     low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
     return float(low), float(high)
-
-
-def wilson(successes: float, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """95 % score interval of a proportion (Wilson 1927, doi 10.2307/2276774)."""
-    share, spread = successes / n, z * z / n
-    centre = (share + spread / 2) / (1 + spread)
-    half = z * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
-    return max(0.0, centre - half), min(1.0, centre + half)

@@ -77,6 +77,23 @@ def plot_training(path: Path, curves: Mapping[str, Mapping[str, Curve]]) -> None
     _save(figure, path)
 
 
+def plot_reliability(path: Path, bins: Sequence[Row]) -> None:
+    """Share of right answers over a judge's confidence; bins as `judging.card` makes them.
+
+    A point a bin, its size the share of the pairs.
+    """
+    figure, (axes,) = _figure(1)
+    axes.plot([0.5, 1.0], [0.5, 1.0], linestyle=":", color="grey", label="well calibrated")
+    total = sum(own["n"] for own in bins)
+    for own in bins:
+        if own["n"]:
+            size = 20 + 200 * own["n"] / total
+            axes.scatter(own["confidence"], own["accuracy"], s=size, color="C0")
+    axes.set(xlabel="confidence", ylabel="share right", xlim=(0.48, 1.02), ylim=(-0.02, 1.02))
+    axes.legend()
+    _save(figure, path)
+
+
 def _bars(row: Row) -> list[list[float]] | None:
     """Distances from the value to both ends of its interval, as errorbar wants them."""
     if row["low"] is None:

@@ -1,44 +1,22 @@
-"""Rows to train on, and what must not be learned from. Pure functions.
+"""Rows to train on, and why a revision must not be learned from. Pure functions.
 
-A revision is left out, with its reason, where it could teach a fault: it is empty, cut at the
-limit, says that it is a revision (the "Sure, here is the revised response" leak that the authors of
-the first open reproductions report), is a critique, repeats its instructions or a worked example.
-One that changes nothing is an example all the same, but no pair.
+What a fault is, `tasks/hygiene` says. A revision that changes nothing is an example all the same,
+but no pair.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+from constitution.render import NEW_RESPONSE
+from constitution.schema import Principle
 from storage.ids import content_id
 from tasks.generation.calls import Answer, Turn
 from tasks.generation.labels import Label
 from tasks.generation.sources import Source
-
-PREAMBLE = re.compile(
-    r"^\W*(sure|certainly|of course|absolutely|okay|ok|yes|here|below|this is|the following)\b"
-    r"[^\n]{0,100}\b(revis\w*|rewrit\w*|rewrote|improved|updated|edited|corrected|new)\b",
-    re.IGNORECASE,
-)
-LABEL = re.compile(
-    r"^\W*((revised|new|improved|rewritten|updated|final|better)\s+"
-    r"(response|answer|version|reply|text)|revision|critique|feedback)\W*:",
-    re.IGNORECASE,
-)
-CRITIQUE = re.compile(
-    r"^\W*(the|this)\s+(user|response|answer|assistant|reply|statement)('s)?\s+"
-    r"(is|was|does|did|should|could|asks?|asked|wants?|needs?|lacks?|fails?|provides?|contains?|seems?)\b",
-    re.IGNORECASE,
-)
-INSTRUCTIONS = re.compile(
-    r"\b(critique request|revision request|write only the new response|"
-    r"the (original|first|revised) response)\b",
-    re.IGNORECASE,
-)
-COPIED_WORDS = 7
+from tasks.hygiene.rows import Phrases, fault
 
 
 @dataclass(frozen=True)
@@ -113,40 +91,17 @@ class Pair:
         return content_id("pair", words)
 
 
-def phrases(texts: Iterable[str]) -> frozenset[tuple[str, ...]]:
-    """Every run of seven words in the texts: what a revision must not have copied from examples."""
-    return frozenset(phrase for text in texts for phrase in _phrases(text))
+def fault_of(step: Step, shown: Phrases = frozenset()) -> str | None:
+    """Why a step's revision must not be learned from, if so; `shown`: the examples' phrases."""
+    asked, draft, revision = (
+        step.turn.prompt.messages[-1]["content"],
+        step.turn.answer,
+        step.revision,
+    )
+    told = instructions([step.turn.principles[step.round]])
+    return fault(asked, draft.text, revision.text, revision.finish_reason, shown, told)
 
 
-def _phrases(text: str) -> Iterator[tuple[str, ...]]:
-    words = _words(text)
-    return (tuple(words[i : i + COPIED_WORDS]) for i in range(len(words) - COPIED_WORDS + 1))
-
-
-def fault_of(revision: Answer, shown: frozenset[tuple[str, ...]] = frozenset()) -> str | None:
-    """Why a revision must not be learned from, if so; `shown`: the worked examples' phrases."""
-    text = revision.text.strip()
-    if revision.finish_reason == "too_long":
-        return "too_long"
-    if not text:
-        return "empty"
-    if revision.finish_reason == "length":
-        return "truncated"
-    if PREAMBLE.search(text) or LABEL.search(text):
-        return "preamble"
-    if CRITIQUE.search(text):
-        return "critique"
-    if INSTRUCTIONS.search(text):
-        return "instructions"
-    if shown and not shown.isdisjoint(_phrases(text)):
-        return "copied_example"
-    return None
-
-
-def is_unchanged(before: Answer, after: Answer) -> bool:
-    """Whether two responses say the same but for case, punctuation and spaces."""
-    return _words(before.text) == _words(after.text)
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.casefold())
+def instructions(principles: Iterable[Principle]) -> tuple[str, ...]:
+    """What a model is told when it revises under these principles."""
+    return (*(text for p in principles for text in (p.critique, p.revision)), NEW_RESPONSE)

@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from constitution.assign import applicable
 from constitution.checks import complies
 from constitution.schema import Constitution, Principle
-from tasks.generation.assemble import Example, Exclusion, Pair, Step, fault_of, is_unchanged
+from tasks.generation.assemble import Example, Exclusion, Pair, Step, fault_of, instructions
 from tasks.generation.calls import Answer, category_of
 from tasks.generation.labels import Contest, Ruled, by_program, presumed, rule
 from tasks.generation.sources import Pool, Source
+from tasks.hygiene.rows import Phrases, fault, switches_language
+from tasks.hygiene.same import is_unchanged
 
 NO_EVIDENCE = "no_evidence"
 
@@ -43,6 +46,7 @@ class Decision:
     pool: Pool
     ruled: tuple[Ruled, ...]
     usable: frozenset[str]  # the completion ids of answers that one may learn from
+    losers: frozenset[str]  # of those that may be the rejected side of a pair
     contest: Contest | None
     reason: str = ""
     detail: str = ""
@@ -62,7 +66,7 @@ class Chooser:
 
     constitution: Constitution
     standards: Standards
-    shown: frozenset[tuple[str, ...]] = frozenset()
+    shown: Phrases = frozenset()
     without: str | None = None
     _rules: dict[str | None, tuple[Principle, ...]] = field(default_factory=dict)
 
@@ -70,21 +74,20 @@ class Chooser:
         """The pair of a pool: what a program says, else the judge's opinion, else, where rows need
         no evidence, what the source presumes.
         """
-        faults = {answer.completion_id: fault_of(answer, self.shown) for answer in pool.answers}
+        faults = {answer.completion_id: self._fault(pool, answer) for answer in pool.answers}
         usable = frozenset(found for found, fault in faults.items() if not fault)
+        losers = frozenset(a.completion_id for a in pool.answers if self._may_lose(a))
         ruled = tuple(rule(self._checked(pool), pool, answer) for answer in pool.answers)
+        decided = partial(Decision, pool, ruled, usable, losers)
         reason = self._spoilt(pool, faults)
         if reason:
-            return Decision(pool, ruled, usable, None, reason, _counted(faults))
-        contest = by_program(
-            pool, ruled, lambda answer: answer.completion_id in usable, self._may_lose
-        )
-        contest = contest or opinion
+            return decided(None, reason, _counted(faults))
+        contest = by_program(pool, ruled, usable, losers) or opinion
         if contest is None and not self.standards.needs_evidence:
             contest = presumed(pool)
         if contest is None:
-            return Decision(pool, ruled, usable, None, NO_EVIDENCE, _undecided(pool, ruled))
-        return Decision(pool, ruled, usable, contest)
+            return decided(None, NO_EVIDENCE, _undecided(pool, ruled))
+        return decided(contest)
 
     def examples(
         self, steps: Sequence[Step], decisions: Sequence[Decision]
@@ -137,9 +140,9 @@ class Chooser:
     def _fault_of_step(self, step: Step) -> str | None:
         if self.without in step.slugs:
             return "ablated"
-        fault = fault_of(step.revision, self.shown)
-        if fault or not self.standards.needs_evidence:
-            return fault
+        found = fault_of(step, self.shown)
+        if found or not self.standards.needs_evidence:
+            return found
         asked = step.turn.prompt.messages[-1]["content"]
         is_kept = complies(step.turn.principles[step.round], asked, step.revision.text)
         return "breaks_its_rule" if is_kept is False else None
@@ -149,8 +152,17 @@ class Chooser:
         category = category_of(pool.prompt)
         if category not in self._rules:
             found = applicable(self.constitution, category)
-            self._rules[category] = tuple(p for p in found if p.check)
+            self._rules[category] = tuple(p for p in found if p.check and p.slug != self.without)
         return self._rules[category]
+
+    def _fault(self, pool: Pool, answer: Answer) -> str | None:
+        """Why an answer must not be learned from; of a revision, its draft and requests count."""
+        asked, draft = pool.prompt.messages[-1]["content"], ""
+        told: tuple[str, ...] = ()
+        if pool.source == "revision" and answer in pool.better:
+            draft, told = pool.worse[0].text, instructions(pool.principles)
+        found = fault(asked, draft, answer.text, answer.finish_reason, self.shown, told)
+        return found or ("language" if switches_language(asked, draft, answer.text) else None)
 
     def _may_lose(self, answer: Answer) -> bool:
         is_whole = answer.finish_reason == "stop" or not self.standards.whole
@@ -167,7 +179,7 @@ class Chooser:
             return fault
         if not draft.text.strip():
             return "empty_draft"
-        if is_unchanged(draft, revision):
+        if is_unchanged(draft.text, revision.text):
             return "unchanged"
         return None if self._may_lose(draft) else "cut_draft"
 

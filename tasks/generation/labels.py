@@ -6,7 +6,7 @@ teacher is a presumption, no evidence.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import permutations
@@ -47,18 +47,21 @@ class Ruled:
 
 @dataclass(frozen=True)
 class Contest:
-    """Two answers of a pool, the better one first, and what says so."""
+    """Two answers of a pool, the better one first, and what says so.
+
+    `preference`: the probability that it is the better one, of all labels together. `is_turned`:
+    the labels speak against what the source presumes.
+    """
 
     chosen: Answer
     rejected: Answer
     labels: tuple[Label, ...]
-    is_turned: bool = False  # against what the source presumes
+    is_turned: bool = False
+    preference: float = 1.0
 
     @property
-    def preference(self) -> float:
-        """Probability that the chosen one is better: the mean of the labels; 1 without any."""
-        found = [label.preference for label in self.labels]
-        return sum(found) / len(found) if found else 1.0
+    def is_by_program(self) -> bool:
+        return any(label.by == "program" for label in self.labels)
 
 
 def rule(principles: Iterable[Principle], pool: Pool, answer: Answer) -> Ruled:
@@ -73,17 +76,30 @@ def rule(principles: Iterable[Principle], pool: Pool, answer: Answer) -> Ruled:
 def by_program(
     pool: Pool,
     ruled: Sequence[Ruled],
-    may_win: Callable[[Answer], bool],
-    may_lose: Callable[[Answer], bool],
+    usable: Set[str],
+    losers: Set[str],
 ) -> Contest | None:
     """The clearest contest that programs decide: of the pool's principles the better answer keeps
-    one that the other breaks, and breaks none that the other keeps. None where there is no such.
+    one that the other breaks, and breaks none that the other keeps. Where there is no such
+    and a program checks them all, the same by all rules in force; else None.
+    `usable`, `losers`: ids of the answers that may be the better one, and the worse one.
 
     Before others go: an answer that breaks none of the pool's rules, then the direction the source
     presumes, then the answer that keeps the most rules of the constitution, then the opponent that
     differs from it the least in its other rules and in length. So a pair teaches its own rule.
     """
-    about = frozenset(principle.slug for principle in pool.principles)
+    own = frozenset(principle.slug for principle in pool.principles)
+    contest = _clearest(pool, ruled, usable, losers, own)
+    if contest is None and all(principle.check for principle in pool.principles):
+        every = frozenset().union(*(r.kept | r.broken for r in ruled))
+        contest = _clearest(pool, ruled, usable, losers, every)
+    return contest
+
+
+def _clearest(
+    pool: Pool, ruled: Sequence[Ruled], usable: Set[str], losers: Set[str], about: Set[str]
+) -> Contest | None:
+    """The best contest about these rules."""
     better = {answer.completion_id for answer in pool.better}
     worse = {answer.completion_id for answer in pool.worse}
 
@@ -104,7 +120,9 @@ def by_program(
     decided = [
         (x, y)
         for x, y in permutations(ruled, 2)
-        if may_win(x.answer) and may_lose(y.answer) and _wins(x, y, about)
+        if x.answer.completion_id in usable
+        and y.answer.completion_id in losers
+        and _wins(x, y, about)
     ]
     if not decided:
         return None
@@ -113,7 +131,7 @@ def by_program(
     return Contest(x.answer, y.answer, labels, not is_presumed(x, y))
 
 
-def _wins(x: Ruled, y: Ruled, about: frozenset[str]) -> bool:
+def _wins(x: Ruled, y: Ruled, about: Set[str]) -> bool:
     return bool(x.kept & y.broken & about) and not (y.kept & x.broken & about)
 
 

@@ -69,7 +69,7 @@ class Method:
     def principles(self, prompt: Prompt, count: int | None = None) -> tuple[Principle, ...]:
         """The principles a prompt meets in every round, or in `count` of them."""
         rounds = self.rounds if count is None else count
-        return self._assigner.principles(prompt.prompt_id, rounds, category_of(prompt))
+        return self.assigner.principles(prompt.prompt_id, rounds, category_of(prompt))
 
     def shown_to(self, prompt: Prompt) -> tuple[Principle, ...]:
         """The principles that a teacher is shown for a prompt, each once, in the order of slugs."""
@@ -137,7 +137,7 @@ class Method:
         return form.call(turn.prompt_id, (asked,), round, found)
 
     @cached_property
-    def _assigner(self) -> Assigner:
+    def assigner(self) -> Assigner:
         return Assigner(self.constitution)
 
     @cached_property

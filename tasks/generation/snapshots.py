@@ -58,10 +58,13 @@ class Rows:
 
 
 class Assembler:
-    """Turns one window's walk after another into rows; keeps their ids only."""
+    """Turns one window's walk after another into rows; keeps their ids only, and in `decided` those
+    that programs decided, the first `keep` by row id.
+    """
 
-    def __init__(self, chooser: Chooser, held_out_percent: int) -> None:
-        self.chooser, self.held_out_percent = chooser, held_out_percent
+    def __init__(self, chooser: Chooser, held_out_percent: int, keep: int = 0) -> None:
+        self.chooser, self.held_out_percent, self.keep = chooser, held_out_percent, keep
+        self.decided: list[Decision] = []
         self.later: list[Prompt] = []
         self._sft = _Members(held_out_percent)
         self._preferences = _Members(held_out_percent)
@@ -84,6 +87,9 @@ class Assembler:
         self._left_out.update((found.step, found.reason) for found in exclusions)
         self._teaching.add(d for d in decisions if not self._is_held_out(d))
         self.later += walked.later
+        certain = (d for d in decisions if d.contest and d.contest.is_by_program)
+        ordered = sorted([*self.decided, *certain], key=lambda d: d.pool.row_id)
+        self.decided = ordered[: self.keep]
         return WindowRows(kept_examples, kept_pairs, exclusions)
 
     def _is_held_out(self, decision: Decision) -> bool:

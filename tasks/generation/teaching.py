@@ -15,11 +15,11 @@ NONE = "none"
 
 @dataclass
 class Lesson:
-    """What the prompts of one principle give.
+    """What one principle's prompts give, and which pairs have evidence on it.
 
-    `with_evidence`: pairs with a label on it; `agreed`: those of them that the source presumed so.
-    `all_keep`, `all_break`: prompts all of whose answers keep it, or break it: there is nothing to
-    learn from those.
+    `prompts`, `pairs`: those that it was assigned to. `with_evidence`: pairs with a label on it, of
+    any prompt; `agreed`: those of them that the source presumed so. `all_keep`, `all_break`: of its
+    prompts, those all of whose answers keep it, or break it: there is nothing to learn from those.
     """
 
     prompts: int = 0
@@ -52,8 +52,15 @@ class Teaching:
         for decision in decisions:
             self._pair(decision)
             for principle in decision.pool.principles:
-                lesson = self.lessons.setdefault(principle.slug, Lesson())
-                _learn(lesson, principle.slug, decision)
+                _meet(self._lesson(principle.slug), principle.slug, decision)
+            if contest := decision.contest:
+                for label in contest.labels:
+                    lesson = self._lesson(label.slug)
+                    lesson.with_evidence += 1
+                    lesson.agreed += not contest.is_turned
+
+    def _lesson(self, slug: str) -> Lesson:
+        return self.lessons.setdefault(slug, Lesson())
 
     def _pair(self, decision: Decision) -> None:
         contest = decision.contest
@@ -76,12 +83,8 @@ class Teaching:
         }
 
 
-def _learn(lesson: Lesson, slug: str, decision: Decision) -> None:
+def _meet(lesson: Lesson, slug: str, decision: Decision) -> None:
     lesson.prompts += 1
-    if contest := decision.contest:
-        has_evidence = slug in {label.slug for label in contest.labels}
-        lesson.pairs += 1
-        lesson.with_evidence += has_evidence
-        lesson.agreed += has_evidence and not contest.is_turned
+    lesson.pairs += decision.contest is not None
     lesson.all_keep += all(slug in ruled.kept for ruled in decision.ruled)
     lesson.all_break += all(slug in ruled.broken for ruled in decision.ruled)

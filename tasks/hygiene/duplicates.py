@@ -1,9 +1,9 @@
 """Rows that are nearly the same text, and training rows that overlap held-out prompts.
 
-Equal texts are found first. For the others: MinHash (Broder 1997) of runs of three words, candidates
-by locality-sensitive hashing (`datasketch`), kept where the Jaccard likeness of the runs themselves
-is at least the threshold, so that no pair is there by chance of a hash. A pair at the threshold is
-missed now and then; one far above it hardly ever.
+Equal texts are found first. For the others: MinHash (Broder 1997) of runs of three words,
+candidates by locality-sensitive hashing (`datasketch`), kept where the Jaccard likeness of the runs
+themselves is at least the threshold, so that no pair is there by chance of a hash. A pair at the
+threshold is missed now and then; one far above it hardly ever.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from tasks.hygiene.findings import SHOWN, Finding
 ALIKE = 0.8  # Jaccard likeness of two texts' runs of words
 RUN = 3  # words
 PERMUTATIONS = 64
+MISSED_WEIGH_MORE = (0.1, 0.9)  # against candidates in vain, which are looked at anyway
+LOOSEST = 0.95  # likeness at which candidates are taken at the latest
 _SEED = 1
 
 Shingles = frozenset[int]
@@ -79,7 +81,9 @@ def _alike(
     ours: Mapping[str, Shingles], theirs: Mapping[str, Shingles], threshold: float
 ) -> list[tuple[str, str]]:
     """(id of ours, id of theirs) whose likeness is at least the threshold; none is its own."""
-    index = MinHashLSH(threshold=threshold, num_perm=PERMUTATIONS)
+    index = MinHashLSH(
+        threshold=min(threshold, LOOSEST), num_perm=PERMUTATIONS, weights=MISSED_WEIGH_MORE
+    )
     with index.insertion_session() as session:
         for row_id, sketch in _sketches(theirs).items():
             session.insert(row_id, sketch, check_duplication=False)

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tasks.hygiene.refusal import is_refusal
+from tasks.intervals import Z_95, wilson
 
 LONGER = 0.6  # share of pairs whose chosen answer is longer, above which length is what is learned
 OPENING_WORDS = 3
 OPENING_SHARE = 0.1  # of the chosen answers that begin with the same words
 REFUSALS = 0.05  # of the chosen answers
 SHOWN = 10  # examples of a finding
-_Z = 1.959964  # of a 95 % interval
 
 TextPair = tuple[str, str]  # chosen, rejected
 
@@ -50,9 +50,11 @@ def length_bias(pairs: Sequence[TextPair], threshold: float = LONGER) -> LengthB
     by the lower end of its interval, else 0."""
     gaps = [len(chosen.split()) - len(rejected.split()) for chosen, rejected in pairs]
     longer, unequal = sum(gap > 0 for gap in gaps), sum(gap != 0 for gap in gaps)
-    low, high = _wilson(longer, unequal)
+    low, high = wilson(longer, unequal) if unequal else (0.0, 1.0)
     widest = sorted(range(len(pairs)), key=lambda at: -gaps[at])[:SHOWN]
-    examples = tuple(f"{gaps[at]:+d} words: {_start(pairs[at][0])}" for at in widest if gaps[at] > 0)
+    examples = tuple(
+        f"{gaps[at]:+d} words: {_start(pairs[at][0])}" for at in widest if gaps[at] > 0
+    )
     is_beyond = unequal > 0 and low > threshold
     finding = Finding("length", threshold, longer * is_beyond, examples if is_beyond else ())
     share = longer / unequal if unequal else None
@@ -86,15 +88,5 @@ def _mean(values: Sequence[float]) -> tuple[float, tuple[float, float]]:
         return 0.0, (0.0, 0.0)
     mean = math.fsum(values) / len(values)
     spread = math.fsum((value - mean) ** 2 for value in values) / max(len(values) - 1, 1)
-    half = _Z * math.sqrt(spread / len(values))
+    half = Z_95 * math.sqrt(spread / len(values))
     return mean, (mean - half, mean + half)
-
-
-def _wilson(successes: int, n: int) -> tuple[float, float]:
-    """95 % score interval of a proportion (Wilson 1927, doi 10.2307/2276774)."""
-    if not n:
-        return 0.0, 1.0
-    share, spread = successes / n, _Z * _Z / n
-    centre = (share + spread / 2) / (1 + spread)
-    half = _Z * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
-    return max(0.0, centre - half), min(1.0, centre + half)

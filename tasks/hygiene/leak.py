@@ -13,22 +13,35 @@ from __future__ import annotations
 
 import re
 
-from tasks.hygiene.reading import ACTS, BETTER, JUDGED, OWN, REPLIES, Reader, Sentence, ends, is_bare
+from tasks.hygiene.reading import (
+    ACTS,
+    BETTER,
+    JUDGED,
+    OWN,
+    REPLIES,
+    Reader,
+    Sentence,
+    ends,
+    is_bare,
+)
 
-_COMPOSED = re.compile(r"^\W*(?:please |can you |could you )?(?:write|compose|draft|create|send)\b", re.I)
+_COMPOSED = re.compile(
+    r"^\W*(?:please |can you |could you )?(?:write|compose|draft|create|send)\b", re.I
+)
 _IN_WORLD = re.compile(
-    r"^\s*(?:[\"“«„']|dear\b|hi\b|hello\b|sehr |liebe|```|\w+\s*[=(]|(?:assert|return|def|select)\b|\{)", re.I
+    r"^\s*(?:[\"“«„']|(?:dear|hi|hello|assert|return|def|select)\b|sehr |liebe|```|\w+\s*[=(]|\{)",
+    re.I,
 )
 
 _REPEATED = re.compile(r"^\W*(?:(?:revision|critique) request|critique)\W*:", re.I | re.M)
-_QUOTES = tuple("\"“«„")
+_QUOTES = tuple('"“«„')
 
 
 def leak(prompt: str, draft: str, revision: str) -> str | None:
-    """"preamble", "critique" or "instructions" where the revision is or holds one."""
+    """ "preamble", "critique" or "instructions" where the revision is or holds one."""
     reader, text = Reader.of(prompt, draft), revision.strip()
     first, last = (reader.sentence(part) for part in ends(text))
-    composed = bool(_COMPOSED.search(prompt))
+    composed = bool(_COMPOSED.search(prompt))  # "Write a letter": it may speak of answers, too
     if composed and _IN_WORLD.search(text):
         return None
     if _is_instruction(first) or _repeats_labels(prompt, text):
@@ -86,7 +99,9 @@ def _announces(first: Sentence) -> bool:
     if not (here or would_be):
         return False
     better = head & BETTER or any(first.near(at) & {"THE", "MY"} for at in first.own)
-    return bool(head & OWN and better) and not (head & OWN == {"ANSWER"} and head & BETTER <= {"NEW"})
+    return bool(head & OWN and better) and not (
+        head & OWN == {"ANSWER"} and head & BETTER <= {"NEW"}
+    )
 
 
 def _until_colon(sentence: Sentence) -> frozenset[str]:
@@ -98,8 +113,8 @@ def _tells_of_work(first: Sentence, last: Sentence) -> bool:
     """ "I have rewritten the answer", "Let me rephrase that", "Based on the critique" """
     if _did(first) and (last.text or not first.has("WOULD", "WOULD_BE")):
         return True
-    mine = any({"MY", "EARLIER"} <= first.near(at) or {"MY", "REVISE"} <= first.near(at) for at in first.own)
-    return mine and bool(last.text)
+    mine = [first.near(at) for at in first.own if "MY" in first.near(at)]
+    return bool(last.text) and any(near & {"EARLIER", "REVISE"} for near in mine)
 
 
 def _heeds(first: Sentence) -> bool:
@@ -113,7 +128,11 @@ def _did(sentence: Sentence) -> bool:
     for at, tag in enumerate(tags):
         if tag in ACTS and "I" in tags[max(0, at - 4) : at]:
             rest = frozenset(tags[at + 1 : at + 7])
-            if rest & OWN or rest & {"MORE", "FAULT"} or (tag != "CHANGE" and rest & {"THIS", "IT"}):
+            if (
+                rest & OWN
+                or rest & {"MORE", "FAULT"}
+                or (tag != "CHANGE" and rest & {"THIS", "IT"})
+            ):
                 return True
     return False
 
@@ -154,7 +173,11 @@ def _finds_fault(first: Sentence, last: Sentence) -> bool:
 def _tells_of_people(first: Sentence) -> bool:
     """ "The user asks for a recipe", "The assistant should have said why" """
     for at, tag in enumerate(first.tags):
-        if tag in ("USER", "WRITER") and first.is_subject(at) and first.tags[at + 1 : at + 2] != ("OF",):
+        if (
+            tag in ("USER", "WRITER")
+            and first.is_subject(at)
+            and first.tags[at + 1 : at + 2] != ("OF",)
+        ):
             return bool(first.after(at) & (JUDGED | {"ASKS", "REQUESTED"}))
     return False
 
@@ -173,7 +196,9 @@ def _praises(sentence: Sentence) -> bool:
         after, near = sentence.after(at), sentence.near(at)
         if "A" in near and not sentence.before(at) & {"THIS", "MY"}:
             continue
-        if sentence.tags[at] in REPLIES | {"MANNER"} and (after & (BETTER | {"HELPS", "NOW"}) or near & ACTS):
+        if sentence.tags[at] in REPLIES | {"MANNER"} and (
+            after & (BETTER | {"HELPS", "NOW"}) or near & ACTS
+        ):
             return True
         if sentence.before(at) & {"THIS", "MY"} and (after | near) & BETTER:
             return True
@@ -192,7 +217,9 @@ def _explains(last: Sentence) -> bool:
     if label & {"NOTE"} and (last.replies or last.own):
         return True
     made = any(last.after(at) & ACTS for at in last.own)
-    return made or any(last.near(at) & {"EARLIER"} and last.after(at) & JUDGED for at in last.replies)
+    return made or any(
+        last.near(at) & {"EARLIER"} and last.after(at) & JUDGED for at in last.replies
+    )
 
 
 def _is_made(aside: tuple[str, ...]) -> bool:
@@ -205,4 +232,6 @@ def _is_made(aside: tuple[str, ...]) -> bool:
 def _asks_for_praise(last: Sentence) -> bool:
     """ "Is this better?", "Does this response work for you?" """
     asks = last.text.rstrip("*_ )").endswith("?")
-    return asks and ((last.has("THIS") and last.has("MORE") and len(last.tags) <= 6) or bool(last.replies))
+    return asks and (
+        (last.has("THIS") and last.has("MORE") and len(last.tags) <= 6) or bool(last.replies)
+    )

@@ -1,9 +1,9 @@
 """Phrases that chosen answers use more than rejected ones, beyond chance.
 
-Log-odds ratio with an informative Dirichlet prior, and its z-score: Monroe, Colaresi and Quinn 2008,
-"Fightin' Words" (doi 10.1093/pan/mpn018), equations 16, 20 and 22. Departures: a phrase counts once an
+Log-odds ratio with an informative Dirichlet prior, and its z-score: Monroe, Colaresi and Quinn
+2008, "Fightin' Words" (doi 10.1093/pan/mpn018), section 3. Departures: a phrase counts once an
 answer, so that one answer in a loop is no evidence; the prior is the phrase's share in both sides
-together, PRIOR words strong.
+together, PRIOR phrases strong.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tasks.hygiene.findings import SHOWN, Finding, TextPair
 
 LONGEST = 4  # words of a phrase
-PRIOR = 1000.0  # words that the prior weighs as much as
+PRIOR = 1000.0  # phrases of each length that the prior weighs as much as
 LEAST = 5  # answers that must hold a phrase
 Z = 4.0  # beyond 3.3 one in a thousand phrases would be by chance alone, and there are thousands
 
@@ -93,11 +93,13 @@ def _longer(
 def _answers_with(
     codes: NDArray[np.int64], owner: NDArray[np.int64], pairs: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The phrases' numbers, and how many (chosen, rejected) answers hold each: shape [2, phrases]."""
+    """Phrases' numbers, and how many (chosen, rejected) answers hold each: [2, phrases]."""
     kinds = np.arange(int(codes.max()) + 1 if len(codes) else 0)
     once = np.unique((codes << _BITS) | owner)
     code, text = once >> _BITS, once & ((1 << _BITS) - 1)
-    sides = [np.bincount(code[side], minlength=len(kinds)) for side in (text < pairs, text >= pairs)]
+    sides = [
+        np.bincount(code[side], minlength=len(kinds)) for side in (text < pairs, text >= pairs)
+    ]
     return kinds, np.stack(sides)
 
 

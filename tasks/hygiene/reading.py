@@ -69,7 +69,11 @@ class Sentence:
     def _is_this(self, at: int) -> bool:
         """Whether the noun there is a certain one, and not the version "of" something else."""
         previous, following = self.tags[at - 1] if at else "", self.tags[at + 1 : at + 5]
-        if previous in VERBAL or (following[:1] == ("OF",) and not OWN & set(following)):
+        if (
+            previous in VERBAL
+            or previous == "OTHERS"
+            or (following[:1] == ("OF",) and not OWN & set(following))
+        ):
             return False
         return previous in ADJECTIVES or not DEFINITE.isdisjoint(self.near(at))
 

@@ -1,8 +1,8 @@
 """A sentence as the classes of its words, and what a small classifier sees of it.
 
-A few hundred labelled lines cannot teach a classifier thousands of words, but they can teach it how
-a few classes follow each other: "I can't help with that" and "we are unable to answer this" are both
-I CANNOT HELP THAT. A lexicon names the classes; a word without one is `OTHER`.
+A few hundred labelled lines cannot teach a classifier thousands of words, but they can teach it
+how a few classes follow each other: "I can't help with that" and "we are unable to answer this" are
+both I CANNOT HELP THAT. A lexicon names the classes; a word without one is `OTHER`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,17 @@ _SENTENCE = re.compile(r"(?<=[.!?:。！？])[)\]\"”*_]*\s+|\s*\n\s*")
 
 
 def lexicon(classes: Mapping[str, str]) -> dict[str, str]:
-    """Class by word, from words parted by spaces; `_` joins the words of a phrase."""
-    return {
-        word.replace("_", " "): name for name, words in classes.items() for word in words.split()
-    }
+    """Class by word, from words parted by spaces; `_` joins the words of a phrase.
+
+    Raises ValueError where a word has two classes.
+    """
+    named = [
+        (word.replace("_", " "), name) for name, all_ in classes.items() for word in all_.split()
+    ]
+    found = dict(named)
+    if twice := [word for word, name in named if found[word] != name]:
+        raise ValueError(f"{twice}: a word has one class")
+    return found
 
 
 def tokens(text: str) -> list[str]:

@@ -1,29 +1,37 @@
 """Direct preference optimisation (Rafailov et al. 2023, https://arxiv.org/abs/2305.18290, eq. 7).
 
+Soft labels make it conservative (cDPO: Mitchell 2023; Chowdhury et al. 2024, arXiv:2403.00409), row
+by row: the reward model's cross-entropy against p = row["preference"], its scores the implicit
+rewards beta log(policy / reference). With p = 1 it is eq. 7. `nll_weight` adds the negative
+log-likelihood per token of the better response (RPO: Pang et al. 2024, arXiv:2404.19733, eqs. 1-2).
+
 The policy starts from the SFT adapter, the reference is a frozen copy of it on the same base:
 before the first step both must give the very same log-probabilities, else the stage stops.
 Without an SFT adapter the policy is fresh and the reference equals the base.
 Departures from TRL's DPOTrainer: (1) nothing is truncated; (2) the adapter is not rounded to
 bfloat16, which would set the policy apart from its reference; (3) held-out accuracy and margin
-are means over rows, not over batches. Soft preferences are not used: chosen is taken as better.
+are means over rows, not over batches; (4) soft labels; (5) the likelihood is a mean over the tokens
+of each row, as in the paper, not of the batch; (6) experts of a mixture are not balanced.
 """
 
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import PeftModel
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 from trl import DPOConfig, DPOTrainer
+from trl.trainer.dpo_trainer import DataCollatorForPreference
 from trl.trainer.utils import use_adapter
 
 from tasks.report import Report
 from tasks.training.base import attach_adapter, load_base, lora_config, set_up
 from tasks.training.loop import StageTrainer, make_trainer, train
-from tasks.training.rows import load_split, prompt_and_responses
+from tasks.training.preference import accuracy, better_nll, bradley_terry
+from tasks.training.rows import load_split, preference, prompt_and_responses
 from tasks.training.settings import DpoSettings, parse_settings
 
 REFERENCE = "ref"
@@ -36,17 +44,53 @@ class ReferenceMismatch(RuntimeError):
     """The policy and its reference differ before the first step: DPO would train on a wrong KL."""
 
 
+def collate(rows: list[dict[str, Any]]) -> dict[str, Tensor]:
+    """Right-padded ids and masks [2B, T], the B chosen first, and preference [B]."""
+    batch = DataCollatorForPreference(pad_token_id=0)(rows)
+    return {**batch, "preference": torch.tensor([row["preference"] for row in rows])}
+
+
 class PairTrainer(StageTrainer, DPOTrainer):
-    """TRL's DPO trainer on tokenised pairs."""
+    """TRL's DPO trainer with soft labels; logs implicit rewards, accuracy and likelihood."""
 
     title = "DPO"
-    columns = ("prompt_ids", "chosen_ids", "rejected_ids", "length")
+    columns = ("prompt_ids", "chosen_ids", "rejected_ids", "preference", "length")
+    collate = staticmethod(collate)
+    nll_weight = 0.0
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """Mean loss of a batch whose first half are the chosen, second half the rejected."""
+        preferences = inputs["preference"]
+        policy = token_logprobs(model, inputs)
+        ours = cast(PeftModel, self.model)
+        with torch.no_grad(), use_adapter(ours, REFERENCE):
+            reference = token_logprobs(ours, inputs)
+        chosen, rejected = (policy.sum(1) - reference.sum(1)).chunk(2)
+        margins = self.beta * (chosen - rejected)
+        nll = better_nll(policy, inputs["completion_mask"].sum(1), preferences)
+        loss = (bradley_terry(margins, preferences) + self.nll_weight * nll).mean()
+        kept = self._metrics["train" if model.training else "eval"]
+        kept["rewards/chosen"].append(self.beta * chosen.mean().item())
+        kept["rewards/rejected"].append(self.beta * rejected.mean().item())
+        kept["rewards/margins"].append(margins.mean().item())
+        kept["nll"].append(nll.mean().item())
+        share = accuracy(margins.detach(), preferences)
+        if share is not None:
+            kept["rewards/accuracies"].append(share)
+        return (loss, {"margins": margins}) if return_outputs else loss
 
 
 def run(spec: dict[str, Any], report: Report) -> dict[str, Any]:
     """Train a DPO adapter from rows {"id", "messages", "chosen", "rejected", …}.
 
-    Raises TrainingInputError for unknown settings or no row short enough, and ReferenceMismatch.
+    Raises TrainingInputError for unknown settings, a preference outside [0, 1] or no row short
+    enough, and ReferenceMismatch.
     """
     settings = parse_settings(DpoSettings, spec["settings"])
     set_up(spec["seed"], spec.get("threads", 0))
@@ -54,9 +98,9 @@ def run(spec: dict[str, Any], report: Report) -> dict[str, Any]:
     split = load_split(spec["data"], lambda row: paired(tokenizer, row), settings, report)
     start = spec.get("adapters", {}).get("sft")
     model = attach_adapter(base, lora_config(settings.lora_r, settings.lora_alpha), start)
-    trainer = make_trainer(
-        PairTrainer, DPOConfig, model, tokenizer, split, settings, spec, beta=settings.beta
-    )
+    own = {"beta": settings.beta, "remove_unused_columns": False}
+    trainer = make_trainer(PairTrainer, DPOConfig, model, tokenizer, split, settings, spec, **own)
+    trainer.nll_weight = settings.nll_weight
     check_reference(trainer, split.train[:CHECKED_PAIRS])
     result = train(trainer, split, settings, spec, report)
     result["metrics"] |= held_out_metrics(trainer, split.held_out, settings)
@@ -64,7 +108,7 @@ def run(spec: dict[str, Any], report: Report) -> dict[str, Any]:
 
 
 def paired(tokenizer: PreTrainedTokenizerBase, row: dict[str, Any]) -> dict[str, Any]:
-    """Ids of a row's prompt and responses; length is that of the longer conversation."""
+    """Ids of a row's prompt and responses, its label, and the length of the longer conversation."""
     prompt, (chosen, rejected) = prompt_and_responses(
         tokenizer, row["messages"], row["chosen"], row["rejected"]
     )
@@ -72,8 +116,17 @@ def paired(tokenizer: PreTrainedTokenizerBase, row: dict[str, Any]) -> dict[str,
         "prompt_ids": prompt,
         "chosen_ids": chosen,
         "rejected_ids": rejected,
+        "preference": preference(row),
         "length": len(prompt) + max(len(chosen), len(rejected)),
     }
+
+
+def token_logprobs(model: torch.nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    """log p of each response token [2B, T - 1], 0 elsewhere, without all logits in memory."""
+    labels = batch["input_ids"].masked_fill(batch["completion_mask"] == 0, -100)
+    ids = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    logprobs: Tensor = model(**ids, labels=labels, use_cache=False, fused_lm_head=True).log_probs
+    return logprobs
 
 
 @torch.no_grad()
@@ -81,15 +134,14 @@ def response_logprobs(
     trainer: DPOTrainer, rows: list[dict[str, Any]], batch_size: int, *, reference: bool = False
 ) -> Tensor:
     """log p(response | prompt) [N, 2], chosen and rejected, under the policy or its reference."""
-    model: PeftModel = trainer.model  # type: ignore[assignment]
+    model = cast(PeftModel, trainer.model)
     results = []
     with use_adapter(model, REFERENCE) if reference else nullcontext():
         for start in range(0, len(rows), batch_size):
             batch = trainer.data_collator(rows[start : start + batch_size])
             batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
-            labels = batch["input_ids"].masked_fill(batch.pop("completion_mask") == 0, -100)
-            logprobs = model(**batch, labels=labels, use_cache=False, fused_lm_head=True).log_probs
-            results.append(logprobs.double().sum(1).view(2, -1).T.cpu())
+            logprobs = token_logprobs(model, batch).double()
+            results.append(logprobs.sum(1).view(2, -1).T.cpu())
     return torch.cat(results)
 
 
@@ -108,14 +160,15 @@ def check_reference(trainer: DPOTrainer, rows: list[dict[str, Any]]) -> None:
 def held_out_metrics(
     trainer: DPOTrainer, rows: list[dict[str, Any]], settings: DpoSettings
 ) -> dict[str, float]:
-    """Share of rows whose implicit reward is higher for chosen, and the mean reward margin."""
+    """Share of decided rows whose implicit rewards agree with the label (left out where none is
+    decided), and the mean margin of chosen over rejected.
+    """
     if not rows:
         return {}
     policy = response_logprobs(trainer, rows, settings.batch_size)
     reference = response_logprobs(trainer, rows, settings.batch_size, reference=True)
     rewards = settings.beta * (policy - reference)
     margins = rewards[:, 0] - rewards[:, 1]
-    return {
-        "eval_accuracy": (margins > 0).double().mean().item(),
-        "eval_margin": margins.mean().item(),
-    }
+    share = accuracy(margins, torch.tensor([row["preference"] for row in rows]))
+    known = {} if share is None else {"eval_accuracy": share}
+    return known | {"eval_margin": margins.mean().item()}

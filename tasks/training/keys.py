@@ -21,6 +21,8 @@ MODULES = {
 }
 # Settings that change how often state is saved or how work is cut up, never what comes out.
 WITHOUT_EFFECT = frozenset({"save_steps", "save_every", "rollout_batch_size"})
+# Settings younger than the first checkpoints, at the value that changes nothing: then in no key.
+ADDED_LATER = {"nll_weight": 0.0}
 
 
 def components(
@@ -33,18 +35,24 @@ def components(
     seed: int,
     precision: str,
 ) -> dict[str, Any]:
-    """The parts of a stage's key. `parents`: checkpoint ids by role; settings are all filled in."""
+    """The parts of a stage's key. `parents`: checkpoint ids by role; settings are all filled in,
+    those without effect left out.
+    """
     return {
         "stage": stage,
         "dataset": dataset_id,
         "base_model": base_model_id,
         "parents": dict(parents),
-        "settings": {k: v for k, v in settings.items() if k not in WITHOUT_EFFECT},
+        "settings": {k: v for k, v in settings.items() if not _without_effect(k, v)},
         "seed": seed,
         "precision": precision,
         "libraries": library_versions(),
         "code": fingerprint(MODULES[stage]),
     }
+
+
+def _without_effect(name: str, value: Any) -> bool:
+    return name in WITHOUT_EFFECT or (name in ADDED_LATER and value == ADDED_LATER[name])
 
 
 def checkpoint_id(parts: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
-"""Formulas of the preference model, on tensors alone.
+"""Formulas of the preference model and of DPO, on tensors alone.
 
-Margins d [N] are score(chosen) - score(rejected); preferences p [N] in [0, 1] are the probability
-that chosen is the better one. Float32 or wider.
+Margins d [N] are score(chosen) - score(rejected), in DPO of the implicit rewards; preferences p [N]
+in [0, 1] are the probability that chosen is the better one. Float32 or wider.
 """
 
 from __future__ import annotations
@@ -14,9 +14,19 @@ from torch.nn.functional import logsigmoid
 def bradley_terry(margins: Tensor, preferences: Tensor) -> Tensor:
     """Cross-entropy [N] of P(chosen better) = sigmoid(d) against a soft p (Bradley and Terry 1952).
 
-    With p = 1 it is the usual reward loss; its minimum is at d = log(p / (1 - p)).
+    With p = 1 it is the usual loss of a reward model or DPO; its minimum is at
+    d = log(p / (1 - p)), its slope sigmoid(d) - p.
     """
     return -(preferences * logsigmoid(margins) + (1 - preferences) * logsigmoid(-margins))
+
+
+def better_nll(logprobs: Tensor, lengths: Tensor, preferences: Tensor) -> Tensor:
+    """Mean negative log-likelihood [N] per token of the better response: rejected where p < 1/2.
+
+    logprobs [2N, T]: of each token, chosen first, 0 outside the response; lengths [2N]: its tokens.
+    """
+    chosen, rejected = (-logprobs.sum(1) / lengths).chunk(2)
+    return torch.where(preferences < 0.5, rejected, chosen)
 
 
 def accuracy(margins: Tensor, preferences: Tensor) -> float | None:

@@ -36,7 +36,7 @@ from tasks.training.base import (
 )
 from tasks.training.loop import StageTrainer, make_trainer, train
 from tasks.training.preference import accuracy, bradley_terry, calibration_error, correlation
-from tasks.training.rows import load_split
+from tasks.training.rows import load_split, preference
 from tasks.training.scoring import load_scorer, pad_right, score_conversations, score_ids
 from tasks.training.settings import RewardSettings, parse_settings, require
 
@@ -46,7 +46,7 @@ PROBES = 8
 def collate(rows: list[dict[str, Any]]) -> dict[str, Tensor]:
     """Right-padded ids and mask [2B, T], the B chosen first, and preference [B]."""
     batch = pad_right([row[side] for side in ("chosen_ids", "rejected_ids") for row in rows])
-    return {**batch, "preference": torch.tensor([float(row["preference"]) for row in rows])}
+    return {**batch, "preference": torch.tensor([row["preference"] for row in rows])}
 
 
 class PreferenceTrainer(StageTrainer, RewardTrainer):
@@ -122,14 +122,12 @@ def attach_scorer(base: PreTrainedModel, settings: RewardSettings, start: str | 
 
 def compared(tokenizer: PreTrainedTokenizerBase, row: dict[str, Any]) -> dict[str, Any]:
     """The row with the token ids of both conversations and the length of the longer one."""
-    rule = f"preference {row['preference']} is no probability"
-    fix = "use P(chosen better) in [0, 1]"
-    require(0 <= row["preference"] <= 1, row.get("id", "row"), rule, fix)
     messages, chosen, rejected = row["messages"], row["chosen"], row["rejected"]
     chosen_ids = conversation_ids(tokenizer, messages, chosen)
     rejected_ids = conversation_ids(tokenizer, messages, rejected)
     ids = {"chosen_ids": chosen_ids, "rejected_ids": rejected_ids}
-    return {**row, **ids, "length": max(len(chosen_ids), len(rejected_ids))}
+    length = max(len(chosen_ids), len(rejected_ids))
+    return {**row, **ids, "preference": preference(row), "length": length}
 
 
 def write_probes(

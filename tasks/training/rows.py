@@ -56,6 +56,15 @@ def prompt_and_responses(
     return prompt[:cut], [whole[cut:] for whole in wholes]
 
 
+def preference(row: dict[str, Any]) -> float:
+    """P(chosen better) of a row; raises TrainingInputError where it is no probability."""
+    value = float(row["preference"])
+    rule = f"preference {row['preference']} is no probability"
+    fix = "use P(chosen better) in [0, 1]"
+    require(0 <= value <= 1, row.get("id", "row"), rule, fix)
+    return value
+
+
 @dataclass(frozen=True)
 class Split:
     """Tokenised rows to train on and to hold out, and how many were too long for either."""

@@ -110,10 +110,14 @@ class DpoSettings(StageSettings):
     learning_rate: float = 5e-6
     beta: float = 0.1
     """Weight of the implicit KL to the reference (Rafailov et al. 2023, eq. 7)."""
+    nll_weight: float = 0.0
+    """Weight of the better response's negative log-likelihood per token, beside the loss, which
+    keeps it from becoming less likely; 1 in Pang et al. 2024 (eq. 1), 0 leaves it out."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check("beta", self.beta > 0, "must be positive")
+        self._check("nll_weight", self.nll_weight >= 0, "must not be negative")
 
 
 Settings = TypeVar("Settings", bound=StageSettings)

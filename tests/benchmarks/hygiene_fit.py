@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-from tasks.hygiene.refusal import BIAS, is_refusal, refusal_features
+from tasks.hygiene.refusal import BIAS, is_refusal, is_unrelated, refusal_features
 from tasks.hygiene.rows import fault
 from tasks.hygiene.same import is_unchanged
 
@@ -26,7 +26,7 @@ LINES = ROOT / "tests" / "tasks"
 WEIGHTS = ROOT / "tasks" / "hygiene" / "refusal.json"
 SHARED = ROOT.parent / "shared"
 LEAST = 2  # lines that must have a feature
-DECAY = 1.0  # weight of half the squared weights beside the summed log-loss
+DECAY = 4.0  # weight of half the squared weights beside the summed log-loss
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -84,13 +84,13 @@ def main() -> None:
         rows = read(SHARED / "cases" / "refusals.jsonl")
         report("refusals, shared cases", [is_refusal(r["text"]) == r["refusal"] for r in rows])
         rows = read(SHARED / "data" / "pyrit_refusal.jsonl")
-        for name, asked in (("text alone", False), ("beside the prompt", True)):
+        for name, asked in (("text alone", False), ("or unrelated", True)):
             said = [
-                is_refusal(r["assistant_response"], r["objective"] if asked else "") for r in rows
+                is_refusal(r["assistant_response"])
+                or (asked and is_unrelated(r["assistant_response"], r["objective"]))
+                for r in rows
             ]
-            right = [
-                one == (r["human_score"] == "1") for one, r in zip(said, rows, strict=True)
-            ]
+            right = [one == (r["human_score"] == "1") for one, r in zip(said, rows, strict=True)]
             report(f"refusals, pyrit, {name}", right)
 
 

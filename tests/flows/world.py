@@ -9,6 +9,7 @@ from typing import Any
 
 from constitution.assign import assign
 from constitution.schema import Constitution
+from flows.plan.cases import cases_of, gold_of
 from flows.plan.constitutions import kept_as
 from flows.plan.inputs import Inputs, read_inputs
 from flows.plan.plan import Plan
@@ -16,6 +17,7 @@ from flows.plan.planner import Planner
 from flows.plan.recipe import load
 from storage.ledger import Ledger
 from storage.workspace import Workspace
+from tasks.engines.engine import Engine
 from tasks.engines.scripted import ScriptedEngine
 from tasks.generation.calls import Answer, category_of
 from tasks.generation.memo import complete, look_up
@@ -30,7 +32,10 @@ from tasks.generation.record import (
 )
 from tasks.generation.snapshots import Rows
 from tasks.generation.walk import WINDOW, Level, walk, windows
+from tasks.judging import memo as judging
+from tasks.judging.opinions import opinions
 
+SCRIPTED = ScriptedEngine()
 SETTINGS: dict[str, Any] = {"generation.engine": "scripted", "prompts.limit": 60}
 
 
@@ -58,14 +63,14 @@ class World:
     def plan(self, inputs: Inputs) -> Plan:
         return Planner(inputs, self.workspace, self.ledger).make("pairs")
 
-    def run(self, inputs: Inputs, size: int = WINDOW) -> Counter[str]:
-        """Generate and record; how many calls of each step and round were made."""
+    def run(self, inputs: Inputs, size: int = WINDOW, engine: Engine = SCRIPTED) -> Counter[str]:
+        """Generate, compare and record; how many calls of each step and round were made."""
         made: Counter[str] = Counter()
 
         def answer(level: Level) -> dict[str, Answer]:
             found = look_up(self.ledger, level.calls)
             missing = [call for call in level.calls if call.completion_id not in found]
-            fresh = complete(self.ledger, ScriptedEngine(), "run_test", missing)
+            fresh = complete(self.ledger, engine, "run_test", missing)
             made[f"{level.step}{'' if level.round is None else level.round}"] += len(fresh)
             return found | fresh
 
@@ -74,11 +79,23 @@ class World:
         for window in windows(inputs.prompts, size):
             record_prompts(self.ledger, window)
             walked = walk(inputs.method, window, answer)
-            made_of = assembler.add(walked)
+            cases = cases_of(inputs, assembler, walked)
+            asked = {c.comparison_id: c for case in cases for c in case.comparisons}
+            judged = judging.look_up(self.ledger, list(asked.values()))
+            missing = [c for found, c in asked.items() if found not in judged]
+            judged |= judging.complete(self.ledger, engine, "run_test", missing)
+            if missing:
+                made["comparisons"] += len(missing)
+            made_of = assembler.add(walked, opinions(cases, judged))
             named = inputs.method.named
             record_shown(self.ledger, inputs.method.shown_ids(walked.pools))
             record_rows(self.ledger, "run_test", walked.steps, made_of, named)
             record_exclusions(self.ledger, "run_test", made_of.exclusions)
+        questions = [c for own in gold_of(inputs, assembler) for c in own.questions]
+        asked = {c.comparison_id: c for c in questions}
+        missing = [c for n, c in asked.items() if n not in judging.look_up(self.ledger, questions)]
+        if missing:
+            made["comparisons"] += len(judging.complete(self.ledger, engine, "run_test", missing))
         self.rows = assembler.rows()
         for snapshot in (self.rows.sft, self.rows.preferences):
             record_snapshot(self.ledger, "run_test", snapshot)

@@ -109,10 +109,18 @@ def test_a_rule_for_a_rule_is_no_evidence() -> None:
     assert (texts(found), found.reason) == (None, "no_evidence")
 
 
+def test_what_its_own_rules_do_not_tell_the_others_may() -> None:
+    found = decided(pool(["In short, it is blue."], [KEEPS], SHORT))
+    assert texts(found) == ("In short, it is blue.", KEEPS)
+    assert found.contest
+    assert found.contest.labels == (Label("program", "opening", 1.0),)
+    assert decided(pool(["In short, it is blue."], [KEEPS], KIND)).reason == "no_evidence"
+
+
 def test_what_no_program_checks_is_for_the_judge() -> None:
     asked = pool([KEEPS], [BREAKS], KIND)
     assert decided(asked).detail == "no check of kind"
-    said = Contest(asked.worse[0], asked.better[0], (Label("judge", "kind", 0.8),), True)
+    said = Contest(asked.worse[0], asked.better[0], (Label("judge", "kind", 0.8),), True, 0.8)
     found = decided(asked, said)
     assert texts(found) == (BREAKS, KEEPS)
     assert found.contest

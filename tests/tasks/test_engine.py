@@ -27,7 +27,7 @@ from tasks.engines.batches import plan_batches  # noqa: E402
 from tasks.engines.decode import decode  # noqa: E402
 from tasks.engines.generate import Generator  # noqa: E402
 from tasks.engines.load import AdaptedModel  # noqa: E402
-from tasks.engines.prefix import Prefix, common_prefix  # noqa: E402
+from tasks.engines.prefix import Prefix, common_prefix, shared_prefix  # noqa: E402
 from tasks.engines.sampling import Draws, choose, gumbel  # noqa: E402
 from tasks.engines.score import Scorer  # noqa: E402
 from tasks.engines.serve import serve  # noqa: E402
@@ -143,7 +143,7 @@ def test_prefix_reuse_changes_no_text_and_no_logit(
     requests = [ask(n, temperature=0.0, max_new_tokens=24) for n in (3, 9, 15)]
     with_reuse = answers(tiny, requests)
     with monkeypatch.context() as patched:
-        patched.setattr(tiny, "_prefix", lambda model, prompts: None)
+        patched.setattr("tasks.engines.generate.shared_prefix", lambda model, prompts: None)
         without = answers(tiny, requests)
     assert [item.text for item in with_reuse] == [item.text for item in without]
     prompts = [tiny._tokenize(n, asdict(request)) for n, request in enumerate(requests)]
@@ -364,13 +364,9 @@ def test_sliding_window_models_are_served_without_prefix(tmp_path: Path) -> None
     MistralForCausalLM(config).save_pretrained(tmp_path)
     generator = make(tmp_path)
     requests = [ask(n, temperature=0.0) for n in (1, 6)]
-    assert (
-        generator._prefix(
-            generator.model.base,
-            [generator._tokenize(n, asdict(r)) for n, r in enumerate(requests)],
-        )
-        is None
-    )
+    prompts = [generator._tokenize(n, asdict(r)).tokens for n, r in enumerate(requests)]
+    assert common_prefix(prompts) > 0
+    assert shared_prefix(generator.model.base, prompts) is None
     together = answers(generator, requests)
     assert [answers(generator, [request])[0].text for request in requests] == [
         item.text for item in together

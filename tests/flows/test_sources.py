@@ -1,0 +1,201 @@
+"""Pairs of every source, judged by programs and by a judge: planned, then made, then edited."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from constitution.schema import Constitution
+from flows.plan.inputs import Inputs, check_inputs
+from flows.plan.plan import Plan
+from storage.errors import InputError
+from storage.lineage import trace
+from tasks.engines.engine import Batch, Continuation, Score
+from tasks.engines.scripted import ScriptedEngine
+
+from .world import World, reworded
+
+
+class Judging(ScriptedEngine):
+    """A judge that prefers the shorter response, wherever it stands."""
+
+    def score(self, continuations: Sequence[Continuation]) -> Iterator[Batch[Score]]:
+        for index, asked in enumerate(continuations):
+            shown = str(asked.messages[-1]["content"])
+            first = shown.partition("Response A:\n")[2].partition("\n\nResponse B:")[0]
+            second = shown.partition("Response B:\n")[2].partition("\n\nQuestion:")[0]
+            own, other = (first, second) if asked.text == "A" else (second, first)
+            value = 0.1 * (len(other.split()) - len(own.split()))
+            yield Batch([Score(index, value, [value])], 0.0)
+
+
+JUDGE = Judging()
+ALL = {
+    "pairs.shares.distilled": 1,
+    "pairs.shares.candidates": 1,
+    "pairs.candidates_of": "model",
+    "pairs.evidence": "required",
+    "judge.use": True,
+    "judge.n_principles": 2,
+}
+
+
+def made_of(tmp_path: Path, **overrides: Any) -> World:
+    world = World(tmp_path / "home", **(ALL | overrides))
+    world.run(world.inputs, engine=JUDGE)
+    return world
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return made_of(tmp_path, constitution="checkable")
+
+
+def calls(plan: Plan) -> tuple[int, int]:
+    low, high = plan.cost["calls"]
+    return low, high
+
+
+def assert_planned(world: World, inputs: Inputs) -> dict[str, int]:
+    """Whether the plan is what happens, and nothing is to be done after it; what was made."""
+    low, high = calls(world.plan(inputs))
+    made = world.run(inputs, engine=JUDGE)
+    assert low <= sum(made.values()) <= high
+    assert world.plan(inputs).is_empty
+    return made
+
+
+def test_a_fresh_ledger_asks_for_every_source(tmp_path: Path) -> None:
+    world = World(tmp_path / "home", constitution="checkable", **ALL)
+    plan = world.plan(world.inputs)
+    method = world.inputs.method
+    sources = [method.source(prompt) for prompt in world.inputs.prompts]
+    revised, distilled, compared = (
+        sources.count(s) for s in ("revision", "distilled", "candidates")
+    )
+    assert min(revised, distilled, compared) > 5
+    assert plan.steps["samples"].to_generate == (4 * (2 * distilled + compared),) * 2
+    assert plan.steps["drafts"].to_generate == (revised, revised)
+    most = 2 * (revised + distilled) + 2 * 6 * compared + 64  # of the report card
+    assert plan.steps["comparisons"].to_generate == (0, most)
+    made = assert_planned(world, world.inputs)
+    assert 0 < made["comparisons"] <= most
+
+
+def test_nothing_changed_nothing_to_do(world: World) -> None:
+    assert sum(world.run(world.inputs, engine=JUDGE).values()) == 0
+
+
+def test_every_pair_has_a_label_that_says_who_gave_it(world: World) -> None:
+    unlabelled = world.ledger.query("SELECT 1 FROM pairs ANTI JOIN labels USING (pair_id)")
+    assert unlabelled == []
+    kinds = world.ledger.query(
+        "SELECT given_by, count(*) AS n, bool_and(preference = 1) AS is_sure,"
+        " count(rule) AS rules, count(comparison_id) AS comparisons FROM labels GROUP BY 1"
+    )
+    found = {row["given_by"]: row for row in kinds}
+    assert set(found) == {"program", "judge"}
+    assert found["program"]["is_sure"]
+    assert found["program"]["rules"] == found["program"]["n"]
+    assert found["judge"]["comparisons"] == found["judge"]["n"]
+    assert not found["judge"]["is_sure"]
+
+
+def test_a_soft_label_is_the_pairs_preference(world: World) -> None:
+    soft = world.ledger.query(
+        "SELECT p.preference FROM pairs p SEMI JOIN ("
+        "FROM labels WHERE given_by = 'judge') l USING (pair_id)"
+    )
+    assert soft
+    assert all(0.5 < row["preference"] < 1 for row in soft)
+
+
+def test_teaching_is_told_by_the_plan(world: World) -> None:
+    teaching = world.plan(world.inputs).teaching
+    assert teaching is not None
+    assert teaching.share == 1.0
+    assert set(teaching.by_evidence) == {"program", "judge"}
+    assert set(teaching.by_source) == {"revision", "distilled", "candidates"}
+
+
+@pytest.mark.parametrize("field", ["critique", "revision", "comparison", "title"])
+def test_an_edit_costs_what_shows_the_words(world: World, field: str) -> None:
+    slug = "two-sentences"
+    made = assert_planned(world, world.edit(reworded(slug, field)))
+    touched = {step for step, count in made.items() if count}
+    assert (
+        touched
+        <= {
+            "critique": {"critiques0", "revisions0", "comparisons"},
+            "revision": {"revisions0", "comparisons"},
+            "comparison": {"comparisons"},
+            "title": {"samples", "comparisons"},
+        }[field]
+    )
+    shown = [p for p in world.inputs.prompts if world.inputs.method.source(p) == "distilled"]
+    if field == "title":
+        taught = sum(slug in {p.slug for p in world.inputs.method.shown_to(s)} for s in shown)
+        assert made["samples"] == 4 * taught > 0
+    assert sum(made.values()) > 0
+
+
+def test_a_worked_answer_costs_its_teachers_calls_only(world: World) -> None:
+    def fewer(constitution: Constitution) -> Constitution:
+        return replace(
+            constitution,
+            principles=tuple(
+                replace(p, examples=p.examples[:1]) if p.slug == "sixty-words" else p
+                for p in constitution.principles
+            ),
+        )
+
+    made = assert_planned(world, world.edit(fewer))
+    method = world.inputs.method
+    taught = [
+        p
+        for p in world.inputs.prompts
+        if method.source(p) == "distilled" and "sixty-words" in {s.slug for s in method.shown_to(p)}
+    ]
+    assert made["samples"] == 4 * len(taught) > 0
+    assert made["drafts"] == made["critiques0"] == 0
+
+
+def test_more_samples_cost_those_that_are_new(world: World) -> None:
+    more = world.read(**{"pairs.samples": 5})
+    method = more.method
+    sources = [method.source(p) for p in more.prompts]
+    made = assert_planned(world, more)
+    assert made["samples"] == 2 * sources.count("distilled") + sources.count("candidates")
+
+
+def test_another_margin_or_clamp_costs_no_call(world: World) -> None:
+    for setting in ({"judge.abstain": 0.9}, {"judge.clamp": [0.3, 0.7]}):
+        assert sum(world.run(world.read(**setting), engine=JUDGE).values()) == 0
+
+
+def test_without_evidence_nothing_is_made_for_training(tmp_path: Path) -> None:
+    """No check and no judge: no pair can have a label, which is said before anything is asked."""
+    world = World(tmp_path / "home", **{"pairs.evidence": "required"})
+    check_inputs(world.inputs, "revisions")
+    check_inputs(world.read(**{"judge.use": True}), None)
+    with pytest.raises(InputError, match="no pair can have evidence"):
+        check_inputs(world.inputs, "pairs")
+
+
+def test_lineage_goes_through_labels_to_comparisons_and_principles(world: World) -> None:
+    (row,) = world.ledger.query(
+        "SELECT min(pair_id) AS pair_id FROM pairs JOIN labels USING (pair_id)"
+        " WHERE given_by = 'judge' AND source = 'candidates'"
+    )
+    counts = trace(world.ledger, row["pair_id"], "up")["counts"]
+    assert counts["comparison"] > 0
+    assert counts["completion"] >= 2
+    assert counts["principle"] > 0
+    (row,) = world.ledger.query(
+        "SELECT min(example_id) AS example_id FROM examples WHERE source = 'distilled'"
+    )
+    assert trace(world.ledger, row["example_id"], "up")["counts"]["few_shot"] == 1

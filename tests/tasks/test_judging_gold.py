@@ -1,0 +1,117 @@
+"""Gold pairs: every form that is read, what is refused, and gold from checks by program."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from constitution.load import load, resolve
+from storage.errors import InputError
+from tasks.generation.calls import Answer
+from tasks.judging.gold import graded, read_gold
+from tasks.prompts import Prompt
+
+LLMBAR = Path(__file__).resolve().parents[3] / "shared" / "data" / "llmbar_natural.json"
+
+
+def written(tmp_path: Path, *rows: Any) -> Path:
+    path = tmp_path / "gold.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_every_form_is_read(tmp_path: Path) -> None:
+    talk = [{"role": "user", "content": "Why?"}]
+    said = [*talk, {"role": "assistant", "content": "So."}]
+    hh = "\n\nHuman: Why?\n\nAssistant: "
+    path = written(
+        tmp_path,
+        {"input": "Why?", "output_1": "So.", "output_2": "No.", "label": 2},
+        {"prompt": "Why?", "first": "So.", "second": "No.", "label": "first", "principle": "x"},
+        {"messages": talk, "chosen": "So.", "rejected": "No."},
+        {"prompt": talk, "chosen": said, "rejected": " No.\n"},
+        {"chosen": f"{hh}So.", "rejected": f"{hh}No."},
+    )
+    found = read_gold(path)
+    assert {pair.first.text for pair in found} == {"So."}
+    assert {pair.second.text for pair in found} == {"No."}
+    assert [pair.is_first_better for pair in found] == [False, True, True, True, True]
+    assert [pair.principle for pair in found] == [None, "x", None, None, None]
+    assert all(pair.prompt.messages == tuple(talk) for pair in found)
+    assert [pair.prompt.line for pair in found] == [1, 2, 3, 4, 5]
+
+
+GOOD = {"prompt": "Why?", "first": "So.", "second": "No.", "label": 1}
+
+
+@pytest.mark.parametrize(
+    ("row", "rule"),
+    [
+        (GOOD | {"label": 3}, "`label` is 3, not 1, 2, first or second"),
+        (GOOD | {"label": True}, "`label` is True"),
+        (GOOD | {"label": None}, "`label` is None"),
+        (GOOD | {"label": 1.0}, "`label` is 1.0"),
+        (GOOD | {"label": ["first"]}, "`label` is"),
+        (GOOD | {"second": "So. "}, "both responses are the same"),
+        (GOOD | {"second": " "}, "`second` is empty"),
+        (GOOD | {"second": 5}, "`second` must be a text or a conversation"),
+        (GOOD | {"principle": 5}, "`principle` must be a slug"),
+        ({"prompt": "Why?", "chosen": "So."}, "needs chosen and rejected, or first, second"),
+        ({"first": "So.", "second": "No.", "label": 1}, "no known column"),
+        (
+            {"prompt": "Why?", "chosen": [{"role": "user", "content": "So."}], "rejected": "No."},
+            "`chosen` does not end with the assistant's turn",
+        ),
+        ([1], "a row must be an object"),
+    ],
+)
+def test_a_row_that_is_no_gold_pair_is_named(tmp_path: Path, row: Any, rule: str) -> None:
+    path = written(tmp_path, GOOD, row)
+    with pytest.raises(InputError) as caught:
+        read_gold(path)
+    assert str(caught.value).startswith(f"{path}:2: ")
+    assert rule in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_hold_nothing_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "gold.json"
+    path.write_text("[]", encoding="utf-8")
+    with pytest.raises(InputError, match="holds no gold pair"):
+        read_gold(path)
+    path.write_text('[{"prompt"', encoding="utf-8")
+    with pytest.raises(InputError, match=str(path)):
+        read_gold(path)
+    with pytest.raises(InputError, match="is not a file that exists"):
+        read_gold(tmp_path / "gone.json")
+
+
+def test_checks_by_program_give_gold() -> None:
+    checkable = load(resolve("checkable"))
+    short, json_only = (checkable.principle(s) for s in ("short-opening", "json-when-asked"))
+    prompt = Prompt(({"role": "user", "content": "Why is the sky blue?"},), "c", "file", 1)
+    kept, other = (
+        Answer(f"cmp_{n}", t, "stop", 1) for n, t in enumerate(["In short, air.", "Air."])
+    )
+    asked = [
+        (prompt, short, kept, other),
+        (prompt, short, other, kept),
+        (prompt, short, kept, kept),  # both keep it
+        (prompt, short, other, other),  # both break it
+        (prompt, json_only, kept, other),  # no JSON was asked for
+    ]
+    found = list(graded(asked))
+    assert [(pair.first, pair.is_first_better) for pair in found] == [(kept, True), (other, False)]
+    assert {pair.principle for pair in found} == {"short-opening"}
+    assert len({pair.pair_id for pair in found}) == 2
+
+
+def test_llmbar_is_read() -> None:
+    if not LLMBAR.is_file():
+        pytest.skip("shared/data is not there")
+    found = read_gold(LLMBAR)
+    assert len(found) == 100
+    assert sum(pair.is_first_better for pair in found) == 42
