@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from flows.explain.data_report import read
 from flows.explain.data_report.hygiene import checks
@@ -25,12 +26,15 @@ def build(ledger: Ledger, name: str, tell: Callable[[str], None] = lambda step: 
     tell("reading rows")
     everything = read.rows_of(ledger, snapshot)
     rows = tuple(row for row in everything if not row.is_held_out)
-    teaching, facts = None, ()
+    teaching: Teaching | None = None
+    facts: tuple[PrincipleFacts, ...] = ()
     examples = dict(Counter(row.source for row in rows))
     if kind == "preferences":
-        under = _about(rows, read.made_under(ledger, dataset_id))
-        facts = tuple(_facts(slug, own) for slug, own in sorted(under.items()))
-        teaching = _teaching(rows, under, read.lessons(ledger, dataset_id))
+        made = _by_principle(rows, read.made_under(ledger, dataset_id))
+        labelled = _by_principle(rows, {row.id: _labelled(row) for row in rows})
+        slugs = sorted(made.keys() | labelled.keys())
+        facts = tuple(_facts(slug, made.get(slug, []), labelled.get(slug, [])) for slug in slugs)
+        teaching = _teaching(rows, made, labelled, read.lessons(ledger, dataset_id))
         examples = read.examples_by_source(ledger, run_id)
     return DataReport(
         id=dataset_id,
@@ -48,14 +52,20 @@ def build(ledger: Ledger, name: str, tell: Callable[[str], None] = lambda step: 
     )
 
 
-def _about(rows: Iterable[DataRow], under: Mapping[str, set[str]]) -> dict[str, list[DataRow]]:
-    """The pairs about each principle: made under it, or with a label on it."""
+Rows = Sequence[DataRow]
+
+
+def _by_principle(rows: Rows, slugs: Mapping[str, set[str]]) -> dict[str, list[DataRow]]:
+    """The rows of each principle; `slugs`: a row's principles by its id."""
     found: dict[str, list[DataRow]] = {}
     for row in rows:
-        labelled = {label.slug for label in row.labels if label.slug}
-        for slug in labelled | under.get(row.id, set()):
+        for slug in slugs.get(row.id, ()):
             found.setdefault(slug, []).append(row)
     return found
+
+
+def _labelled(row: DataRow) -> set[str]:
+    return {label.slug for label in row.labels if label.slug}
 
 
 def strongest(labels: Iterable[Verdict]) -> str:
@@ -68,14 +78,16 @@ def _on(slug: str, row: DataRow) -> list[Verdict]:
     return [label for label in row.labels if label.slug == slug]
 
 
-def _facts(slug: str, rows: Sequence[DataRow]) -> PrincipleFacts:
-    by = Counter(strongest(_on(slug, row)) for row in rows)
-    presumed = [row for row in rows if _on(slug, row) and row.source in PRESUMING]
+def _facts(slug: str, made: Rows, labelled: Rows) -> PrincipleFacts:
+    """`made`: the pairs made under the principle; `labelled`: those with a label on it."""
+    by = Counter(strongest(_on(slug, row)) for row in labelled)
+    by[NONE] = sum(not row.labels for row in made)
+    presumed = [row for row in labelled if row.source in PRESUMING]
     agreed = sum(not is_turned(row) for row in presumed)
-    given = [label.preference for row in rows for label in _on(slug, row)]
+    given = [label.preference for row in labelled for label in _on(slug, row)]
     return PrincipleFacts(
         slug,
-        dict(by),
+        dict(+by),
         agreed / len(presumed) if presumed else None,
         sum(given) / len(given) if given else None,
     )
@@ -86,24 +98,21 @@ def is_turned(row: DataRow) -> bool:
 
 
 def _teaching(
-    rows: Sequence[DataRow], under: Mapping[str, list[DataRow]], known: Mapping[str, Lesson]
+    rows: Rows,
+    made: Mapping[str, Rows],
+    labelled: Mapping[str, Rows],
+    known: Mapping[str, Lesson],
 ) -> Teaching:
     """What a run said of these pairs, counted anew. How many prompts met a principle, and all of
     whose answers kept or broke it, is in no row: that is as the run kept it, or at least the pairs.
     """
-    lessons = {
-        slug: Lesson(
-            prompts=len(under.get(slug, ())),
-            pairs=len(under.get(slug, ())),
-            with_evidence=sum(bool(_on(slug, row)) for row in under.get(slug, ())),
-            agreed=sum(bool(_on(slug, row)) and not is_turned(row) for row in under.get(slug, ())),
-        )
-        for slug in sorted(under.keys() | known.keys())
-    }
-    for slug, lesson in known.items():
-        own = lessons[slug]
-        own.prompts, own.pairs = lesson.prompts, lesson.pairs
-        own.all_keep, own.all_break = lesson.all_keep, lesson.all_break
+    lessons = {}
+    for slug in sorted(made.keys() | labelled.keys() | known.keys()):
+        pairs, found = len(made.get(slug, ())), labelled.get(slug, ())
+        lesson = replace(known.get(slug) or Lesson(prompts=pairs, pairs=pairs))
+        lesson.with_evidence = len(found)
+        lesson.agreed = sum(not is_turned(row) for row in found)
+        lessons[slug] = lesson
     return Teaching(
         by_source=Counter(row.source for row in rows),
         by_evidence=Counter(strongest(row.labels) for row in rows),

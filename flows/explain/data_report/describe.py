@@ -16,7 +16,8 @@ from tasks.generation.teaching import AUTHORITY, NONE
 
 AUTHOR = "solon data report"
 NOT_KNOWN = "–"
-EXAMPLE_CHARS = 600
+TEXT_CHARS = 600
+START_CHARS = 240  # of what is left out
 RULES = {
     "near_duplicates": "near duplicates",
     "overlap": "overlap with held-out prompts",
@@ -91,9 +92,10 @@ def _principles(report: DataReport, drawn: Sequence[Picture]) -> Iterator[Sectio
         for facts in report.principles
     ]
     note = (
-        "people, program, judge: pairs by the strongest label on the principle; none: pairs without"
-        " one; agreed: of revisions and distilled pairs with one, the share that was not turned"
-        " round; preference: mean of the labels"
+        "prompts, pairs: those it was assigned to; people, program, judge: pairs with a label on"
+        " it, of any prompt, by the strongest; none: its pairs without any label; agreed: of"
+        " revisions and distilled pairs with one, the share that was not turned round; preference:"
+        " mean of the labels"
     )
     columns = ("principle", "prompts", "pairs", *kinds, "agreed", "preference")
     yield Section("Principles", [note], drawn, columns, rows, narrow=len(columns))
@@ -118,15 +120,17 @@ def _nothing_to_learn(report: DataReport) -> Iterator[Section]:
 
 
 def _left_out(report: DataReport) -> Iterator[Section]:
+    """A row a reason and step; texts once a reason, as steps leave out the same rows."""
     if report.left_out:
-        rows = [(f"{x.reason}, {x.step}", str(x.rows)) for x in report.left_out]
-        entries = [_left_out_entry(found) for found in report.left_out]
-        yield Section("Left out", columns=("reason, step", "rows"), rows=rows, entries=entries)
+        rows = [(x.reason, x.step, str(x.rows)) for x in report.left_out]
+        first = {x.reason: x for x in reversed(report.left_out)}
+        entries = [_left_out_entry(x) for x in report.left_out if first[x.reason] is x]
+        yield Section("Left out", columns=("reason", "step", "rows"), rows=rows, entries=entries)
 
 
 def _left_out_entry(found: LeftOut) -> Entry:
-    texts = [_text(f"example {n}", text) for n, text in enumerate(found.texts, 1)]
-    return Entry(f"{found.reason}, {found.step}: {found.rows}", "", texts)
+    texts = [_text(f"example {n}", text, START_CHARS) for n, text in enumerate(found.texts, 1)]
+    return Entry(found.reason, "", texts)
 
 
 def _hygiene(report: DataReport) -> Iterator[Section]:
@@ -192,8 +196,8 @@ def _verdict(label: Verdict) -> str:
     return f"{label.by}{about} ({label.preference:.2f}{turned})"
 
 
-def _text(name: str, text: str) -> tuple[str, list[Piece]]:
-    cut = text if len(text) <= EXAMPLE_CHARS else text[:EXAMPLE_CHARS].rstrip() + "…"
+def _text(name: str, text: str, limit: int = TEXT_CHARS) -> tuple[str, list[Piece]]:
+    cut = text if len(text) <= limit else text[:limit].rstrip() + "…"
     return (name, [Piece("same", cut)]) if cut else (f"{name} (empty)", [])
 
 

@@ -32,7 +32,7 @@ def pictures(report: DataReport) -> dict[str, list[Picture]]:
     if not report.rows:
         return {}
     drawn = {"lengths": [_lengths(report.rows)]}
-    if report.principles:
+    if any(facts.by for facts in report.principles):
         drawn["evidence"] = [_evidence(report)]
     given = [label.preference for row in report.rows for label in row.labels]
     if any(0 < value < 1 for value in given):

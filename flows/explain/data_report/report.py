@@ -43,11 +43,12 @@ class DataRow:
 
 @dataclass(frozen=True)
 class PrincipleFacts:
-    """The evidence of the pairs to train on that are about one principle.
+    """The evidence on one principle among the pairs to train on.
 
-    by: pairs by who gave the strongest label on it, "none" for those without any; agreement: the
-    share of those with evidence, of sources that presume a direction, that were not turned round;
-    preference: mean of the labels on it. None: nothing to tell it from.
+    by: pairs with a label on it by who gave the strongest, and under "none" those made under it
+    that have no label at all; agreement: the share of those with a label, of sources that presume a
+    direction, that were not turned round; preference: mean of the labels on it. None: nothing to
+    tell it from.
     """
 
     slug: str
