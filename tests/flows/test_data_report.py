@@ -133,7 +133,11 @@ def test_people_outrank_the_program_and_it_the_judge(world: World) -> None:
 def test_labels_under_another_constitution_do_not_count(world: World) -> None:
     """The same pair may be in snapshots of several runs, and keeps the labels of all."""
     before, rules = report_of(world).teaching, world.inputs.constitution
-    run = {"run_id": "run_test", "constitution_id": constitution_id(rules), "recipe": "smoke"}
+    run: dict[str, Any] = {
+        "run_id": "run_test",
+        "constitution_id": constitution_id(rules),
+        "recipe": "smoke",
+    }
     run |= {"settings": "{}", "host": "h", "pid": 1, "state": "completed", "started_at": now()}
     with world.ledger.transaction() as con:
         insert(con, "runs", [run])
