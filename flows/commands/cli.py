@@ -9,7 +9,7 @@ from typing import NoReturn
 import typer
 
 from constitution.errors import ConstitutionError
-from flows.commands import explain, refs, runs, serve, try_out, words
+from flows.commands import data, explain, refs, runs, serve, try_out, words
 from storage.errors import SolonError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 for family in (runs, try_out, explain, serve):
     app.add_typer(family.app)
+app.add_typer(data.app, name="data")
 app.add_typer(refs.app, name="ref")
 app.add_typer(words.app, name="constitution")
 

@@ -103,23 +103,24 @@ def diff(
     if as_json and as_markdown:
         raise InputError("--json --markdown", "standard output takes one of them", "drop one")
     from flows.explain.compare.build import compare
-    from flows.explain.compare.markdown import markdown
-    from flows.explain.compare.page import check_target, page, write_page
-    from flows.explain.compare.terminal import show
+    from flows.explain.compare.describe import AUTHOR, document
+    from flows.explain.document.markdown import markdown
+    from flows.explain.document.page import check_target, write_page
+    from flows.explain.document.terminal import show
 
     if html is not None:
-        check_target(html)
+        check_target(html, AUTHOR, "--html")
     with err.status("comparing"):
         report = compare(ledger(), a, b, limit)
     if html is not None:
-        write_page(html, page(report))
+        write_page(html, document(report), "--html")
         err.print(f"page        {html}", markup=False, highlight=False)
     if as_json:
         print_result(as_json, report.to_json(), ())
     elif as_markdown:
-        print(markdown(report), end="")
+        print(markdown(document(report)), end="")
     else:
-        show(report, out)
+        show(document(report), out)
 
 
 @app.command()

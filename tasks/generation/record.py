@@ -253,10 +253,13 @@ def record_shown(ledger: Ledger, shown: Mapping[str, Sequence[str]]) -> None:
 
 
 def record_teaching(ledger: Ledger, snapshot: Snapshot, teaching: Teaching) -> None:
-    """Keep, as metrics of a snapshot, how many of its pairs have evidence, and of which kind."""
+    """Keep, as metrics of a snapshot, how many of its pairs have evidence, and of which kind; and
+    the lesson of each principle."""
     values = {f"evidence/{by}": count for by, count in teaching.by_evidence.items()}
     values |= {f"source/{source}": count for source, count in teaching.by_source.items()}
     values |= {"pairs": teaching.pairs, "turned": teaching.turned}
+    for slug, lesson in teaching.lessons.items():
+        values |= {f"lesson/{slug}/{name}": count for name, count in vars(lesson).items()}
     rows = [
         {"subject_id": snapshot.dataset_id, "name": name, "step": -1, "value": float(value)}
         for name, value in values.items()

@@ -96,5 +96,8 @@ def switches_language(prompt: str, draft: str, revision: str) -> bool:
     own = guess(revision, LETTERS)
     if own is None or _NAMES_A_LANGUAGE.search(prompt):
         return False
-    said = [is_written_in(text, own) for text in (draft, prompt)]
-    return False in said and True not in said
+    was = is_written_in(draft, own)
+    if was:
+        return False
+    asked = is_written_in(prompt, own)
+    return not asked and False in (was, asked)

@@ -122,7 +122,13 @@ except SystemExit as error:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["plan", "--recipe", "demo"], ["why", "latest/ppo"], ["impact", "no-flattery"]],
+    [
+        ["--help"],
+        ["plan", "--recipe", "demo"],
+        ["why", "latest/ppo"],
+        ["impact", "no-flattery"],
+        ["data", "report"],
+    ],
     ids=lambda a: a[0],
 )
 def test_light_commands_import_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
@@ -136,5 +142,5 @@ def test_light_commands_import_nothing_heavy(arguments: list[str], tmp_path: Pat
     )
     code_, modules = done.stderr.splitlines()[-1].split(" ", 1)
     assert modules == "[]", done.stderr
-    assert code_ == ("2" if arguments[0] in ("why", "impact") else "0"), done.stderr
+    assert code_ == ("2" if arguments[0] in ("why", "impact", "data") else "0"), done.stderr
     assert not (tmp_path / "home").exists()

@@ -23,10 +23,14 @@ from tasks.generation.calls import Answer, category_of
 from tasks.generation.memo import complete, look_up
 from tasks.generation.record import (
     record_constitution,
+    record_exclusions,
     record_prompts,
     record_rows,
+    record_shown,
     record_snapshot,
+    record_teaching,
 )
+from tasks.generation.snapshots import Rows
 from tasks.generation.walk import WINDOW, Level, walk, windows
 from tasks.judging import memo as judging
 from tasks.judging.opinions import opinions
@@ -37,6 +41,8 @@ SETTINGS: dict[str, Any] = {"generation.engine": "scripted", "prompts.limit": 60
 
 class World:
     """One ledger and the inputs now in force."""
+
+    rows: Rows  # of the last run
 
     def __init__(self, home: Path, **overrides: Any) -> None:
         self.workspace = Workspace(home).create()
@@ -82,15 +88,18 @@ class World:
                 made["comparisons"] += len(missing)
             made_of = assembler.add(walked, opinions(cases, judged))
             named = inputs.method.named
+            record_shown(self.ledger, inputs.method.shown_ids(walked.pools))
             record_rows(self.ledger, "run_test", walked.steps, made_of, named)
+            record_exclusions(self.ledger, "run_test", made_of.exclusions)
         questions = [c for own in gold_of(inputs, assembler) for c in own.questions]
         asked = {c.comparison_id: c for c in questions}
         missing = [c for n, c in asked.items() if n not in judging.look_up(self.ledger, questions)]
         if missing:
             made["comparisons"] += len(judging.complete(self.ledger, engine, "run_test", missing))
-        rows = assembler.rows()
-        for snapshot in (rows.sft, rows.preferences):
+        self.rows = assembler.rows()
+        for snapshot in (self.rows.sft, self.rows.preferences):
             record_snapshot(self.ledger, "run_test", snapshot)
+        record_teaching(self.ledger, self.rows.preferences, self.rows.teaching)
         return made
 
 

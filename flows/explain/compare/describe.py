@@ -1,13 +1,9 @@
-"""A report in words: the sections that terminal, Markdown and page all show.
-
-Nothing here is escaped: each writer does that in its own way. Ids are short.
-"""
+"""A comparison in words: the document that terminal, Markdown and page all show. Ids are short."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from flows.explain.compare.report import (
@@ -23,30 +19,24 @@ from flows.explain.compare.report import (
     as_text,
 )
 from flows.explain.compare.words import Piece, difference
+from flows.explain.document.parts import Document, Entry, Section
 from storage.ids import short, shortened
 
 T = TypeVar("T")
 NONE = "–"
+AUTHOR = "solon diff"
 
 
-@dataclass(frozen=True)
-class Change:
-    """A principle or a row that differs; its texts by name, as pieces from A to B."""
-
-    title: str
-    facts: str
-    texts: Sequence[tuple[str, list[Piece]]]
-
-
-@dataclass(frozen=True)
-class Section:
-    """Shown in the order of its fields: a list, a table, changes."""
-
-    title: str
-    lines: Sequence[str] = ()
-    columns: Sequence[str] = ()
-    rows: Sequence[Sequence[str]] = ()
-    changes: Sequence[Change] = ()
+def document(report: Report) -> Document:
+    """The whole comparison."""
+    return Document(
+        name=f"{short(report.a.name)} and {short(report.b.name)}: what differs",
+        title=f"Difference of two {report.a.kind}s",
+        lines=tuple(headline(report)),
+        sections=tuple(sections(report)),
+        author=AUTHOR,
+        end="Words only in A are struck through, words only in B are underlined.",
+    )
 
 
 def headline(report: Report) -> Iterator[str]:
@@ -104,13 +94,13 @@ def _checkpoint(found: CheckpointDiff) -> Iterator[Section]:
 
 
 def _constitution(found: ConstitutionDiff) -> Section:
-    changes = []
+    entries = []
     for p in found.principles:
         facts = f"{p.change}, {EFFECTS[p.effect][0]}"
-        changes.append(Change(p.slug, facts, _fields(p.fields, p.change == "changed")))
+        entries.append(Entry(p.slug, facts, _fields(p.fields, p.change == "changed")))
     if found.fields:
-        changes.append(Change("the whole", "", _fields(found.fields, True)))
-    return Section("Constitution", _effects(found), changes=changes)
+        entries.append(Entry("the whole", "", _fields(found.fields, True)))
+    return Section("Constitution", _effects(found), entries=entries)
 
 
 def _effects(found: ConstitutionDiff) -> list[str]:
@@ -137,8 +127,10 @@ def _snapshot(found: SnapshotDiff) -> Section:
     ]
     lines = [left_out_line(found)] if found.texts or found.left_out else []
     lines += [_columns_note(found)] if rows else []
-    columns, changes = ("principle", *USE_COLUMNS), [_row(change) for change in found.texts]
-    return Section(f"Snapshots of {found.rows} rows", lines, columns, rows, changes)
+    columns, entries = ("principle", *USE_COLUMNS), [_row(change) for change in found.texts]
+    return Section(
+        f"Snapshots of {found.rows} rows", lines, columns=columns, rows=rows, entries=entries
+    )
 
 
 USE_COLUMNS: dict[str, Callable[[Use], str]] = {
@@ -164,7 +156,7 @@ def _columns_note(found: SnapshotDiff) -> str:
     )
 
 
-def _row(change: TextChange) -> Change:
+def _row(change: TextChange) -> Entry:
     a, b = change.a, change.b
     responses, rejected = (
         [getattr(row, name, None) for row in (a, b)] for name in ("response", "rejected")
@@ -177,7 +169,7 @@ def _row(change: TextChange) -> Change:
     ]
     principles = _arrow(a, b, lambda row: row.principle or "no principle")
     facts = f"{principles}, flipped" if change.is_flip else principles
-    return Change(change.prompt or "(empty)", facts, texts)
+    return Entry(change.prompt or "(empty)", facts, texts)
 
 
 def _without(texts: Sequence[str | None]) -> Iterator[str]:

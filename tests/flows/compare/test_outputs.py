@@ -7,7 +7,7 @@ import json
 import os
 import re
 import stat
-from html.parser import HTMLParser
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,62 +18,17 @@ from typer.testing import CliRunner
 
 from flows.commands import cli
 from flows.explain.compare.build import compare
-from flows.explain.compare.markdown import markdown
-from flows.explain.compare.page import GENERATOR, HEAD, check_target, page, write_page
+from flows.explain.compare.describe import AUTHOR, document
 from flows.explain.compare.report import Report
-from flows.explain.compare.terminal import show
+from flows.explain.document.markdown import markdown
+from flows.explain.document.page import HEAD, check_target, generator, page, write_page
+from flows.explain.document.parts import Document
+from flows.explain.document.terminal import show
 from storage.errors import InputError
 
-HOSTILE = [
-    "cell | end\n| a | b |\n|---|---|",
-    "```` fence ```\n````\n# heading\n~~~",
-    "</details></del></p></article><h1>out</h1>",
-    "[link](javascript:alert(1)) ![image](http://x.example/a.png)",
-    "<script>alert(1)</script><img src=x onerror=alert(1)>",
-    '" onmouseover="alert(1)" \' style=\'x',
-    "<!-- comment --> <![CDATA[ &amp; &#60;script&#62;",
-    "مرحبا \u202eexe.pdf\u202c \u2066isolated",
-    "👨‍👩‍👧 family \U0001f3f4\u200d\u2620\ufe0f",
-    "nul \x00 esc \x1b[2J\x1b]0;title\x07 bell",
-    "x" * 3000,
-    "the page's own signs \ufdd1 \ufdd2 \ufdd0",
-    "[bold red]markup[/bold red] [/]",
-    "",
-]
-CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-TAGS = set(
-    "html head meta title style body a header h1 h2 h3 h4 div span b bdi code ul li nav main"
-    " section article p ins del table thead tbody tr th td footer".split()
-)
-ATTRIBUTES = set(
-    "lang charset name content http-equiv href class id dir role aria-label aria-labelledby"
-    " tabindex scope".split()
-)
+from ..hostile import ATTRIBUTES, CONTROLS, HOSTILE, TAGS, Reader
 
-
-class Reader(HTMLParser):
-    """Reads a page as a browser does: its tags, attributes and text; notes what was left open."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.attributes: dict[str, set[str]] = {}
-        self.open: list[str] = []
-        self.text = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        for name, value in attrs:
-            self.attributes.setdefault(name, set()).add(value or "")
-        if tag != "meta":
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
+NEW = Document("new", "new", [], [], AUTHOR)
 
 
 @pytest.fixture
@@ -107,7 +62,7 @@ def report(book: Any) -> Report:
 
 
 def test_the_page_holds_only_our_tags_and_attributes(report: Report) -> None:
-    text = page(report)
+    text = page(document(report))
     found = Reader(text)
     assert found.open == []
     assert found.tags <= TAGS
@@ -115,12 +70,15 @@ def test_the_page_holds_only_our_tags_and_attributes(report: Report) -> None:
     assert found.attributes["dir"] == {"auto"}
     assert all(link.startswith("#") for link in found.attributes["href"])
     assert found.attributes["http-equiv"] == {"Content-Security-Policy"}
-    assert "default-src 'none'; style-src 'unsafe-inline'" in found.attributes["content"]
+    assert (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+        in found.attributes["content"]
+    )
     assert not CONTROLS.search(text)
 
 
 def test_the_page_shows_the_texts(report: Report) -> None:
-    text = Reader(page(report)).text
+    text = Reader(page(document(report))).text
     for shown in ("<script>alert(1)</script>", "</details></del>", "␛[2J␛]0;title␇", "مرحبا"):
         assert shown in text
 
@@ -136,12 +94,12 @@ def test_texts_stand_side_by_side_where_both_have_their_own_words(
     book: Any, before: str, after: str, shown: list[str]
 ) -> None:
     a, b = (book.preferences([book.made("p", "d", text)]) for text in (before, after))
-    found = page(compare(book.ledger, a, b, 9))
+    found = page(document(compare(book.ledger, a, b, 9)))
     assert re.findall('<div dir="auto" class="words [AB]?">(.*?)</div>', found) == shown
 
 
 def test_every_anchor_leads_somewhere(report: Report) -> None:
-    found = Reader(page(report))
+    found = Reader(page(document(report)))
     links = {link.removeprefix("#") for link in found.attributes["href"]}
     assert links
     assert links <= found.attributes["id"]
@@ -149,7 +107,7 @@ def test_every_anchor_leads_somewhere(report: Report) -> None:
 
 def test_markdown_keeps_every_text_in_a_cell_or_a_fence(report: Report) -> None:
     outside, fence = [], ""
-    for line in markdown(report).split("\n"):
+    for line in markdown(document(report)).split("\n"):
         if not fence and (opened := re.fullmatch(r"(`{3,})text", line)):
             fence = opened[1]
         elif fence and re.fullmatch(rf"`{{{len(fence)},}}\s*", line):
@@ -161,14 +119,14 @@ def test_markdown_keeps_every_text_in_a_cell_or_a_fence(report: Report) -> None:
     assert all(known.match(line) for line in outside)
     rest = "\n".join(outside)
     assert not re.search(r"<\w|</|\]\(|```|~~~|://x", rest)
-    assert not CONTROLS.search(markdown(report).replace("\n", ""))
+    assert not CONTROLS.search(markdown(document(report)).replace("\n", ""))
     tables = [line for line in outside if line.startswith("|")]
     assert {line.count("|") for line in tables} <= {4, 5, 8}  # columns of our tables, and no more
 
 
 def test_the_terminal_gets_no_control_and_no_markup(report: Report) -> None:
     console = Console(file=io.StringIO(), width=80, color_system=None)
-    show(report, console)
+    show(document(report), console)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert not CONTROLS.search(text)
     assert "[bold red]markup[/bold red]" in text
@@ -186,12 +144,12 @@ def test_json_carries_the_texts_as_they_are(report: Report) -> None:
 def test_an_empty_text_is_shown_as_empty(book: Any) -> None:
     a = book.preferences([book.made("", "d", "")])
     b = book.preferences([book.made("", "d", "r")])
-    assert Reader(page(compare(book.ledger, a, b, 9))).text.count("(empty)") == 2
+    assert Reader(page(document(compare(book.ledger, a, b, 9)))).text.count("(empty)") == 2
 
 
 def test_the_same_thing_twice_says_so(book: Any) -> None:
     rows = book.preferences([book.made("p", "d", "r")])
-    same = compare(book.ledger, rows, rows, 50)
+    same = document(compare(book.ledger, rows, rows, 50))
     for text in (page(same), markdown(same)):
         assert "no difference" in text
 
@@ -201,7 +159,7 @@ def test_a_file_that_is_not_ours_is_left_alone(tmp_path: Path, content: str) -> 
     path = tmp_path / "mine.html"
     path.write_text(content)
     with pytest.raises(InputError, match="solon diff did not write it"):
-        write_page(path, "new")
+        write_page(path, NEW, "--html")
     assert path.read_text() == content
 
 
@@ -209,7 +167,7 @@ def test_places_where_no_page_may_go(tmp_path: Path) -> None:
     (tmp_path / "link.html").symlink_to(tmp_path / "target.html")
     for path in (tmp_path, tmp_path / "none" / "x.html", tmp_path / "link.html"):
         with pytest.raises(InputError):
-            write_page(path, "new")
+            write_page(path, NEW, "--html")
     assert not (tmp_path / "target.html").exists()
 
 
@@ -218,19 +176,19 @@ def test_a_folder_that_may_not_be_written_to_is_told_before(
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
     with pytest.raises(InputError, match="may not be written to"):
-        check_target(tmp_path / "x.html")
+        check_target(tmp_path / "x.html", AUTHOR, "--html")
 
 
 def test_a_page_has_the_permissions_a_file_of_the_users_has(tmp_path: Path) -> None:
     path, before = tmp_path / "x.html", os.umask(0o077)
     try:
-        write_page(path, GENERATOR)
+        write_page(path, NEW, "--html")
     finally:
         os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    path.write_text(HEAD + GENERATOR)
+    path.write_text(HEAD % generator(AUTHOR))
     path.chmod(0o640)
-    write_page(path, "new")
+    write_page(path, NEW, "--html")
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
@@ -238,9 +196,9 @@ def test_our_page_is_written_anew_and_nothing_beside_it(book: Any, tmp_path: Pat
     rows = book.preferences([book.made("p", "d", "r")])
     folder = tmp_path / "pages"
     folder.mkdir()
-    text = page(compare(book.ledger, rows, rows, 50))
-    for version in (text, text.replace("no difference", "no difference at all")):
-        write_page(folder / "diff.html", version)
+    made = document(compare(book.ledger, rows, rows, 50))
+    for version in (made, replace(made, lines=["no difference at all"])):
+        write_page(folder / "diff.html", version, "--html")
     assert [path.name for path in folder.iterdir()] == ["diff.html"]
     assert "at all" in (folder / "diff.html").read_text(encoding="utf-8")
 

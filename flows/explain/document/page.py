@@ -1,14 +1,15 @@
-"""A report as one self-contained HTML page: its Markdown, with the differences in colour.
+"""A document as one self-contained HTML page: its Markdown, with the differences in colour.
 
 The parser knows no links, pictures or HTML, and the page's own policy forbids whatever might still
-slip through: no script, nothing fetched. A page is written whole or not at all, and over nothing
-but a page.
+slip through: no script, nothing fetched. Our drawings stand in the page itself. A page is written
+whole or not at all, and over nothing but a page of the same command.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from base64 import b64encode
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -19,22 +20,21 @@ from markdown_it.common.utils import escapeHtml
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
-from flows.explain.compare.markdown import markdown
-from flows.explain.compare.report import Report
 from flows.explain.compare.text import visible
 from flows.explain.compare.words import Marks
+from flows.explain.document.markdown import markdown
+from flows.explain.document.parts import Document, Picture
 from storage.durable import replace_text
 from storage.errors import InputError
-from storage.ids import short
 from tasks.evaluation.escape import LINE_BREAK, ZERO_WIDTH
 
-GENERATOR = '<meta name="generator" content="solon diff">'
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 HEAD = f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-{GENERATOR}
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+%s
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>"""
 CSS = """
@@ -60,6 +60,7 @@ h2 { font-size: 1.25rem; margin: 3rem 0 .75rem; border-top: 1px solid var(--line
      padding-top: .75rem; }
 h3 { font-size: 1rem; margin: 2rem 0 0; max-height: 12rem; overflow-y: auto; }
 p { margin: .5rem 0; }
+img { display: block; max-width: 100%; margin: 1rem 0; }
 h3, p, li, td { white-space: pre-line; }
 p, footer { color: var(--soft); font-size: .9rem; }
 footer { margin-top: 2rem; }
@@ -70,6 +71,7 @@ table { border-collapse: collapse; display: block; overflow-x: auto; font-size: 
 th, td { padding: .45rem 2rem .45rem 0; text-align: start; max-width: 24rem;
          border-bottom: 1px solid var(--line); }
 td { overflow-wrap: anywhere; min-width: 3rem; }
+td:first-child { min-width: 8.5rem; }
 th { font-weight: 600; color: var(--soft); white-space: nowrap; }
 .texts { display: grid; grid-auto-flow: column; grid-auto-columns: minmax(0, 1fr); }
 .words { white-space: pre-wrap; padding: .6rem .9rem; background: var(--sheet);
@@ -81,26 +83,31 @@ th { font-weight: 600; color: var(--soft); white-space: nowrap; }
 ins, del { unicode-bidi: isolate; border-radius: 2px; padding: 0 .1em; }
 ins { background: var(--ins); color: var(--ins-ink); text-underline-offset: .2em; }
 del { background: var(--del); color: var(--del-ink); }
-@media (max-width: 44rem) { .texts { grid-auto-flow: row; } .B { border: 1px solid var(--line); } }
+@media (max-width: 44rem) {
+  .texts { grid-auto-flow: row; }
+  .B { border: 1px solid var(--line); }
+  body { padding: 1rem; }
+  ul { padding-inline-start: 1.25rem; }
+  th, td { padding-inline-end: 1rem; }
+}
 @media print { body { background: none; } .texts { break-inside: avoid; } nav { display: none; } }
 """
-FOOT = """<footer>Written by solon diff. Words only in A are struck through, words only in B are
-underlined.</footer>
-</body>
-</html>
-"""
+FOOT = "<footer>Written by %s. %s</footer>\n</body>\n</html>\n"
 RULES = ("heading", "list", "table", "fence", "entity")
 # Marks of Markdown that no text holds (see text.py), and the tags they become.
 SIGNS: Marks = {"same": ("", ""), "removed": ("\ufdd0", "\ufdd1"), "added": ("\ufdd2", "\ufdd3")}
 TAGS = {0xFDD0: "<del>", 0xFDD1: "</del>", 0xFDD2: "<ins>", 0xFDD3: "</ins>"}
+PICTURE = re.compile("\ufdd4(\\d+)\ufdd5")  # its number in the document, between two more of them
 ONLY_IN_A = re.compile("<del>.*?</del>", re.DOTALL)
 ONLY_IN_B = re.compile("<ins>.*?</ins>", re.DOTALL)
 
 
 class _Renderer(RendererHTML):
-    """Texts as they were before `markdown_cell`, and differences as tags."""
+    """Texts as they were before `markdown_cell`, differences and pictures as tags."""
 
     def text(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
+        if found := PICTURE.fullmatch(tokens[idx].content):
+            return _drawn(env["pictures"][int(found[1])])
         return escapeHtml(tokens[idx].content.replace(ZERO_WIDTH, "").replace(LINE_BREAK, "\n"))
 
     def fence(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
@@ -115,10 +122,13 @@ class _Renderer(RendererHTML):
         return f'<div class="texts">{"".join(columns)}</div>\n'
 
 
-def page(report: Report) -> str:
+def page(document: Document) -> str:
     """The whole page."""
     parser = MarkdownIt("zero", renderer_cls=_Renderer).enable(RULES)
-    tokens = parser.parse(markdown(report, SIGNS, None))
+    pictures = document.pictures
+    places = {id(picture): f"\ufdd4{number}\ufdd5" for number, picture in enumerate(pictures)}
+    text = markdown(document, SIGNS, None, lambda picture: places[id(picture)])
+    tokens = parser.parse(text)
     links: list[str] = []
     for token, inside in pairwise(tokens):
         if token.type.endswith("_open"):
@@ -127,33 +137,48 @@ def page(report: Report) -> str:
             token.attrSet("id", name := f"section-{len(links) + 1}")
             links.append(f'<li><a href="#{name}">{escapeHtml(inside.content)}</a></li>')
     nav = f'<nav aria-label="Sections"><ul>{"".join(links)}</ul></nav>\n' if links else ""
-    title = f"{short(report.a.name)} and {short(report.b.name)}: what differs"
+    body = parser.renderer.render(tokens, parser.options, {"pictures": pictures})
     return (
-        f"{HEAD}{escapeHtml(visible(title))}</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
-        f"{nav}<main>\n{parser.renderer.render(tokens, parser.options, {})}</main>\n{FOOT}"
+        f"{_head(document.author)}{escapeHtml(visible(document.name))}</title>\n"
+        f"<style>{CSS}</style>\n</head>\n<body>\n"
+        f"{nav}<main>\n{body}</main>\n{FOOT % (document.author, escapeHtml(document.end))}"
     )
 
 
-def check_target(path: Path) -> None:
-    """Raise InputError unless a page may be written here: a new file, or a page of ours."""
+def _drawn(picture: Picture) -> str:
+    data = b64encode(picture.svg.encode()).decode()
+    return f'<img alt="{escapeHtml(picture.text)}" src="data:image/svg+xml;base64,{data}">'
+
+
+def _head(author: str) -> str:
+    return HEAD % generator(author)
+
+
+def generator(author: str) -> str:
+    """By which a page is known to be one of this command."""
+    return f'<meta name="generator" content="{author}">'
+
+
+def check_target(path: Path, author: str, option: str) -> None:
+    """Raise InputError unless a page may be written here: a new file, or a page of its author."""
     if not path.parent.is_dir():
-        raise InputError(str(path), "its folder is not there", "make the folder first", "--html")
+        raise InputError(str(path), "its folder is not there", "make the folder first", option)
     if not os.access(path.parent, os.W_OK | os.X_OK):
         rule = "its folder may not be written to"
-        raise InputError(str(path), rule, "name a file in another folder", "--html")
+        raise InputError(str(path), rule, "name a file in another folder", option)
     if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise InputError(str(path), "is no regular file", "name a new file", "--html")
-    if path.exists() and not _is_ours(path):
-        rule = "the file is there, and solon diff did not write it"
-        raise InputError(str(path), rule, "name a new file, or delete this one", "--html")
+        raise InputError(str(path), "is no regular file", "name a new file", option)
+    if path.exists() and not _is_by(path, author):
+        rule = f"the file is there, and {author} did not write it"
+        raise InputError(str(path), rule, "name a new file, or delete this one", option)
 
 
-def write_page(path: Path, text: str) -> None:
+def write_page(path: Path, document: Document, option: str) -> None:
     """Write so that a reader sees the old page or the new one; see `check_target`."""
-    check_target(path)
-    replace_text(path, text)
+    check_target(path, document.author, option)
+    replace_text(path, page(document))
 
 
-def _is_ours(path: Path) -> bool:
+def _is_by(path: Path, author: str) -> bool:
     with path.open("rb") as file:
-        return GENERATOR.encode() in file.read(len(HEAD))
+        return generator(author).encode() in file.read(len(HEAD) + len(author))
