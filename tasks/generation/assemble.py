@@ -16,7 +16,7 @@ from storage.ids import content_id
 from tasks.generation.calls import Answer, Turn
 from tasks.generation.labels import Label
 from tasks.generation.sources import Source
-from tasks.hygiene.rows import Phrases, fault
+from tasks.hygiene.rows import Phrases, fault, switches_language
 
 
 @dataclass(frozen=True)
@@ -93,13 +93,18 @@ class Pair:
 
 def fault_of(step: Step, shown: Phrases = frozenset()) -> str | None:
     """Why a step's revision must not be learned from, if so; `shown`: the examples' phrases."""
-    asked, draft, revision = (
-        step.turn.prompt.messages[-1]["content"],
-        step.turn.answer,
-        step.revision,
-    )
+    asked, revision = step.turn.prompt.messages[-1]["content"], step.revision
     told = instructions([step.turn.principles[step.round]])
-    return fault(asked, draft.text, revision.text, revision.finish_reason, shown, told)
+    before, reason = step.turn.answer.text, revision.finish_reason
+    return row_fault(asked, before, revision.text, reason, shown, told)
+
+
+def row_fault(
+    asked: str, before: str, text: str, finish_reason: str, shown: Phrases, told: tuple[str, ...]
+) -> str | None:
+    """As `tasks.hygiene.rows.fault`, and "language" where that is another."""
+    found = fault(asked, before, text, finish_reason, shown, told)
+    return found or ("language" if switches_language(asked, before, text) else None)
 
 
 def instructions(principles: Iterable[Principle]) -> tuple[str, ...]:

@@ -7,21 +7,30 @@ against what the source presumes, the pair is turned round.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from constitution.assign import applicable
 from constitution.checks import complies
 from constitution.schema import Constitution, Principle
-from tasks.generation.assemble import Example, Exclusion, Pair, Step, fault_of, instructions
+from tasks.generation.assemble import (
+    Example,
+    Exclusion,
+    Pair,
+    Step,
+    fault_of,
+    instructions,
+    row_fault,
+)
 from tasks.generation.calls import Answer, category_of
 from tasks.generation.labels import Contest, Ruled, by_program, presumed, rule
 from tasks.generation.sources import Pool, Source
-from tasks.hygiene.rows import Phrases, fault, switches_language
+from tasks.hygiene.rows import Phrases
 from tasks.hygiene.same import is_unchanged
 
 NO_EVIDENCE = "no_evidence"
+NOTHING_TOLD: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -39,17 +48,44 @@ class Standards:
     final_only: bool = False
 
 
+class Faults:
+    """Why each answer of a pool must not be learned from, found out when it is asked for."""
+
+    def __init__(self, pool: Pool, shown: Phrases) -> None:
+        self.pool, self.shown = pool, shown
+        self._known: dict[str, str | None] = {}
+
+    def of(self, answer: Answer) -> str | None:
+        if answer.completion_id not in self._known:
+            self._known[answer.completion_id] = self._found(answer)
+        return self._known[answer.completion_id]
+
+    def _found(self, answer: Answer) -> str | None:
+        """Of a revision, its draft and what was asked for count as well."""
+        pool, draft, told = self.pool, "", NOTHING_TOLD
+        if pool.source == "revision" and answer in pool.better:
+            draft, told = pool.worse[0].text, instructions(pool.principles)
+        asked, reason = pool.prompt.messages[-1]["content"], answer.finish_reason
+        return row_fault(asked, draft, answer.text, reason, self.shown, told)
+
+
 @dataclass(frozen=True)
 class Decision:
-    """What came of a pool: a contest, or the reason why there is none."""
+    """What came of a pool: a contest, or the reason why there is none.
+
+    `losers`: the completion ids of answers that may be the rejected side of a pair.
+    """
 
     pool: Pool
     ruled: tuple[Ruled, ...]
-    usable: frozenset[str]  # the completion ids of answers that one may learn from
-    losers: frozenset[str]  # of those that may be the rejected side of a pair
+    faults: Faults
+    losers: frozenset[str]
     contest: Contest | None
     reason: str = ""
     detail: str = ""
+
+    def may_win(self, answer: Answer) -> bool:
+        return self.faults.of(answer) is None
 
     @property
     def is_open(self) -> bool:
@@ -74,15 +110,13 @@ class Chooser:
         """The pair of a pool: what a program says, else the judge's opinion, else, where rows need
         no evidence, what the source presumes.
         """
-        faults = {answer.completion_id: self._fault(pool, answer) for answer in pool.answers}
-        usable = frozenset(found for found, fault in faults.items() if not fault)
+        faults = Faults(pool, self.shown)
         losers = frozenset(a.completion_id for a in pool.answers if self._may_lose(a))
         ruled = tuple(rule(self._checked(pool), pool, answer) for answer in pool.answers)
-        decided = partial(Decision, pool, ruled, usable, losers)
-        reason = self._spoilt(pool, faults)
-        if reason:
-            return decided(None, reason, _counted(faults))
-        contest = by_program(pool, ruled, usable, losers) or opinion
+        decided = partial(Decision, pool, ruled, faults, losers)
+        if reason := self._spoilt(pool, faults):
+            return decided(None, reason, _counted(faults) if reason == "faulty" else "")
+        contest = by_program(pool, ruled, faults.of, losers) or opinion
         if contest is None and not self.standards.needs_evidence:
             contest = presumed(pool)
         if contest is None:
@@ -97,11 +131,13 @@ class Chooser:
         All rounds' revisions as in Bai et al. 2022 (section 3.1), or each prompt's last one only.
         """
         last = {step.turn.prompt_id: step.round for step in steps}
+        known = {d.pool.revision_id: d.faults for d in decisions}
         kept: list[Example] = []
         left_out: list[Exclusion] = []
         for step in steps:
             is_earlier = self.standards.final_only and step.round < last[step.turn.prompt_id]
-            reason = "earlier_round" if is_earlier else self._fault_of_step(step)
+            faults = known.get(step.revision_id)
+            reason = "earlier_round" if is_earlier else self._fault_of_step(step, faults)
             if reason:
                 left_out.append(Exclusion(step.revision_id, "examples", reason))
             else:
@@ -123,12 +159,11 @@ class Chooser:
         if decision.reason == "ablated":
             return []
         about = {principle.slug for principle in pool.principles if principle.check}
-        taught = {answer.completion_id for answer in pool.better} & decision.usable
         good = [
             r
             for r in decision.ruled
-            if r.answer.completion_id in taught and not r.broken & about
-            if about or r.answer == chosen
+            if (about and not r.broken & about) or (not about and r.answer == chosen)
+            if r.answer in pool.better and decision.may_win(r.answer)
         ]
         good.sort(key=lambda r: len(r.broken) - len(r.kept))
         distinct = list({r.answer.text.strip(): r.answer for r in reversed(good)}.values())[::-1]
@@ -137,10 +172,11 @@ class Chooser:
             for answer in distinct[: self.standards.examples_each]
         ]
 
-    def _fault_of_step(self, step: Step) -> str | None:
+    def _fault_of_step(self, step: Step, faults: Faults | None) -> str | None:
+        """`faults`: those of the pool whose better answer its revision is."""
         if self.without in step.slugs:
             return "ablated"
-        found = fault_of(step, self.shown)
+        found = faults.of(step.revision) if faults else fault_of(step, self.shown)
         if found or not self.standards.needs_evidence:
             return found
         asked = step.turn.prompt.messages[-1]["content"]
@@ -155,27 +191,18 @@ class Chooser:
             self._rules[category] = tuple(p for p in found if p.check and p.slug != self.without)
         return self._rules[category]
 
-    def _fault(self, pool: Pool, answer: Answer) -> str | None:
-        """Why an answer must not be learned from; of a revision, its draft and requests count."""
-        asked, draft = pool.prompt.messages[-1]["content"], ""
-        told: tuple[str, ...] = ()
-        if pool.source == "revision" and answer in pool.better:
-            draft, told = pool.worse[0].text, instructions(pool.principles)
-        found = fault(asked, draft, answer.text, answer.finish_reason, self.shown, told)
-        return found or ("language" if switches_language(asked, draft, answer.text) else None)
-
     def _may_lose(self, answer: Answer) -> bool:
         is_whole = answer.finish_reason == "stop" or not self.standards.whole
         return bool(answer.text.strip()) and is_whole
 
-    def _spoilt(self, pool: Pool, faults: Mapping[str, str | None]) -> str | None:
+    def _spoilt(self, pool: Pool, faults: Faults) -> str | None:
         """Why nothing can come of a pool, if so."""
         if self.without in {principle.slug for principle in pool.principles}:
             return "ablated"
         if pool.source != "revision":
-            return None if None in faults.values() else "faulty"
+            return "faulty" if all(map(faults.of, pool.answers)) else None
         (revision,), (draft,) = pool.better, pool.worse
-        if fault := faults[revision.completion_id]:
+        if fault := faults.of(revision):
             return fault
         if not draft.text.strip():
             return "empty_draft"
@@ -218,9 +245,9 @@ def _stripped(answer: Answer) -> Answer:
     return replace(answer, text=answer.text.strip())
 
 
-def _counted(faults: Mapping[str, str | None]) -> str:
+def _counted(faults: Faults) -> str:
     """What is wrong with how many answers: "3 truncated, 1 preamble"."""
-    counts = Counter(fault for fault in faults.values() if fault)
+    counts = Counter(str(faults.of(answer)) for answer in faults.pool.answers)
     return ", ".join(f"{count} {fault}" for fault, count in counts.most_common())
 
 

@@ -6,7 +6,7 @@ teacher is a presumption, no evidence.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import permutations
@@ -76,28 +76,32 @@ def rule(principles: Iterable[Principle], pool: Pool, answer: Answer) -> Ruled:
 def by_program(
     pool: Pool,
     ruled: Sequence[Ruled],
-    usable: Set[str],
+    fault_of: Callable[[Answer], str | None],
     losers: Set[str],
 ) -> Contest | None:
     """The clearest contest that programs decide: of the pool's principles the better answer keeps
     one that the other breaks, and breaks none that the other keeps. Where there is no such
     and a program checks them all, the same by all rules in force; else None.
-    `usable`, `losers`: ids of the answers that may be the better one, and the worse one.
+    `fault_of`: why an answer may not be the better one; `losers`: ids of those that may be worse.
 
     Before others go: an answer that breaks none of the pool's rules, then the direction the source
     presumes, then the answer that keeps the most rules of the constitution, then the opponent that
     differs from it the least in its other rules and in length. So a pair teaches its own rule.
     """
     own = frozenset(principle.slug for principle in pool.principles)
-    contest = _clearest(pool, ruled, usable, losers, own)
+    contest = _clearest(pool, ruled, fault_of, losers, own)
     if contest is None and all(principle.check for principle in pool.principles):
         every = frozenset().union(*(r.kept | r.broken for r in ruled))
-        contest = _clearest(pool, ruled, usable, losers, every)
+        contest = _clearest(pool, ruled, fault_of, losers, every)
     return contest
 
 
 def _clearest(
-    pool: Pool, ruled: Sequence[Ruled], usable: Set[str], losers: Set[str], about: Set[str]
+    pool: Pool,
+    ruled: Sequence[Ruled],
+    fault_of: Callable[[Answer], str | None],
+    losers: Set[str],
+    about: Set[str],
 ) -> Contest | None:
     """The best contest about these rules."""
     better = {answer.completion_id for answer in pool.better}
@@ -120,9 +124,7 @@ def _clearest(
     decided = [
         (x, y)
         for x, y in permutations(ruled, 2)
-        if x.answer.completion_id in usable
-        and y.answer.completion_id in losers
-        and _wins(x, y, about)
+        if y.answer.completion_id in losers and _wins(x, y, about) and not fault_of(x.answer)
     ]
     if not decided:
         return None

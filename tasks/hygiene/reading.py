@@ -108,7 +108,7 @@ class Reader:
     @classmethod
     def of(cls, prompt: str, draft: str) -> Reader:
         wanted = tokens(prompt[:ASKED_IN])
-        tags = {tag for word in wanted for tag, _ in tagged_words([word], ABOUT_ANSWERS)}
+        tags = {ABOUT_ANSWERS[word] for word in wanted if word in ABOUT_ANSWERS}
         classes = frozenset(tag for group in _AS_ONE if tags & group for tag in group)
         words = frozenset(map(_stem, wanted)) | frozenset(map(_stem, tokens(draft[:ASKED_IN])))
         return cls(words, classes, bool(_WANTS_CHANGE.search(prompt)))

@@ -48,8 +48,8 @@ def case_of(judge: Judge, assigner: Assigner, decision: Decision) -> Case:
 
 def _contestants(decision: Decision) -> tuple[Answer, ...]:
     """Answers with different texts: those that may win, of a presumed loser one that may lose."""
-    pool, usable, losers = decision.pool, decision.usable, decision.losers
-    winners = [a for a in pool.better if a.completion_id in usable]
+    pool, losers = decision.pool, decision.losers
+    winners = [a for a in pool.better if decision.may_win(a)]
     if pool.source != "candidates":
         others = [a for a in pool.worse if a.completion_id in losers]
         winners = [*winners[:1], *others[:1]]
@@ -72,7 +72,7 @@ def opinion(case: Case, judged: Mapping[str, Judged]) -> Contest | None:
     best, worst = groups[0][0], groups[-1][0]
     chosen, rejected = case.answers[best], case.answers[worst]
     decision = case.decision
-    if chosen.completion_id not in decision.usable or rejected.completion_id not in decision.losers:
+    if not decision.may_win(chosen) or rejected.completion_id not in decision.losers:
         return None
     figure = given.get((min(best, worst), max(best, worst)))
     if len(case.answers) > 2 or figure is None:
