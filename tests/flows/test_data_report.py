@@ -83,8 +83,10 @@ def test_every_count_is_what_the_run_said_of_its_pairs(made: World) -> None:
         len(made.rows.preferences.held_out),
     )
     by = {facts.slug: facts.by for facts in report.principles}
+    prompts = {facts.slug: facts.prompts for facts in report.principles}
     for slug, lesson in said["principles"].items():
-        assert by.get(slug, {}).get("program", 0) == lesson["with_evidence"]
+        assert by[slug].get("program", 0) == lesson["with_evidence"]
+        assert prompts[slug] == lesson["prompts"]
     unlabelled = sum(found.get("none", 0) for found in by.values())
     assert (
         unlabelled == said["by_evidence"]["none"]
@@ -156,6 +158,7 @@ def test_an_old_snapshot_has_a_report_without_evidence(world: World) -> None:
     assert document(report).title.startswith("Does it teach? 0 of ")
     assert all(set(facts.by) <= {"none"} for facts in report.principles)
     assert any(facts.by for facts in report.principles)
+    assert {facts.prompts for facts in report.principles} == {None}
 
 
 def test_what_is_planted_is_found(world: World) -> None:
