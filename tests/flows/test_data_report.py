@@ -26,6 +26,7 @@ from storage.ledger import insert, now, point
 from tasks.generation.record import constitution_id, record_snapshot
 from tasks.generation.snapshots import Snapshot, prompt_snapshot
 
+from . import test_sources
 from .hostile import ATTRIBUTES, CONTROLS, HOSTILE, TAGS, Reader
 from .world import World
 
@@ -83,12 +84,24 @@ def test_every_count_is_what_the_run_said_of_its_pairs(made: World) -> None:
         len(made.rows.preferences.held_out),
     )
     by = {facts.slug: facts.by for facts in report.principles}
+    prompts = {facts.slug: facts.prompts for facts in report.principles}
     for slug, lesson in said["principles"].items():
-        assert by.get(slug, {}).get("program", 0) == lesson["with_evidence"]
+        assert by[slug].get("program", 0) == lesson["with_evidence"]
+        assert prompts[slug] == lesson["prompts"]
     unlabelled = sum(found.get("none", 0) for found in by.values())
     assert (
         unlabelled == said["by_evidence"]["none"]
     )  # in one round each is made under one principle
+
+
+def test_a_judges_figures_are_counted_and_drawn(tmp_path: Path) -> None:
+    world = test_sources.made_of(tmp_path)  # under rules that no program checks
+    report = report_of(world)
+    assert report.teaching
+    assert report.teaching.to_json() == world.rows.teaching.to_json()
+    assert report.teaching.by_evidence == {"judge": report.training}
+    assert all(0 < (facts.preference or 0.9) < 1 for facts in report.principles)
+    assert "preferences.svg" in [picture.name for picture in document(report).pictures]
 
 
 def test_examples_and_left_out_are_the_runs(made: World) -> None:
@@ -156,6 +169,7 @@ def test_an_old_snapshot_has_a_report_without_evidence(world: World) -> None:
     assert document(report).title.startswith("Does it teach? 0 of ")
     assert all(set(facts.by) <= {"none"} for facts in report.principles)
     assert any(facts.by for facts in report.principles)
+    assert {facts.prompts for facts in report.principles} == {None}
 
 
 def test_what_is_planted_is_found(world: World) -> None:

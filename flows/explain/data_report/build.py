@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 
 from flows.explain.data_report import read
+from flows.explain.data_report.evidence import evidence
 from flows.explain.data_report.hygiene import checks
-from flows.explain.data_report.report import DataReport, DataRow, PrincipleFacts, Verdict
+from flows.explain.data_report.report import DataReport, PrincipleFacts
 from storage.ledger import Ledger
-from tasks.generation.teaching import AUTHORITY, NONE, Lesson, Teaching
+from tasks.generation.teaching import Teaching
 
 SHOWN = 5  # rows with their texts
-PRESUMING = ("revision", "distilled")  # sources that say which side should be better
 
 
 def build(ledger: Ledger, name: str, tell: Callable[[str], None] = lambda step: None) -> DataReport:
@@ -30,11 +29,7 @@ def build(ledger: Ledger, name: str, tell: Callable[[str], None] = lambda step: 
     facts: tuple[PrincipleFacts, ...] = ()
     examples = dict(Counter(row.source for row in rows))
     if kind == "preferences":
-        made = _by_principle(rows, read.made_under(ledger, dataset_id))
-        labelled = _by_principle(rows, {row.id: _labelled(row) for row in rows})
-        slugs = sorted(made.keys() | labelled.keys())
-        facts = tuple(_facts(slug, made.get(slug, []), labelled.get(slug, [])) for slug in slugs)
-        teaching = _teaching(rows, made, labelled, read.lessons(ledger, dataset_id))
+        teaching, facts = evidence(ledger, dataset_id, rows)
         examples = read.examples_by_source(ledger, run_id)
     return DataReport(
         id=dataset_id,
@@ -49,73 +44,4 @@ def build(ledger: Ledger, name: str, tell: Callable[[str], None] = lambda step: 
         hygiene=checks(rows, [row for row in everything if row.is_held_out], tell),
         shown=rows[:SHOWN],
         rows=rows,
-    )
-
-
-Rows = Sequence[DataRow]
-
-
-def _by_principle(rows: Rows, slugs: Mapping[str, set[str]]) -> dict[str, list[DataRow]]:
-    """The rows of each principle; `slugs`: a row's principles by its id."""
-    found: dict[str, list[DataRow]] = {}
-    for row in rows:
-        for slug in slugs.get(row.id, ()):
-            found.setdefault(slug, []).append(row)
-    return found
-
-
-def _labelled(row: DataRow) -> set[str]:
-    return {label.slug for label in row.labels if label.slug}
-
-
-def strongest(labels: Iterable[Verdict]) -> str:
-    """Who of those that gave a label outranks the others; "none" without any."""
-    said = {label.by for label in labels}
-    return next((by for by in AUTHORITY if by in said), NONE)
-
-
-def _on(slug: str, row: DataRow) -> list[Verdict]:
-    return [label for label in row.labels if label.slug == slug]
-
-
-def _facts(slug: str, made: Rows, labelled: Rows) -> PrincipleFacts:
-    """`made`: the pairs made under the principle; `labelled`: those with a label on it."""
-    by = Counter(strongest(_on(slug, row)) for row in labelled)
-    by[NONE] = sum(not row.labels for row in made)
-    presumed = [row for row in labelled if row.source in PRESUMING]
-    agreed = sum(not is_turned(row) for row in presumed)
-    given = [label.preference for row in labelled for label in _on(slug, row)]
-    return PrincipleFacts(
-        slug,
-        dict(+by),
-        agreed / len(presumed) if presumed else None,
-        sum(given) / len(given) if given else None,
-    )
-
-
-def is_turned(row: DataRow) -> bool:
-    return any(label.is_turned for label in row.labels)
-
-
-def _teaching(
-    rows: Rows,
-    made: Mapping[str, Rows],
-    labelled: Mapping[str, Rows],
-    known: Mapping[str, Lesson],
-) -> Teaching:
-    """What a run said of these pairs, counted anew. How many prompts met a principle, and all of
-    whose answers kept or broke it, is in no row: that is as the run kept it, or at least the pairs.
-    """
-    lessons = {}
-    for slug in sorted(made.keys() | labelled.keys() | known.keys()):
-        pairs, found = len(made.get(slug, ())), labelled.get(slug, ())
-        lesson = replace(known.get(slug) or Lesson(prompts=pairs, pairs=pairs))
-        lesson.with_evidence = len(found)
-        lesson.agreed = sum(not is_turned(row) for row in found)
-        lessons[slug] = lesson
-    return Teaching(
-        by_source=Counter(row.source for row in rows),
-        by_evidence=Counter(strongest(row.labels) for row in rows),
-        turned=sum(map(is_turned, rows)),
-        lessons=lessons,
     )

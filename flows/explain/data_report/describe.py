@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from flows.explain import teaching_text
 from flows.explain.compare.text import one_line
 from flows.explain.compare.words import Piece
-from flows.explain.data_report.build import strongest
+from flows.explain.data_report.evidence import strongest
 from flows.explain.data_report.pictures import pictures
 from flows.explain.data_report.report import Check, DataReport, DataRow, LeftOut, Verdict
 from flows.explain.document.parts import Document, Entry, Picture, Section
@@ -83,7 +83,7 @@ def _principles(report: DataReport, drawn: Sequence[Picture]) -> Iterator[Sectio
     rows = [
         (
             facts.slug,
-            str(teaching.lessons[facts.slug].prompts),
+            NOT_KNOWN if facts.prompts is None else str(facts.prompts),
             str(teaching.lessons[facts.slug].pairs),
             *(str(facts.by.get(kind, 0)) for kind in kinds),
             _percent(facts.agreement),
@@ -135,22 +135,18 @@ def _left_out_entry(found: LeftOut) -> Entry:
 
 def _hygiene(report: DataReport) -> Iterator[Section]:
     if report.hygiene:
-        told = [check for check in report.hygiene if check.is_odd or check.finding.rule == "length"]
-        odd = [_check_entry(check) for check in report.hygiene if check.finding.examples]
         yield Section(
             "Hygiene",
-            [f"{RULES[check.finding.rule]}: {_count(check)}: {check.said}" for check in told],
-            columns=("rule", "verdict", "count", "threshold", "what is counted"),
+            [f"{RULES[check.finding.rule]}: {check.said}" for check in report.hygiene],
+            columns=("rule", "verdict", "count", "threshold"),
             rows=[_check_row(check) for check in report.hygiene],
-            entries=odd,
-            narrow=4,
+            entries=[_check_entry(check) for check in report.hygiene if check.finding.examples],
         )
 
 
 def _check_row(check: Check) -> tuple[str, ...]:
     verdict = "look" if check.is_odd else "fine"
-    threshold = f"{check.finding.threshold:g}"
-    return RULES[check.finding.rule], verdict, _count(check), threshold, check.said
+    return RULES[check.finding.rule], verdict, _count(check), f"{check.finding.threshold:g}"
 
 
 def _count(check: Check) -> str:
@@ -161,7 +157,7 @@ def _count(check: Check) -> str:
 def _check_entry(check: Check) -> Entry:
     examples = "\n".join(f"• {text}" for text in check.finding.examples)
     texts = [("examples", [Piece("same", examples)])]
-    return Entry(RULES[check.finding.rule], check.said, texts)
+    return Entry(f"{RULES[check.finding.rule]}: {_count(check)}", "", texts)
 
 
 def _drawn(drawn: Sequence[Picture]) -> Iterator[Section]:

@@ -69,6 +69,7 @@ def _evidence(report: DataReport) -> Picture:
         axes.barh(names, counts, left=left, color=COLOURS[kind], label=kind)
         left = [a + b for a, b in zip(left, counts, strict=True)]
     axes.set_xlabel("pairs to train on")
+    axes.locator_params(axis="x", integer=True)
     axes.legend(
         loc="lower left", bbox_to_anchor=(0, 1), ncols=len(kinds), frameon=False, labelcolor=INK
     )

@@ -45,13 +45,14 @@ class DataRow:
 class PrincipleFacts:
     """The evidence on one principle among the pairs to train on.
 
-    by: pairs with a label on it by who gave the strongest, and under "none" those made under it
-    that have no label at all; agreement: the share of those with a label, of sources that presume a
-    direction, that were not turned round; preference: mean of the labels on it. None: nothing to
-    tell it from.
+    prompts: those it was assigned to; None in runs before that was kept. by: pairs with a label on
+    it by who gave the strongest, and under "none" those made under it that have no label at all.
+    agreement: the share of those with a label, of sources that presume a direction, that were not
+    turned round. preference: mean of the labels on it. None: nothing to tell it from.
     """
 
     slug: str
+    prompts: int | None
     by: dict[str, int]
     agreement: float | None
     preference: float | None
