@@ -28,3 +28,20 @@ def test_the_plan_is_what_happens(tmp_path: Path, rounds: int) -> None:
     assert cost["other indentation of the file"] == 0
     assert 0 < cost["critique request of one principle"] < 300
     assert 0 < cost["`max_new_tokens` doubled"] < cost["(everything, at first)"]
+
+
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_the_plan_is_what_happens_with_every_source(tmp_path: Path, rounds: int) -> None:
+    """Counts by step that are told beforehand, of prompts and words alone, are exact."""
+    import edited
+    import edits_of_sources
+
+    if not DATA.is_dir():
+        pytest.skip("the public prompt sets are not there")
+    edited.write_prompts(tmp_path / "prompts.jsonl", DATA, 120)
+    found = list(edits_of_sources.measure(tmp_path / "home", tmp_path / "prompts.jsonl", rounds))
+    assert {outcome.edit.name: outcome.faults for outcome in found if outcome.faults} == {}
+    cost = {outcome.edit.name: sum(outcome.made.values()) for outcome in found}
+    free = ("undo it", "order and tags", "indentation of the file", "the judge's margin")
+    assert [cost[name] for name in (*free, "undo everything")] == [0] * 5
+    assert all(cost[name] for name in cost.keys() - {*free, "undo everything"})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,38 +13,12 @@ from flows.plan.inputs import Inputs, check_inputs
 from flows.plan.plan import Plan
 from storage.errors import InputError
 from storage.lineage import trace
-from tasks.engines.engine import Batch, Continuation, Score
-from tasks.engines.scripted import ScriptedEngine
 
-from .world import World, reworded
-
-
-class Judging(ScriptedEngine):
-    """A judge that prefers the shorter response, wherever it stands."""
-
-    def score(self, continuations: Sequence[Continuation]) -> Iterator[Batch[Score]]:
-        for index, asked in enumerate(continuations):
-            shown = str(asked.messages[-1]["content"])
-            first = shown.partition("Response A:\n")[2].partition("\n\nResponse B:")[0]
-            second = shown.partition("Response B:\n")[2].partition("\n\nQuestion:")[0]
-            own, other = (first, second) if asked.text == "A" else (second, first)
-            value = 0.1 * (len(other.split()) - len(own.split()))
-            yield Batch([Score(index, value, [value])], 0.0)
-
-
-JUDGE = Judging()
-ALL = {
-    "pairs.shares.distilled": 1,
-    "pairs.shares.candidates": 1,
-    "pairs.candidates_of": "model",
-    "pairs.evidence": "required",
-    "judge.use": True,
-    "judge.n_principles": 2,
-}
+from .world import EVERY_SOURCE, JUDGE, World, reworded
 
 
 def made_of(tmp_path: Path, **overrides: Any) -> World:
-    world = World(tmp_path / "home", **(ALL | overrides))
+    world = World(tmp_path / "home", **(EVERY_SOURCE | overrides))
     world.run(world.inputs, engine=JUDGE)
     return world
 
@@ -70,7 +43,7 @@ def assert_planned(world: World, inputs: Inputs) -> dict[str, int]:
 
 
 def test_a_fresh_ledger_asks_for_every_source(tmp_path: Path) -> None:
-    world = World(tmp_path / "home", constitution="checkable", **ALL)
+    world = World(tmp_path / "home", constitution="checkable", **EVERY_SOURCE)
     plan = world.plan(world.inputs)
     method = world.inputs.method
     sources = [method.source(prompt) for prompt in world.inputs.prompts]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from flows.plan.planner import Planner
 from flows.plan.recipe import load
 from storage.ledger import Ledger
 from storage.workspace import Workspace
-from tasks.engines.engine import Engine
+from tasks.engines.engine import Batch, Continuation, Engine, Score
 from tasks.engines.scripted import ScriptedEngine
 from tasks.generation.calls import Answer, category_of
 from tasks.generation.memo import complete, look_up
@@ -33,14 +34,44 @@ from tasks.generation.record import (
 from tasks.generation.snapshots import Rows
 from tasks.generation.walk import WINDOW, Level, walk, windows
 from tasks.judging import memo as judging
+from tasks.judging.comparisons import Comparison, Judged
 from tasks.judging.opinions import opinions
 
-SCRIPTED = ScriptedEngine()
 SETTINGS: dict[str, Any] = {"generation.engine": "scripted", "prompts.limit": 60}
+# Every source of pairs, programs and a judge: what a recipe is given by overrides.
+EVERY_SOURCE: dict[str, Any] = {
+    "pairs.shares.distilled": 1,
+    "pairs.shares.candidates": 1,
+    "pairs.candidates_of": "model",
+    "pairs.evidence": "required",
+    "judge.use": True,
+    "judge.n_principles": 2,
+}
+
+
+class Judging(ScriptedEngine):
+    """A judge that prefers the shorter response, wherever it stands."""
+
+    def score(self, continuations: Sequence[Continuation]) -> Iterator[Batch[Score]]:
+        for index, asked in enumerate(continuations):
+            shown = str(asked.messages[-1]["content"])
+            first = shown.partition("Response A:\n")[2].partition("\n\nResponse B:")[0]
+            second = shown.partition("Response B:\n")[2].partition("\n\nQuestion:")[0]
+            own, other = (first, second) if asked.text == "A" else (second, first)
+            value = 0.1 * (len(other.split()) - len(own.split()))
+            yield Batch([Score(index, value, [value])], 0.0)
+
+
+SCRIPTED = ScriptedEngine()
+JUDGE = Judging()
 
 
 class World:
-    """One ledger and the inputs now in force."""
+    """One ledger and the inputs now in force.
+
+    `asked`, `card`: what the last run asked the judge about pairs and for its report card, reused
+    or not.
+    """
 
     rows: Rows  # of the last run
 
@@ -49,6 +80,8 @@ class World:
         self.ledger = Ledger(self.workspace.ledger)
         self.overrides = SETTINGS | overrides
         self.inputs = self.read()
+        self.asked: dict[str, Comparison] = {}
+        self.card: dict[str, Comparison] = {}
 
     def read(self, **overrides: Any) -> Inputs:
         recipe = load("smoke", self.overrides | overrides)
@@ -74,28 +107,29 @@ class World:
             made[f"{level.step}{'' if level.round is None else level.round}"] += len(fresh)
             return found | fresh
 
+        def compare(asked: dict[str, Comparison]) -> dict[str, Judged]:
+            found = judging.look_up(self.ledger, list(asked.values()))
+            missing = [c for comparison_id, c in asked.items() if comparison_id not in found]
+            if missing:
+                made["comparisons"] += len(missing)
+            return found | judging.complete(self.ledger, engine, "run_test", missing)
+
         record_constitution(self.ledger, inputs.constitution, "test")
-        assembler = inputs.assembler()
+        assembler, self.asked = inputs.assembler(), {}
         for window in windows(inputs.prompts, size):
             record_prompts(self.ledger, window)
             walked = walk(inputs.method, window, answer)
             cases = cases_of(inputs, assembler, walked)
             asked = {c.comparison_id: c for case in cases for c in case.comparisons}
-            judged = judging.look_up(self.ledger, list(asked.values()))
-            missing = [c for found, c in asked.items() if found not in judged]
-            judged |= judging.complete(self.ledger, engine, "run_test", missing)
-            if missing:
-                made["comparisons"] += len(missing)
-            made_of = assembler.add(walked, opinions(cases, judged))
+            self.asked |= asked
+            made_of = assembler.add(walked, opinions(cases, compare(asked)))
             named = inputs.method.named
             record_shown(self.ledger, inputs.method.shown_ids(walked.pools))
             record_rows(self.ledger, "run_test", walked.steps, made_of, named)
             record_exclusions(self.ledger, "run_test", made_of.exclusions)
-        questions = [c for own in gold_of(inputs, assembler) for c in own.questions]
-        asked = {c.comparison_id: c for c in questions}
-        missing = [c for n, c in asked.items() if n not in judging.look_up(self.ledger, questions)]
-        if missing:
-            made["comparisons"] += len(judging.complete(self.ledger, engine, "run_test", missing))
+        gold = gold_of(inputs, assembler)
+        self.card = {c.comparison_id: c for own in gold for c in own.questions}
+        compare(self.card)
         self.rows = assembler.rows()
         for snapshot in (self.rows.sft, self.rows.preferences):
             record_snapshot(self.ledger, "run_test", snapshot)
