@@ -160,6 +160,11 @@ def test_labels_under_another_constitution_do_not_count(world: World) -> None:
     teaching = report_of(world).teaching
     assert teaching
     assert teaching.share == 0
+    change(world, "UPDATE labels SET given_by = 'judge'")  # whose words the check is no part of
+    teaching = report_of(world).teaching
+    assert before
+    assert teaching
+    assert teaching.share == before.share
 
 
 def test_an_old_snapshot_has_a_report_without_evidence(world: World) -> None:
