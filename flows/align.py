@@ -1,8 +1,13 @@
 """The method, one call an arrow. `align` is the whole; the other flows are its parts.
 
-prompts -> drafts -> (critique -> revision) x rounds -> pairs -+-> SFT -+-> DPO -+
-                                                               |        +-> PPO -+-> evaluation
-                                                               +-> RM --+        |
+prompts -+-> drafts -> (critique -> revision) x rounds -+
+         +-> answers of a teacher, and of a student ----+-> labels -> pairs -+-> SFT -+-> DPO -+
+         +-> candidates, ranked ------------------------+                    |        +-> PPO -+
+                                                                             +-> RM --+        |
+                                                                               evaluation <----+
+
+A prompt takes one of the three ways. Labels are a program's, else a judge's. Candidates are SFT's own
+where the recipe says so: RM, DPO and PPO then wait for the pairs that are made after SFT.
 """
 
 from __future__ import annotations

@@ -136,6 +136,18 @@ class PairSettings(Part):
     examples: Positive = Field(2, description="Answers of a teacher to learn in SFT, a prompt")
 
 
+Floor = Annotated[float | None, Field(ge=0, le=1)]
+
+
+class FloorSettings(Part):
+    """What the judge's report card must reach, or nothing is trained; null for no floor."""
+
+    accuracy: Floor = Field(None, description="Right, of the gold pairs that it decides")
+    accuracy_all: Floor = Field(None, description="Right, of all gold pairs; a tie counts half")
+    decided: Floor = Field(None, description="Decided, of all gold pairs")
+    consistency: Floor = Field(None, description="Both orders name the same response")
+
+
 class JudgeSettings(Part):
     """Who compares the answers that no program can tell apart (see tasks/judging/judge.py)."""
 
@@ -153,9 +165,7 @@ class JudgeSettings(Part):
     samples: int = Field(5, ge=1, le=64, description="Sampled verdicts in each order")
     card_pairs: int = Field(64, ge=0, description="Pairs that programs decided, for its card")
     gold: str | None = Field(None, description="File of pairs of which the better one is known")
-    floor: dict[Literal["accuracy", "accuracy_all", "decided", "consistency"], float] = Field(
-        {}, description="What its card must reach, or nothing is trained"
-    )
+    floor: FloorSettings = FloorSettings()
 
 
 class EvaluationSettings(Part):
@@ -272,7 +282,7 @@ def _read(name: str) -> dict[str, Any]:
 
 
 def parse_overrides(values: list[str] | None) -> dict[str, Any]:
-    """`key.path=value` strings as a mapping; values are read as YAML scalars or lists.
+    """`key.path=value` strings as a mapping; values are read as YAML: scalars, lists, mappings.
 
     Raises InputError for a string without `=` or an empty key.
     """
@@ -318,6 +328,9 @@ def _first_problem(error: ValidationError, where: str) -> SolonError:
     path = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return InputError(path, "no recipe has this key", "see flows/recipes/demo.yaml", where)
+    if problem["type"] in ("model_type", "dict_type"):
+        rule = "this key has keys under it"
+        return InputError(f"{path}={problem['input']!r}", rule, f"as {path}={{key: value}}", where)
     if problem["type"] == "missing":
         return InputError(path, "the recipe must have this key", "add it", where)
     cause = problem.get("ctx", {}).get("error")

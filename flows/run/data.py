@@ -33,6 +33,7 @@ from tasks.generation.record import (
 )
 from tasks.generation.snapshots import Rows
 from tasks.generation.walk import Answerer, Level, LevelStep, Walk, walk, windows
+from tasks.judging import memo as judging
 from tasks.judging.opinions import opinions
 from tasks.prompts import Prompt
 
@@ -77,7 +78,7 @@ class DataSide:
     """The rows of a run: walked a window of prompts at a time, kept in the ledger as they come.
 
     `without`: the slug of a principle; rows in which it had a hand are left out. `may_ask`: whether
-    candidates may be made that are not there.
+    candidates may be made, and compared, that are not there.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class DataSide:
         may_ask: bool = True,
     ) -> None:
         self.session, self.until, self.may_ask = session, until, may_ask
+        self._is_whole, self._may_compare = without is None, True
         self._result = session.results.of("pairs")
         self._assembler = session.inputs.assembler(without)
 
@@ -111,10 +113,18 @@ class DataSide:
         return rows
 
     def known(self) -> Rows:
-        """What is there. Raises SolonError where the ledger has not got every answer."""
+        """What is there. Raises SolonError where the ledger has not got every answer, and where the
+        judge falls short of the recipe's floors. Pairs that a principle's check decided are judged
+        where rows go without it.
+        """
+        self._may_compare = not self._is_whole
         for window in windows(self.session.inputs.prompts):
             self._walk(self.session.inputs.method, window, partial(_known, self.session))
-        return self._finish()
+        self._may_compare = self.may_ask
+        rows = self._finish()
+        if self.may_ask and self._is_whole:
+            examine(self.session, self._assembler, self.until)
+        return rows
 
     def add_candidates(self, sft: str) -> Rows:
         """The rows with those of the prompts whose candidates are the SFT checkpoint's answers."""
@@ -156,6 +166,9 @@ class DataSide:
             return {}
         asker = Asker(session, "comparisons", session.workers.generator)
         asked = [comparison for case in cases for comparison in case.comparisons]
+        if not self._may_compare:
+            there = judging.look_up(session.ledger, asked)
+            _check_known("comparisons", sum(c.comparison_id not in there for c in asked))
         with timed(session.results.of("comparisons")):
             judged = asker.compare("comparisons", asked)
         return opinions(cases, judged)
@@ -178,11 +191,14 @@ class DataSide:
 def _known(session: Session, level: Level) -> dict[str, Answer]:
     """Answers from the ledger only; a call it cannot answer ends the step."""
     answers = look_up(session.ledger, level.calls)
-    missing = sum(call.completion_id not in answers for call in level.calls)
-    if missing:
-        raise SolonError(f"{missing} {level.step} are not generated yet: run `solon refresh` first")
+    _check_known(level.step, sum(call.completion_id not in answers for call in level.calls))
     session.results.of(level.step).reused += len(answers)
     return answers
+
+
+def _check_known(step: Step, missing: int) -> None:
+    if missing:
+        raise SolonError(f"{missing} {step} are not made yet: run `solon refresh` first")
 
 
 def make_some(session: Session, method: Method, prompts: Sequence[Prompt]) -> None:

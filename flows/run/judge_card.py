@@ -19,11 +19,13 @@ from tasks.judging.card_text import markdown
 def examine(session: Session, assembler: Assembler, until: Step | None) -> None:
     """Ask the judge about pairs of which the better response is known, and keep how it did.
 
-    Raises SolonError where it falls short of the recipe's floors and the run goes on to train.
+    Raises SolonError where it falls short of the recipe's floors, or nothing can be said of it, and
+    the run goes on to train.
     """
     judge, settings = session.inputs.judge, session.recipe.judge
     gold = gold_of(session.inputs, assembler)
-    if judge is None or not gold:
+    floors = settings.floor.model_dump(exclude_none=True)
+    if judge is None or not (gold or floors):
         return
     asker = Asker(session, "comparisons", session.workers.generator)
     with timed(session.results.of("comparisons")):
@@ -33,7 +35,7 @@ def examine(session: Session, assembler: Assembler, until: Step | None) -> None:
     rows = [row_of(own.pair, q, judged[q.comparison_id]) for own in gold for q in own.questions]
     card = report_card(rows, judge.limits, judge.abstain)
     _keep(session, card)
-    short = shortfalls(card, {str(name): least for name, least in settings.floor.items()})
+    short = shortfalls(card, floors)
     for line in short:
         progress.current().say(line)
     if short and at_most("sft", until):

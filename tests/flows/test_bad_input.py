@@ -64,6 +64,12 @@ CASES: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "unknown recipe": (lambda p: ["--recipe", "nothing"], "nothing"),
     "unknown key of --set": (lambda p: ["--set", "prompts.limits=3"], "prompts.limits"),
     "wrong type of --set": (lambda p: ["--set", "prompts.limit=many"], "prompts.limit"),
+    "no such floor": (lambda p: ["--set", "judge.floor={right: 0.9}"], "judge.floor.right"),
+    "a floor without a name": (lambda p: ["--set", "judge.floor=0.9"], "judge.floor={key: value}"),
+    "a floor above all": (
+        lambda p: ["--set", "judge.floor.accuracy=90"],
+        "less than or equal to 1",
+    ),
     "no value of --set": (lambda p: ["--set", "prompts.limit"], "key.path=value"),
     "unknown step": (lambda p: ["--until", "lunch"], "lunch"),
     "no such folder of a model": (lambda p: ["--set", "model=./nothing"], "nothing"),

@@ -1,0 +1,117 @@
+"""Candidates of the SFT checkpoint, and a judge that is not good enough, through the command line
+on a tiny random model.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.plan.recipe import FloorSettings
+from storage.ledger import Ledger
+from tasks.judging.card import FLOORS
+
+from .conftest import Solon
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = {
+    "constitution": "checkable",
+    "prompts.limit": 24,
+    "pairs.shares.candidates": 1,
+    "pairs.samples": 4,
+    "pairs.max_new_tokens": 64,
+    "ppo.updates": 1,
+}
+JUDGED = {"judge.use": "true", "judge.card_pairs": 4, "judge.floor": "{accuracy: 0.99}"}
+
+
+def given(**more: Any) -> list[str]:
+    settings = SETTINGS | more
+    return ["--recipe", "smoke", *(f for k, v in settings.items() for f in ("--set", f"{k}={v}"))]
+
+
+def steps(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {step["step"]: step for step in result["steps"]}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("candidates") / "home"
+
+
+@pytest.fixture(scope="module")
+def solon(home: Path) -> Solon:
+    return Solon(home)
+
+
+@pytest.fixture(scope="module")
+def first(solon: Solon) -> dict[str, Any]:
+    return solon.json("run", *given(), "--until", "reward")
+
+
+def test_candidates_are_made_between_sft_and_what_is_trained_on_them(
+    solon: Solon, home: Path, first: dict[str, Any]
+) -> None:
+    made, ledger = steps(first), Ledger(home / "ledger.duckdb")
+    assert made["samples"]["generated"] > 0
+    (sft,) = ledger.query("SELECT DISTINCT model_id FROM completions WHERE step = 'sample'")
+    (base,) = ledger.query("SELECT DISTINCT model_id FROM completions WHERE step = 'draft'")
+    assert sft != base
+    rows = ledger.query(
+        "SELECT c.stage, min(p.created_at) > c.created_at AS is_after"
+        " FROM checkpoints c CROSS JOIN pairs p WHERE p.source = 'candidates' GROUP BY ALL"
+    )
+    assert {row["stage"]: row["is_after"] for row in rows} == {"sft": True, "reward": False}
+
+
+def test_what_is_there_is_trained_on_measured_and_then_nothing_is_left(
+    solon: Solon, first: dict[str, Any]
+) -> None:
+    trained = steps(solon.json("train", *given()))
+    assert [s for s, step in trained.items() if step["trained"]] == ["dpo", "ppo"]
+    assert trained["samples"]["generated"] == 0
+    assert steps(solon.json("evaluate", *given()))["evaluate"]["trained"] == 1
+    assert solon.json("run", *given())["run_id"] is None
+    assert "nothing to do" in solon.run("plan", *given())[0]
+
+
+def test_why_of_a_pair_of_candidates_goes_back_to_sft(
+    solon: Solon, home: Path, first: dict[str, Any]
+) -> None:
+    ledger = Ledger(home / "ledger.duckdb")
+    (row,) = ledger.query("SELECT min(pair_id) AS id FROM pairs WHERE source = 'candidates'")
+    found = solon.json("why", row["id"])
+    assert found["counts"]["completion"] == 2
+    assert first["checkpoints"]["sft"] in found["nodes"]
+    assert "candidates" in solon.run("why", row["id"])[0]
+
+
+def test_where_sft_is_trained_anew_the_plan_holds(solon: Solon, first: dict[str, Any]) -> None:
+    edited = given(**{"sft.max_steps": 4})
+    planned = steps(solon.json("plan", *edited, "--until", "reward"))
+    assert planned["sft"]["to_train"] == [1, 1]
+    assert planned["samples"]["to_generate"][0] == 0 < planned["samples"]["to_generate"][1]
+    made = steps(solon.json("run", *edited, "--until", "reward"))
+    for name, step in planned.items():
+        low, high = step["to_generate"]
+        assert low <= made[name]["generated"] <= high, name
+        low, high = step["to_train"]
+        assert low <= made[name]["trained"] <= high, name
+
+
+def test_a_judge_below_its_floor_stops_the_run_before_training(tmp_path: Path) -> None:
+    """Not one that only makes pairs."""
+    solon, judged = Solon(tmp_path / "home"), given(**JUDGED)
+    said = solon.run("run", *judged, "--until", "pairs")[1]
+    assert "it must be at least 0.99" in said
+    for command in ("run", "train"):
+        said = solon.run(command, *judged, code=1)[1].splitlines()[-1]
+        assert said.startswith("error: nothing is trained: The judge's accuracy ")
+    assert not list((tmp_path / "home" / "artifacts").glob("checkpoints/*"))
+
+
+def test_every_floor_of_a_recipe_is_a_measure_of_the_card() -> None:
+    assert set(FloorSettings.model_fields) == set(FLOORS)
