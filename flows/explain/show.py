@@ -10,12 +10,12 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from flows.explain import teaching_text
 from flows.explain.compare.text import one_line, visible
 from flows.explain.compare.words import difference, in_terminal
 from flows.plan.plan import Plan
 from storage.ids import short
 from tasks.evaluation.escape import markdown_cell
+from tasks.generation import teaching_text
 
 PLAN_COLUMNS = ("step", "reused", "to generate", "to train", "left out")
 RUN_COLUMNS = ("step", "reused", "generated", "left out", "trained", "seconds", "id")

@@ -6,11 +6,12 @@ from flows.plan.cases import gold_of
 from flows.plan.steps import Step, at_most
 from flows.run import progress
 from flows.run.ask import Asker
-from flows.run.publish import publish_markdown
+from flows.run.publish import publish_markdown, publish_picture
 from flows.run.results import timed
 from flows.run.session import Session
 from storage.errors import SolonError
 from storage.ledger import insert
+from tasks.evaluation.plots import plot_reliability
 from tasks.generation.snapshots import Assembler
 from tasks.judging.card import Card, report_card, row_of, shortfalls
 from tasks.judging.card_text import markdown
@@ -60,5 +61,10 @@ def _keep(session: Session, card: Card) -> None:
     ]
     with session.ledger.transaction() as con:
         insert(con, "metrics", values, replace=True)
+    picture = session.workspace.reports / session.run_id / "reliability.png"
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    plot_reliability(picture, card["reliability"])
+    shows = f"Share right over the judge's confidence (recipe {session.recipe.name})"
+    publish_picture(picture, "reliability", shows)
     shows = "How far the judge's word can be trusted"
     publish_markdown("judge", markdown(card), shows, session.recipe.name, session.run_id)

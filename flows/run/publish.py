@@ -24,6 +24,7 @@ from storage.artifacts import artifact_path
 from storage.ids import short
 from storage.ledger import Row
 from tasks.evaluation.escape import markdown_cell
+from tasks.generation import teaching_text
 from tasks.generation.snapshots import Rows
 
 SAMPLES = 6
@@ -58,15 +59,18 @@ def described(shows: str, recipe: str, run_id: str | None = None) -> str:
 
 
 def publish_samples(session: Session, rows: Rows) -> None:
-    """A few pairs, chosen by their ids, which are hashes: not hand-picked.
-
-    Markdown, as the cells of a table artifact do not wrap.
+    """What the pairs teach, and a few of them, chosen by their ids, which are hashes: not
+    hand-picked. Markdown, as the cells of a table artifact do not wrap.
     """
     wanted = {"pair_id": list(rows.preferences.training[:SAMPLES])}
     found = session.ledger.query(SAMPLE, wanted=wanted)
+    of_run = session.recipe.name, session.run_id
     if found:
         text, shows = "\n".join(_samples(found)) + "\n", f"{len(found)} pairs"
-        publish_markdown("samples", text, shows, session.recipe.name, session.run_id)
+        publish_markdown("samples", text, shows, *of_run)
+    headline, *hints = map(markdown_cell, teaching_text.lines(rows.teaching.to_json()))
+    text = "\n".join([headline, "", *(f"- {hint}" for hint in hints)]) + "\n"
+    publish_markdown("teaching", text, headline, *of_run)
 
 
 def _samples(rows: Sequence[Row]) -> Iterator[str]:
@@ -97,7 +101,7 @@ def publish_run(
     for stage, checkpoint_id in checkpoints.items():
         picture = artifact_path(session.workspace, checkpoint_id) / "loss.png"
         shows = f"The loss of {stage} in training {short(checkpoint_id)}"
-        _publish_picture(picture, f"loss-{stage}", described(shows, *of_run))
+        publish_picture(picture, f"loss-{stage}", described(shows, *of_run))
     if chart:
         last = short(list(checkpoints.values())[-1])
         text = f"`solon why {last}` says more.\n\n```mermaid\n{chart}\n```\n"
@@ -108,10 +112,10 @@ def publish_run(
     shown = PICTURE.sub(r"*\1: the artifact `\2`*", text)
     publish_markdown("report", shown, "Rows, losses, measures and answers of the run", *of_run)
     for shows, name in PICTURE.findall(text):
-        _publish_picture(report.with_name(f"{name}.png"), name, described(shows, *of_run))
+        publish_picture(report.with_name(f"{name}.png"), name, described(shows, *of_run))
 
 
-def _publish_picture(picture: Path, key: str, description: str) -> None:
+def publish_picture(picture: Path, key: str, description: str) -> None:
     if picture.is_file():
         url = f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
         create_image_artifact(url, key=key, description=description)

@@ -57,6 +57,7 @@ COMMENT ON COLUMN comparisons.dtype IS 'Number format of the weights.';
 COMMENT ON COLUMN comparisons.duration_s IS 'Its share of the batches'' seconds, reasoning not counted.';
 COMMENT ON COLUMN comparisons.created_at IS 'Committed, UTC.';
 
+COMMENT ON COLUMN metrics.subject_id IS 'The checkpoint, evaluation or snapshot; of a judge''s report card, the run.';
 COMMENT ON COLUMN completions.step IS 'draft, critique, revision, teacher or sample (answers to choose among), answer to a held-out prompt, or judgement: a judge''s reasoning.';
 
 CREATE OR REPLACE VIEW lineage_edges AS

@@ -42,6 +42,7 @@ def build(ledger: Ledger, name: str, tell: Callable[[str], None] = lambda step: 
         principles=facts,
         left_out=tuple(read.left_out(ledger, run_id)),
         hygiene=checks(rows, [row for row in everything if row.is_held_out], tell),
+        judge=tuple(read.judge(ledger, run_id)),
         shown=rows[:SHOWN],
         rows=rows,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from flows.explain import teaching_text
 from flows.explain.compare.text import one_line
 from flows.explain.compare.words import Piece
 from flows.explain.data_report.evidence import strongest
@@ -12,7 +11,9 @@ from flows.explain.data_report.pictures import pictures
 from flows.explain.data_report.report import Check, DataReport, DataRow, LeftOut, Verdict
 from flows.explain.document.parts import Document, Entry, Picture, Section
 from storage.ids import short
+from tasks.generation import teaching_text
 from tasks.generation.teaching import AUTHORITY, NONE
+from tasks.judging.card_text import NAMES
 
 AUTHOR = "solon data report"
 NOT_KNOWN = "–"
@@ -36,6 +37,7 @@ def document(report: DataReport) -> Document:
     sections = [
         _sources(report),
         *_principles(report, drawn.get("evidence", [])),
+        *_judge(report),
         *_left_out(report),
         *_hygiene(report),
         *_drawn(drawn.get("lengths", []) + drawn.get("preferences", [])),
@@ -100,6 +102,28 @@ def _principles(report: DataReport, drawn: Sequence[Picture]) -> Iterator[Sectio
     columns = ("principle", "prompts", "pairs", *kinds, "agreed", "preference")
     yield Section("Principles", [note], drawn, columns, rows, narrow=len(columns))
     yield from _nothing_to_learn(report)
+
+
+def _judge(report: DataReport) -> Iterator[Section]:
+    """How far the judge's word can be trusted."""
+    if report.judge:
+        rows = [
+            (
+                NAMES.get(measure.name, measure.name),
+                f"{measure.value:.3f}",
+                NOT_KNOWN if measure.low is None else f"{measure.low:.3f} to {measure.high:.3f}",
+                str(measure.n),
+            )
+            for measure in report.judge
+        ]
+        lines = ["on pairs of which the better response is known"]
+        yield Section("The judge", lines, columns=("measure", "value", "95 %", "n"), rows=rows)
+    elif report.teaching and report.teaching.by_evidence["judge"]:
+        lines = [
+            "it was not examined: no program decided a pair, and the recipe names no judge.gold;"
+            " what its word is worth is not known"
+        ]
+        yield Section("The judge", lines)
 
 
 def _nothing_to_learn(report: DataReport) -> Iterator[Section]:

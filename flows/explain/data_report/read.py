@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from flows.explain.data_report.report import DataRow, LeftOut, Verdict
+from flows.explain.data_report.report import DataRow, LeftOut, Measure, Verdict
 from storage.errors import InputError
 from storage.ids import kind_of
 from storage.ledger import Ledger, Row
@@ -74,6 +74,12 @@ LEFT_OUT = f"""
     )
     SELECT step, reason, rows, row_id, detail, text
     FROM few LEFT JOIN texts USING (row_id) ORDER BY rows DESC, step, reason, place
+"""
+
+
+JUDGE = """
+    SELECT name[7:] AS name, value, low, high, sample_count AS n FROM metrics
+    WHERE subject_id = ? AND starts_with(name, 'judge/') ORDER BY name
 """
 
 
@@ -197,3 +203,8 @@ def examples_by_source(ledger: Ledger, run_id: str) -> dict[str, int]:
         GROUP BY ALL ORDER BY rows DESC, source
     """
     return {row["source"]: row["rows"] for row in ledger.query(sql, [run_id])}
+
+
+def judge(ledger: Ledger, run_id: str) -> list[Measure]:
+    """The judge's report card of a run; nothing where it was not examined."""
+    return [Measure(**row) for row in ledger.query(JUDGE, [run_id])]

@@ -82,8 +82,22 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Measure:
+    """A figure of the judge's report card, with its 95 % interval, of `n` pairs or answers."""
+
+    name: str
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+@dataclass(frozen=True)
 class DataReport:
-    """The whole report. `shown`: the first rows by id; `rows`: all to train on, not in the JSON."""
+    """The whole report. `shown`: the first rows by id; `rows`: all to train on, not in the JSON.
+
+    judge: its report card in the run that made the snapshot; empty where it was not examined.
+    """
 
     id: str
     kind: str
@@ -95,6 +109,7 @@ class DataReport:
     principles: tuple[PrincipleFacts, ...]
     left_out: tuple[LeftOut, ...]
     hygiene: tuple[Check, ...]
+    judge: tuple[Measure, ...]
     shown: tuple[DataRow, ...]
     rows: tuple[DataRow, ...]
 
@@ -104,7 +119,7 @@ class DataReport:
         own = {
             name: value for name, value in vars(self).items() if name not in ("rows", "teaching")
         }
-        nested = ("principles", "left_out", "hygiene", "shown")
+        nested = ("principles", "left_out", "hygiene", "judge", "shown")
         return {
             name: [asdict(part) for part in value] if name in nested else value
             for name, value in own.items()
