@@ -158,6 +158,8 @@ def _row(row: dict[str, Any]) -> Iterator[str]:
 def _side(row: dict[str, Any], side: str) -> str:
     """A pair's response by its id, and what it is."""
     step = row[side]["step"]
+    if step is None:
+        return "a text that people brought"
     made = f"the {ROLES.get(step, step)}"
     if step == "revision":
         made += f" of round {row['round']}{_under(row['principle'])}"

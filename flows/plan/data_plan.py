@@ -49,6 +49,8 @@ class DataPlanner:
             if at_most(step, self.until):
                 self.plan.steps[step] = StepPlan(step)
         is_known = self._walk(self.inputs.method, self.inputs.prompts)
+        if "pairs" in self.plan.steps:
+            self._pairs(Walk(pools=list(self.inputs.people.pools)))
         self._card(is_known)
         if "pairs" in self.plan.steps and self.assembler.later:
             is_known = self._candidates(is_known)

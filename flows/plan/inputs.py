@@ -30,6 +30,7 @@ from tasks.generation.snapshots import Assembler, Snapshot, prompt_snapshot
 from tasks.hygiene.rows import phrases
 from tasks.judging.gold import GoldPair, read_gold
 from tasks.judging.judge import Judge
+from tasks.judging.people import People, people
 from tasks.prompts import Prompt, is_held_out, read_prompts
 
 UNKNOWN_MODEL = "mdl_not-yet-downloaded"
@@ -105,7 +106,8 @@ class Inputs:
                 *(answer.response for answer in taught),
             ]
         )
-        chooser = Chooser(self.constitution, standards, shown, without)
+        said = self.people.verdicts
+        chooser = Chooser(self.constitution, standards, shown, without, said)
         return Assembler(chooser, recipe.prompts.held_out_percent, recipe.judge.card_pairs)
 
     @cached_property
@@ -130,6 +132,12 @@ class Inputs:
         asked = settings.model_dump(exclude={"use", "card_pairs", "gold", "floor"})
         limit = self.recipe.generation.max_prompt_tokens
         return Judge(self.method.model_id, max_prompt_tokens=limit, **asked)
+
+    @cached_property
+    def people(self) -> People:
+        """The recipe's pairs that people judged. InputError where one is bad."""
+        path = self.recipe.pairs.people
+        return people(read_gold(Path(path))) if path else People()
 
     @cached_property
     def gold(self) -> Sequence[GoldPair]:
@@ -175,10 +183,10 @@ def check_inputs(inputs: Inputs, until: Step | None) -> None:
     """Raise InputError where a run cannot give what it is for: no pair can have evidence, or none
     of the prompts is held out for the evaluation.
     """
-    _ = inputs.gold
+    _ = inputs.gold, inputs.people  # which read their files
     is_checked = any(principle.check for principle in inputs.constitution.enabled)
     needs_evidence = inputs.recipe.pairs.evidence == "required" and at_most("pairs", until)
-    if needs_evidence and not (is_checked or inputs.judge):
+    if needs_evidence and not (is_checked or inputs.judge or inputs.people.pools):
         raise InputError(
             inputs.constitution.name,
             "no pair can have evidence: no principle has a check, and there is no judge",

@@ -134,6 +134,7 @@ class PairSettings(Part):
     )
     whole: bool = Field(True, description="Leave out pairs with a side that was cut at the limit")
     examples: Positive = Field(2, description="Answers of a teacher to learn in SFT, a prompt")
+    people: str | None = Field(None, description="File of pairs that people judged; they outrank")
 
 
 Floor = Annotated[float | None, Field(ge=0, le=1)]

@@ -101,6 +101,8 @@ class DataSide:
             seen += len(window)
             generator.is_last_window = seen == len(prompts)
             self._walk(self.session.inputs.method, window, generator)
+        if at_most("pairs", self.until):
+            self._take_people()
         self.session.workers.release()
         if not at_most("pairs", self.until):
             return None
@@ -120,6 +122,7 @@ class DataSide:
         self._may_compare = not self._is_whole
         for window in windows(self.session.inputs.prompts):
             self._walk(self.session.inputs.method, window, partial(_known, self.session))
+        self._take_people()
         self._may_compare = self.may_ask
         rows = self._finish()
         if self.may_ask and self._is_whole:
@@ -139,6 +142,13 @@ class DataSide:
             self._walk(method, window, answer)
         session.workers.release()
         return self._finish()
+
+    def _take_people(self) -> None:
+        """The pairs that people judged, as rows beside the others."""
+        pools = self.session.inputs.people.pools
+        if pools:
+            record_prompts(self.session.ledger, [pool.prompt for pool in pools])
+            self._keep(self.session.inputs.method, Walk(pools=list(pools)))
 
     def _walk(self, method: Method, prompts: Sequence[Prompt], answer: Answerer) -> None:
         record_prompts(self.session.ledger, prompts)

@@ -57,6 +57,11 @@ COMMENT ON COLUMN comparisons.dtype IS 'Number format of the weights.';
 COMMENT ON COLUMN comparisons.duration_s IS 'Its share of the batches'' seconds, reasoning not counted.';
 COMMENT ON COLUMN comparisons.created_at IS 'Committed, UTC.';
 
+ALTER TABLE pairs ALTER COLUMN chosen_completion_id DROP NOT NULL;
+ALTER TABLE pairs ALTER COLUMN rejected_completion_id DROP NOT NULL;
+COMMENT ON COLUMN pairs.source IS 'revision, distilled or candidates: where both responses come from; or people: a pair of theirs.';
+COMMENT ON COLUMN pairs.chosen_completion_id IS 'The better response''s completion; null for a text that people brought.';
+COMMENT ON COLUMN pairs.rejected_completion_id IS 'The worse response''s completion; null for a text that people brought.';
 COMMENT ON COLUMN metrics.subject_id IS 'The checkpoint, evaluation or snapshot; of a judge''s report card, the run.';
 COMMENT ON COLUMN completions.step IS 'draft, critique, revision, teacher or sample (answers to choose among), answer to a held-out prompt, or judgement: a judge''s reasoning.';
 
@@ -75,8 +80,10 @@ CREATE OR REPLACE VIEW lineage_edges AS
     UNION ALL SELECT example_id, revision_id, 'revision' FROM revisions WHERE example_id IS NOT NULL
     UNION ALL SELECT pair_id, revision_id, 'revision' FROM revisions WHERE pair_id IS NOT NULL
     UNION ALL SELECT example_id, completion_id, 'completion' FROM examples WHERE source <> 'revision'
-    UNION ALL SELECT pair_id, chosen_completion_id, 'chosen' FROM pairs WHERE source <> 'revision'
+    UNION ALL SELECT pair_id, chosen_completion_id, 'chosen' FROM pairs
+        WHERE source <> 'revision' AND chosen_completion_id IS NOT NULL
     UNION ALL SELECT pair_id, rejected_completion_id, 'rejected' FROM pairs
+        WHERE rejected_completion_id IS NOT NULL
     UNION ALL SELECT pair_id, principle_id, 'label' FROM labels WHERE principle_id IS NOT NULL
     UNION ALL SELECT few_shot_id, principle_id, 'shown' FROM shown_principles
     UNION ALL SELECT dataset_id, row_id, 'row' FROM dataset_rows

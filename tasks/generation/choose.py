@@ -24,7 +24,15 @@ from tasks.generation.assemble import (
     row_fault,
 )
 from tasks.generation.calls import Answer, category_of
-from tasks.generation.labels import Contest, Ruled, by_program, presumed, rule
+from tasks.generation.labels import (
+    Contest,
+    Ruled,
+    Verdicts,
+    by_people,
+    by_program,
+    presumed,
+    rule,
+)
 from tasks.generation.sources import Pool, Source
 from tasks.hygiene.rows import Phrases
 from tasks.hygiene.same import is_unchanged
@@ -104,11 +112,12 @@ class Chooser:
     standards: Standards
     shown: Phrases = frozenset()
     without: str | None = None
+    verdicts: Verdicts = field(default_factory=dict)
     _rules: dict[str | None, tuple[Principle, ...]] = field(default_factory=dict)
 
     def decide(self, pool: Pool, opinion: Contest | None = None) -> Decision:
-        """The pair of a pool: what a program says, else the judge's opinion, else, where rows need
-        no evidence, what the source presumes.
+        """The pair of a pool: what people say, else a program, else the judge's opinion, else what
+        the source presumes, where rows need no evidence.
         """
         faults = Faults(pool, self.shown)
         losers = frozenset(a.completion_id for a in pool.answers if self._may_lose(a))
@@ -116,7 +125,8 @@ class Chooser:
         decided = partial(Decision, pool, ruled, faults, losers)
         if reason := self._spoilt(pool, faults):
             return decided(None, reason, _counted(faults) if reason == "faulty" else "")
-        contest = by_program(pool, ruled, faults.of, losers) or opinion
+        contest = by_people(pool, self.verdicts, faults.of)
+        contest = contest or by_program(pool, ruled, faults.of, losers) or opinion
         if contest is None and not self.standards.needs_evidence:
             contest = presumed(pool)
         if contest is None:

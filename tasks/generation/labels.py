@@ -1,7 +1,8 @@
-"""Who says that one answer is better: a program that checks a rule, a judge, or only its source.
+"""Who says that one answer is better: people, a program that checks a rule, a judge, or only its
+source.
 
-A program outranks the judge. What neither decides has no label: that it came from a revision or a
-teacher is a presumption, no evidence.
+People outrank programs, and these the judge. What none of them decides has no label: that it came
+from a revision or a teacher is a presumption, no evidence.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from tasks.generation.calls import Answer
 from tasks.generation.sources import Pool
 
 By = Literal["people", "program", "judge"]
+# People's verdicts: (prompt's id, better text, worse text) -> the principle's slug, "" for none.
+Verdicts = dict[tuple[str, str, str], str]
 
 
 @dataclass(frozen=True)
 class Label:
-    """One verdict on a pair: who gave it, on which principle (its slug), and the probability in
-    [0, 1] that the chosen response is the better one.
+    """One verdict on a pair: who gave it, on which principle (its slug; "" for the whole), and the
+    probability in [0, 1] that the chosen response is the better one.
     """
 
     by: By
@@ -135,6 +138,18 @@ def _clearest(
 
 def _wins(x: Ruled, y: Ruled, about: Set[str]) -> bool:
     return bool(x.kept & y.broken & about) and not (y.kept & x.broken & about)
+
+
+def by_people(
+    pool: Pool, verdicts: Verdicts, fault_of: Callable[[Answer], str | None]
+) -> Contest | None:
+    """Two answers of which people said which is better, the first found; `fault_of` as before."""
+    for x, y in permutations(pool.answers, 2):
+        said = verdicts.get((pool.prompt.prompt_id, x.text.strip(), y.text.strip()))
+        if said is not None and not fault_of(x):
+            is_turned = x not in pool.better or y not in pool.worse
+            return Contest(x, y, (Label("people", said, 1.0),), is_turned)
+    return None
 
 
 def presumed(pool: Pool) -> Contest | None:

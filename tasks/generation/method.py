@@ -114,8 +114,10 @@ class Method:
             found[prefix] = [self.principle_ids[principle.slug] for principle in shown]
         return found
 
-    def named(self, label: Label) -> tuple[str, str | None]:
+    def named(self, label: Label) -> tuple[str | None, str | None]:
         """The id of the words of a label's principle, and the check that a program held it to."""
+        if label.slug not in self.principle_ids:
+            return None, None
         principle = self.constitution.principle(label.slug)
         check = canonical_json(dict([principle.check])).decode() if principle.check else None
         return self.principle_ids[label.slug], check if label.by == "program" else None

@@ -8,17 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from constitution.schema import Constitution
-from storage.ids import canonical_json, content_id
+from storage.ids import canonical_json, content_id, kind_of
 from storage.ledger import Columns, Ledger, fill, insert, insert_columns, now
 from tasks.generation.assemble import Example, Exclusion, Pair, Step
-from tasks.generation.calls import principle_id
+from tasks.generation.calls import Answer, principle_id
 from tasks.generation.labels import Label
 from tasks.generation.snapshots import Snapshot, WindowRows
 from tasks.generation.teaching import Teaching
 from tasks.prompts import Prompt
 
 # The id of the principle's words that a label is about, and the check a program held it to.
-Labelled = Callable[[Label], tuple[str, str | None]]
+Labelled = Callable[[Label], tuple[str | None, str | None]]
 
 
 def constitution_id(constitution: Constitution) -> str:
@@ -207,14 +207,19 @@ def _pair_columns(pairs: Sequence[Pair]) -> Columns:
     return {
         "pair_id": [pair.pair_id for pair in pairs],
         "prompt_id": [pair.prompt_id for pair in pairs],
-        "chosen_completion_id": [pair.chosen.completion_id for pair in pairs],
-        "rejected_completion_id": [pair.rejected.completion_id for pair in pairs],
+        "chosen_completion_id": [_call_of(pair.chosen) for pair in pairs],
+        "rejected_completion_id": [_call_of(pair.rejected) for pair in pairs],
         "chosen": [pair.chosen.text for pair in pairs],
         "rejected": [pair.rejected.text for pair in pairs],
         "source": [pair.source for pair in pairs],
         "preference": [pair.preference for pair in pairs],
         "created_at": [now()] * len(pairs),
     }
+
+
+def _call_of(answer: Answer) -> str | None:
+    """The completion that an answer is; None for a text that people brought."""
+    return answer.completion_id if kind_of(answer.completion_id) == "completion" else None
 
 
 def record_snapshot(ledger: Ledger, run_id: str, snapshot: Snapshot) -> str:

@@ -4,9 +4,10 @@
     distilled   a teacher that is shown the principles and answers that keep them, against a student
                 that is shown neither (context distillation: Askell et al. 2021, section 2)
     candidates  several answers of one model, ranked (Bai et al. 2022, section 4)
+    people      pairs that people judged, of a file, beside those of the prompts
 
-A prompt has one source, drawn like its principles by weighted rendezvous hashing: another share
-moves only as many prompts as it must.
+A prompt has one of the first three sources, drawn like its principles by weighted rendezvous
+hashing: another share moves only as many prompts as it must.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from storage.ids import canonical_json
 from tasks.generation.calls import Answer
 from tasks.prompts import Prompt
 
-Source = Literal["revision", "distilled", "candidates"]
+Source = Literal["revision", "distilled", "candidates", "people"]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from flows.plan.inputs import Inputs, check_inputs
 from flows.plan.plan import Plan
 from storage.errors import InputError
 from storage.lineage import trace
+from tasks.prompts import is_held_out
 
 from .world import EVERY_SOURCE, JUDGE, World, reworded
 
@@ -172,3 +174,63 @@ def test_lineage_goes_through_labels_to_comparisons_and_principles(world: World)
         "SELECT min(example_id) AS example_id FROM examples WHERE source = 'distilled'"
     )
     assert trace(world.ledger, row["example_id"], "up")["counts"]["few_shot"] == 1
+
+
+SAID = [
+    {"prompt": "Is the sea salty?", "chosen": "Yes, it is salty.", "rejected": "No."},
+    {"prompt": "Why?", "first": "So.", "second": "Because it rains.", "label": 2},
+]
+
+
+def said(tmp_path: Path, *more: dict[str, Any]) -> str:
+    path = tmp_path / "people.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in (*SAID, *more)), encoding="utf-8")
+    return str(path)
+
+
+def test_what_people_said_is_pairs_of_their_own(tmp_path: Path) -> None:
+    world = made_of(tmp_path, constitution="checkable", **{"pairs.people": said(tmp_path)})
+    rows = world.ledger.query(
+        "SELECT chosen, rejected, chosen_completion_id, given_by FROM pairs"
+        " JOIN labels USING (pair_id) WHERE source = 'people' ORDER BY chosen"
+    )
+    assert [(row["chosen"], row["rejected"]) for row in rows] == [
+        ("Because it rains.", "So."),
+        ("Yes, it is salty.", "No."),
+    ]
+    assert {(row["chosen_completion_id"], row["given_by"]) for row in rows} == {(None, "people")}
+    teaching = world.plan(world.inputs).teaching
+    assert teaching is not None
+    assert teaching.by_source["people"] == sum(
+        not is_held_out(pool.prompt.prompt_id, 20) for pool in world.inputs.people.pools
+    )
+    assert world.plan(world.inputs).is_empty
+
+
+def test_people_outrank_programs(tmp_path: Path, world: World) -> None:
+    """Verdicts on pairs of a program, the other way round, by the very texts."""
+    decided = world.ledger.query(
+        "SELECT p.messages, x.chosen, x.rejected FROM pairs x"
+        " JOIN labels USING (pair_id) JOIN prompts p ON p.prompt_id = x.prompt_id"
+        " WHERE given_by = 'program' AND x.source = 'distilled' ORDER BY x.pair_id"
+    )
+    verdicts = [
+        {"messages": json.loads(r["messages"]), "chosen": r["rejected"], "rejected": r["chosen"]}
+        for r in decided
+    ]
+    told = world.read(**{"pairs.people": said(tmp_path, *verdicts)})
+    world.run(told, engine=JUDGE)
+    found = world.ledger.query(
+        "SELECT chosen, rejected, bool_and(given_by = 'people') AS is_theirs FROM pairs"
+        " JOIN labels USING (pair_id) WHERE source = 'distilled' GROUP BY ALL"
+    )
+    turned = {(row["rejected"], row["chosen"]) for row in decided}
+    now = [row for row in found if (row["chosen"], row["rejected"]) in turned]
+    assert now
+    assert all(row["is_theirs"] for row in now)
+
+
+def test_a_bad_row_of_theirs_is_one_line(tmp_path: Path, world: World) -> None:
+    bad = world.read(**{"pairs.people": said(tmp_path, {"prompt": "Why?", "chosen": "So."})})
+    with pytest.raises(InputError, match=r"people\.jsonl:3"):
+        check_inputs(bad, "pairs")

@@ -31,8 +31,8 @@ from tasks.generation.record import (
     record_snapshot,
     record_teaching,
 )
-from tasks.generation.snapshots import Rows
-from tasks.generation.walk import WINDOW, Level, walk, windows
+from tasks.generation.snapshots import Assembler, Rows
+from tasks.generation.walk import WINDOW, Level, Walk, walk, windows
 from tasks.judging import memo as judging
 from tasks.judging.comparisons import Comparison, Judged
 from tasks.judging.opinions import opinions
@@ -127,6 +127,7 @@ class World:
             record_shown(self.ledger, inputs.method.shown_ids(walked.pools))
             record_rows(self.ledger, "run_test", walked.steps, made_of, named)
             record_exclusions(self.ledger, "run_test", made_of.exclusions)
+        self._take_people(inputs, assembler)
         gold = gold_of(inputs, assembler)
         self.card = {c.comparison_id: c for own in gold for c in own.questions}
         compare(self.card)
@@ -135,6 +136,12 @@ class World:
             record_snapshot(self.ledger, "run_test", snapshot)
         record_teaching(self.ledger, self.rows.preferences, self.rows.teaching)
         return made
+
+    def _take_people(self, inputs: Inputs, assembler: Assembler) -> None:
+        pools = inputs.people.pools
+        record_prompts(self.ledger, [pool.prompt for pool in pools])
+        made = assembler.add(Walk(pools=list(pools)))
+        record_rows(self.ledger, "run_test", [], made, inputs.method.named)
 
 
 def reworded(slug: str, field: str) -> Any:
