@@ -6,8 +6,8 @@ prompts -+-> drafts -> (critique -> revision) x rounds -+
                                                                              +-> RM --+        |
                                                                                evaluation <----+
 
-A prompt takes one of the three ways. Labels are a program's, else a judge's. Candidates are SFT's own
-where the recipe says so: RM, DPO and PPO then wait for the pairs that are made after SFT.
+A prompt takes one of the three ways. Labels are a program's, else a judge's. Where candidates are
+SFT's own, as the recipe says, their pairs are made after SFT, and RM, DPO and PPO wait for them.
 """
 
 from __future__ import annotations
