@@ -22,7 +22,7 @@ from tasks.prompts import Prompt
 
 STEPS = ("drafts", "critiques", "revisions", "samples", "comparisons")
 CHECKS: tuple[Check, ...] = (
-    *(("max_words", 30), ("min_words", 20), ("no_word", "harm")),
+    *(("min_words", 20), ("max_words", 30), ("no_word", "harm")),
     *(("contains", "kind"), ("max_words", 45)),
 )
 EDITED = 3  # the principle that is edited, by its place; it has a check and a worked answer
@@ -135,7 +135,7 @@ class Edits:
         yield Edit("title", self._reworded("title"), made, *touched)
         other = replace(WORKED, response=WORKED.response + " Ask again.")
         yield Edit("worked answer", self._changed(examples=(other,)), made, *touched)
-        check, made = self._changed(check=("min_words", 25)), {"comparisons": None}
+        check, made = self._changed(check=("max_words", 20)), {"comparisons": None}
         yield Edit("check", check, made, self._opened, None)
 
     def _of_the_list(self) -> Iterator[Edit]:

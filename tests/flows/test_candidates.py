@@ -17,19 +17,27 @@ from .conftest import Solon
 
 pytestmark = pytest.mark.slow
 
+# A rule that about every fifth of its answers breaks, which are random letters.
+WORDS = """name: one
+principles:
+  - {slug: no-e, title: No e, critique: An e?, revision: Drop it., comparison: Which has none?,
+     check: {no_character: e}}
+"""
 SETTINGS = {
-    "constitution": "checkable",
-    "prompts.limit": 24,
+    "prompts.limit": 32,
+    "generation.max_new_tokens.revision": 96,
     "pairs.shares.candidates": 1,
-    "pairs.samples": 4,
     "pairs.max_new_tokens": 64,
+    "reward.max_steps": 2,
+    "dpo.max_steps": 2,
     "ppo.updates": 1,
+    "evaluation.prompts": 1,
 }
-JUDGED = {"judge.use": "true", "judge.card_pairs": 4, "judge.floor": "{accuracy: 0.99}"}
+JUDGED = {"judge.use": "true", "judge.floor": "{accuracy: 0.99}"}
 
 
-def given(**more: Any) -> list[str]:
-    settings = SETTINGS | more
+def given(home: Path, **more: Any) -> list[str]:
+    settings = SETTINGS | {"constitution": home.with_name("one.yaml")} | more
     return ["--recipe", "smoke", *(f for k, v in settings.items() for f in ("--set", f"{k}={v}"))]
 
 
@@ -39,7 +47,9 @@ def steps(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("candidates") / "home"
+    folder = tmp_path_factory.mktemp("candidates")
+    (folder / "one.yaml").write_text(WORDS, encoding="utf-8")
+    return folder / "home"
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +58,18 @@ def solon(home: Path) -> Solon:
 
 
 @pytest.fixture(scope="module")
-def first(solon: Solon) -> dict[str, Any]:
-    return solon.json("run", *given(), "--until", "reward")
+def first(solon: Solon, home: Path) -> dict[str, Any]:
+    return solon.json("run", *given(home), "--until", "reward")
+
+
+def test_a_judge_below_its_floor_stops_the_run_before_training(solon: Solon, home: Path) -> None:
+    """Not one that only makes pairs. The first test, so that nothing is trained yet."""
+    judged = given(home, **JUDGED)
+    assert "it must be at least 0.99" in solon.run("run", *judged, "--until", "pairs")[1]
+    for command in ("run", "train"):
+        said = solon.run(command, *judged, code=1)[1].splitlines()[-1]
+        assert said.startswith("error: nothing is trained: The judge's accuracy ")
+    assert not list((home / "artifacts").glob("checkpoints/*"))
 
 
 def test_candidates_are_made_between_sft_and_what_is_trained_on_them(
@@ -68,14 +88,14 @@ def test_candidates_are_made_between_sft_and_what_is_trained_on_them(
 
 
 def test_what_is_there_is_trained_on_measured_and_then_nothing_is_left(
-    solon: Solon, first: dict[str, Any]
+    solon: Solon, home: Path, first: dict[str, Any]
 ) -> None:
-    trained = steps(solon.json("train", *given()))
+    trained = steps(solon.json("train", *given(home)))
     assert [s for s, step in trained.items() if step["trained"]] == ["dpo", "ppo"]
     assert trained["samples"]["generated"] == 0
-    assert steps(solon.json("evaluate", *given()))["evaluate"]["trained"] == 1
-    assert solon.json("run", *given())["run_id"] is None
-    assert "nothing to do" in solon.run("plan", *given())[0]
+    assert steps(solon.json("evaluate", *given(home)))["evaluate"]["trained"] == 1
+    assert solon.json("run", *given(home))["run_id"] is None
+    assert "nothing to do" in solon.run("plan", *given(home))[0]
 
 
 def test_why_of_a_pair_of_candidates_goes_back_to_sft(
@@ -89,8 +109,10 @@ def test_why_of_a_pair_of_candidates_goes_back_to_sft(
     assert "candidates" in solon.run("why", row["id"])[0]
 
 
-def test_where_sft_is_trained_anew_the_plan_holds(solon: Solon, first: dict[str, Any]) -> None:
-    edited = given(**{"sft.max_steps": 4})
+def test_where_sft_is_trained_anew_the_plan_holds(
+    solon: Solon, home: Path, first: dict[str, Any]
+) -> None:
+    edited = given(home, **{"sft.max_steps": 4})
     planned = steps(solon.json("plan", *edited, "--until", "reward"))
     assert planned["sft"]["to_train"] == [1, 1]
     assert planned["samples"]["to_generate"][0] == 0 < planned["samples"]["to_generate"][1]
@@ -100,17 +122,6 @@ def test_where_sft_is_trained_anew_the_plan_holds(solon: Solon, first: dict[str,
         assert low <= made[name]["generated"] <= high, name
         low, high = step["to_train"]
         assert low <= made[name]["trained"] <= high, name
-
-
-def test_a_judge_below_its_floor_stops_the_run_before_training(tmp_path: Path) -> None:
-    """Not one that only makes pairs."""
-    solon, judged = Solon(tmp_path / "home"), given(**JUDGED)
-    said = solon.run("run", *judged, "--until", "pairs")[1]
-    assert "it must be at least 0.99" in said
-    for command in ("run", "train"):
-        said = solon.run(command, *judged, code=1)[1].splitlines()[-1]
-        assert said.startswith("error: nothing is trained: The judge's accuracy ")
-    assert not list((tmp_path / "home" / "artifacts").glob("checkpoints/*"))
 
 
 def test_every_floor_of_a_recipe_is_a_measure_of_the_card() -> None:
