@@ -42,6 +42,7 @@ class DataPlanner:
         self.roots: dict[str, str] = {}
         self.slugs = {found: slug for slug, found in inputs.method.principle_ids.items()}
         self._causes: Counter[tuple[str, ...]] = Counter()
+        self._is_answered = True  # whether only the judge is still to be asked
 
     def make(self) -> Rows | None:
         """Plan it; the rows it would give, or None where some are not yet known."""
@@ -51,7 +52,7 @@ class DataPlanner:
         is_known = self._walk(self.inputs.method, self.inputs.prompts)
         if "pairs" in self.plan.steps:
             self._pairs(Walk(pools=list(self.inputs.people.pools)))
-        self._card(is_known)
+        self._card()
         if "pairs" in self.plan.steps and self.assembler.later:
             is_known = self._candidates(is_known)
         self.plan.why = [
@@ -77,6 +78,7 @@ class DataPlanner:
         is_known = True
         for window in windows(prompts):
             walked = walk(method, window, self._answer)
+            self._is_answered = self._is_answered and not walked.waiting
             if "pairs" in self.plan.steps:
                 self._pairs(walked)
             is_known = is_known and not walked.waiting
@@ -136,12 +138,14 @@ class DataPlanner:
         walked.pools = [pool for pool in walked.pools if pool.row_id not in open_ids]
         return opinions(told, known)
 
-    def _card(self, is_known: bool) -> None:
-        """Plan what the judge is asked for its report card."""
+    def _card(self) -> None:
+        """Plan what the judge is asked for its report card: exact where all answers are known, as
+        programs decide what it is about.
+        """
         step = self.plan.steps.get("comparisons")
         if step is None:
             return
-        if not is_known:
+        if not self._is_answered:
             step.to_generate = added(step.to_generate, (0, most_gold(self.inputs)))
             return
         gold = gold_of(self.inputs, self.assembler)
