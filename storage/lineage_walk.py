@@ -70,6 +70,7 @@ completion  completion    'response'      revisions     critique_completion  res
 revision    completion    'completion'    revisions     revision             revision_completion
 example     revision      'revision'      revisions     example              revision
 pair        revision      'revision'      revisions     pair                 revision
+pair        revision      'revision'      pairs         pair                 revision
 example     completion    'completion'    examples      example              completion  {OWN}
 pair        completion    'chosen'        pairs         pair           chosen_completion  {OWN}
 pair        completion    'rejected'      pairs         pair                 rejected_completion

@@ -21,7 +21,12 @@ FORMATS = ("trl", "hh", "parquet", "hf")
 SPEAKERS = {"user": "Human", "assistant": "Assistant"}
 PRINCIPLES = """
     SELECT p.slug, p.principle_id, count(DISTINCT r.row_id) AS rows
-    FROM dataset_rows r JOIN revisions v ON r.row_id IN (v.pair_id, v.example_id)
+    FROM dataset_rows r JOIN (
+        SELECT pair_id AS row_id, principle_id FROM revisions
+        UNION ALL SELECT example_id, principle_id FROM revisions
+        UNION ALL SELECT x.pair_id, principle_id FROM pairs x JOIN revisions USING (revision_id)
+        UNION ALL SELECT pair_id, principle_id FROM labels
+    ) m USING (row_id)
     JOIN principles p USING (principle_id)
     WHERE r.dataset_id = ? GROUP BY ALL ORDER BY rows DESC, slug
 """
@@ -99,9 +104,10 @@ def _card(ledger: Ledger, found: Row, format: str, splits: Sequence[str]) -> str
         [found["run_id"]],
     )
     models = ledger.query(
-        "SELECT DISTINCT m.reference, m.model_id FROM dataset_rows d"
-        " JOIN revisions v ON d.row_id IN (v.pair_id, v.example_id)"
-        " JOIN completions c ON c.completion_id = v.revision_completion_id"
+        "SELECT DISTINCT m.reference, m.model_id FROM dataset_rows d JOIN ("
+        " SELECT pair_id AS row_id, chosen_completion_id AS completion_id FROM pairs"
+        " UNION ALL SELECT example_id, completion_id FROM examples) x USING (row_id)"
+        " JOIN completions c USING (completion_id)"
         " JOIN models m USING (model_id) WHERE d.dataset_id = ?",
         [found["dataset_id"]],
     )

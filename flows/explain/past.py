@@ -92,9 +92,14 @@ class Past:
         found = rows(con, PROMPT, [prompt_id])
         self.prompt: Row = {"prompt_id": prompt_id, "messages": None} | (found[0] if found else {})
 
-    def maker(self, column: str, row_id: str, completion_id: str | None) -> Row | None:
-        """The newest revision that gave a row; where there are some, one with its completion."""
-        found = [row for row in self.revisions if row[column] == row_id]
+    def maker(
+        self, column: str, row_id: str, completion_id: str | None, revision_id: str | None = None
+    ) -> Row | None:
+        """The revision of this id; else the newest that gave a row; where there are some, one with
+        its completion.
+        """
+        found = [row for row in self.revisions if row["revision_id"] == revision_id]
+        found = found or [row for row in self.revisions if row[column] == row_id]
         own = [row for row in found if row["revision_completion_id"] == completion_id]
         return next(iter(own or found), None)
 

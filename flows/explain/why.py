@@ -74,7 +74,8 @@ def _chain(past: Past, kind: str, row: Row) -> tuple[list[Link], Row | None]:
     if kind == "revision":
         return past.chain_of(row), row
     column, text = OWN[kind]
-    revision = past.maker(f"{kind}_id", row[f"{kind}_id"], row[column])
+    known = row["revision_id"] if kind == "pair" else None
+    revision = past.maker(f"{kind}_id", row[f"{kind}_id"], row[column], known)
     if revision:
         return past.chain_of(revision, row[text]), revision
     return past.chain(row[column] or "", shown_in=row[text]), None

@@ -22,7 +22,8 @@ def cases_of(inputs: Inputs, assembler: Assembler, walked: Walk) -> list[Case]:
     judge, assigner = inputs.judge, inputs.method.assigner
     if judge is None:
         return []
-    return [case_of(judge, assigner, decision) for decision in assembler.open(walked)]
+    without = assembler.chooser.without
+    return [case_of(judge, assigner, decision, without) for decision in assembler.open(walked)]
 
 
 def most_comparisons(inputs: Inputs, source: Source) -> int:

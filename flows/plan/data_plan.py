@@ -94,7 +94,7 @@ class DataPlanner:
             self.assembler.later = []
             policy = candidates_policy(self.inputs, self.workspace, sft)
             return self._walk(replace(self.inputs.method, candidates_of=policy.model_id), later)
-        if at_most("reward", self.until):
+        if at_most("reward", self.until) or not is_known:
             each = most_comparisons(self.inputs, "candidates")
             most = {"samples": self.inputs.method.samples, "comparisons": each, "pairs": 1}
             for name, count in most.items():

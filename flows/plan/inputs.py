@@ -158,9 +158,10 @@ def read_inputs(recipe: Recipe, workspace: Workspace, ledger: Ledger) -> Inputs:
     constitution, path = read_constitution(recipe.constitution, ledger)
     info = models.identify(recipe.model, workspace, partial(find_checkpoint, ledger, workspace))
     batch = read_prompts(recipe.prompts.path, recipe.prompts.limit, recipe.prompts.max_chars)
-    assigner = Assigner(constitution)
+    assigner, rounds = Assigner(constitution), recipe.generation.rounds
+    rounds = max(rounds, recipe.pairs.principles, recipe.judge.n_principles * recipe.judge.use)
     for category in {category_of(prompt) for prompt in batch.prompts}:
-        assigner.principles("", recipe.generation.rounds, category)  # raises where none may be
+        assigner.principles("", rounds, category)  # raises where none may be
     unused = tuple(
         Exclusion(f"{found.source}:{found.line}", "prompts", found.reason, found.detail)
         for found in batch.exclusions
@@ -184,6 +185,9 @@ def check_inputs(inputs: Inputs, until: Step | None) -> None:
     of the prompts is held out for the evaluation.
     """
     _ = inputs.gold, inputs.people  # which read their files
+    if until == "comparisons":
+        rule = "what is compared is made into pairs at once"
+        raise InputError(until, rule, "stop after pairs", "--until")
     is_checked = any(principle.check for principle in inputs.constitution.enabled)
     needs_evidence = inputs.recipe.pairs.evidence == "required" and at_most("pairs", until)
     if needs_evidence and not (is_checked or inputs.judge or inputs.people.pools):

@@ -12,6 +12,7 @@ from flows.run.session import Session
 from storage.errors import SolonError
 from storage.ledger import insert
 from tasks.evaluation.plots import plot_reliability
+from tasks.generation.record import record_prompts
 from tasks.generation.snapshots import Assembler
 from tasks.judging.card import Card, report_card, row_of, shortfalls
 from tasks.judging.card_text import markdown
@@ -28,6 +29,7 @@ def examine(session: Session, assembler: Assembler, until: Step | None) -> None:
     floors = settings.floor.model_dump(exclude_none=True)
     if judge is None or not (gold or floors):
         return
+    record_prompts(session.ledger, [own.pair.prompt for own in gold])
     asker = Asker(session, "comparisons", session.workers.generator)
     with timed(session.results.of("comparisons")):
         asked = [question for own in gold for question in own.questions]

@@ -39,8 +39,10 @@ SAMPLE = """
         FROM labels JOIN principles USING (principle_id) GROUP BY pair_id
     ) l USING (pair_id)
     LEFT JOIN (
-        SELECT pair_id, min(slug) AS principle
-        FROM revisions JOIN principles USING (principle_id) GROUP BY pair_id
+        SELECT x.pair_id, min(slug) AS principle
+        FROM wanted JOIN pairs x USING (pair_id)
+        JOIN revisions v ON v.revision_id = x.revision_id OR v.pair_id = x.pair_id
+        JOIN principles USING (principle_id) GROUP BY x.pair_id
     ) r USING (pair_id)
     ORDER BY x.pair_id"""
 PICTURE = re.compile(r"!\[([^\]]*)\]\(([\w-]+)\.png\)")

@@ -59,6 +59,8 @@ COMMENT ON COLUMN comparisons.created_at IS 'Committed, UTC.';
 
 ALTER TABLE pairs ALTER COLUMN chosen_completion_id DROP NOT NULL;
 ALTER TABLE pairs ALTER COLUMN rejected_completion_id DROP NOT NULL;
+ALTER TABLE pairs ADD COLUMN revision_id VARCHAR;
+COMMENT ON COLUMN pairs.revision_id IS 'The revision that is one of its sides; null for other sources, and before this was kept, when the revision alone named the pair.';
 COMMENT ON COLUMN pairs.source IS 'revision, distilled or candidates: where both responses come from; or people: a pair of theirs.';
 COMMENT ON COLUMN pairs.chosen_completion_id IS 'The better response''s completion; null for a text that people brought.';
 COMMENT ON COLUMN pairs.rejected_completion_id IS 'The worse response''s completion; null for a text that people brought.';
@@ -78,7 +80,9 @@ CREATE OR REPLACE VIEW lineage_edges AS
     UNION ALL SELECT revision_completion_id, response_completion_id, 'response' FROM revisions
     UNION ALL SELECT revision_id, revision_completion_id, 'completion' FROM revisions
     UNION ALL SELECT example_id, revision_id, 'revision' FROM revisions WHERE example_id IS NOT NULL
-    UNION ALL SELECT pair_id, revision_id, 'revision' FROM revisions WHERE pair_id IS NOT NULL
+    UNION ALL (
+        SELECT pair_id, revision_id, 'revision' FROM revisions WHERE pair_id IS NOT NULL
+        UNION SELECT pair_id, revision_id, 'revision' FROM pairs WHERE revision_id IS NOT NULL)
     UNION ALL SELECT example_id, completion_id, 'completion' FROM examples WHERE source <> 'revision'
     UNION ALL SELECT pair_id, chosen_completion_id, 'chosen' FROM pairs
         WHERE source <> 'revision' AND chosen_completion_id IS NOT NULL

@@ -32,6 +32,7 @@ from tasks.generation.labels import (
     by_program,
     presumed,
     rule,
+    said_by_people,
 )
 from tasks.generation.sources import Pool, Source
 from tasks.hygiene.rows import Phrases
@@ -125,10 +126,12 @@ class Chooser:
         decided = partial(Decision, pool, ruled, faults, losers)
         if reason := self._spoilt(pool, faults):
             return decided(None, reason, _counted(faults) if reason == "faulty" else "")
-        contest = by_people(pool, self.verdicts, faults.of)
+        contest = by_people(pool, self.verdicts, faults.of, losers)
+        if contest is None and said_by_people(pool, self.verdicts):
+            return decided(None, "spoilt_for_people")
         contest = contest or by_program(pool, ruled, faults.of, losers) or opinion
         if contest is None and not self.standards.needs_evidence:
-            contest = presumed(pool)
+            contest = presumed(pool, faults.of, losers)
         if contest is None:
             return decided(None, NO_EVIDENCE, _undecided(pool, ruled))
         return decided(contest)

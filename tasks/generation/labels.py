@@ -17,6 +17,7 @@ from constitution.checks import complies
 from constitution.schema import Principle
 from tasks.generation.calls import Answer
 from tasks.generation.sources import Pool
+from tasks.hygiene.same import is_unchanged
 
 By = Literal["people", "program", "judge"]
 # People's verdicts: (prompt's id, better text, worse text) -> the principle's slug, "" for none.
@@ -141,19 +142,39 @@ def _wins(x: Ruled, y: Ruled, about: Set[str]) -> bool:
 
 
 def by_people(
-    pool: Pool, verdicts: Verdicts, fault_of: Callable[[Answer], str | None]
+    pool: Pool, verdicts: Verdicts, fault_of: Callable[[Answer], str | None], losers: Set[str]
 ) -> Contest | None:
-    """Two answers of which people said which is better, the first found; `fault_of` as before."""
-    for x, y in permutations(pool.answers, 2):
-        said = verdicts.get((pool.prompt.prompt_id, x.text.strip(), y.text.strip()))
-        if said is not None and not fault_of(x):
+    """Two answers of which people said which is better, the first found whose better one has no
+    fault and whose other one may lose.
+    """
+    for x, y in said_by_people(pool, verdicts):
+        if not fault_of(x) and y.completion_id in losers:
+            slug = verdicts[_said(pool, x, y)]
             is_turned = x not in pool.better or y not in pool.worse
-            return Contest(x, y, (Label("people", said, 1.0),), is_turned)
+            return Contest(x, y, (Label("people", slug, 1.0),), is_turned)
     return None
 
 
-def presumed(pool: Pool) -> Contest | None:
-    """What the source presumes, with no label: the first answers of both sides."""
+def said_by_people(pool: Pool, verdicts: Verdicts) -> list[tuple[Answer, Answer]]:
+    """The answers (better, worse) of a pool that people have a verdict on."""
+    return [pair for pair in permutations(pool.answers, 2) if _said(pool, *pair) in verdicts]
+
+
+def _said(pool: Pool, x: Answer, y: Answer) -> tuple[str, str, str]:
+    return pool.prompt.prompt_id, x.text.strip(), y.text.strip()
+
+
+def presumed(
+    pool: Pool, fault_of: Callable[[Answer], str | None], losers: Set[str]
+) -> Contest | None:
+    """What the source presumes, with no label: the first answers of both sides that may be it and
+    that differ.
+    """
     if pool.source == "candidates":
         return None
-    return Contest(pool.better[0], pool.worse[0], ())
+    for x in pool.better:
+        for y in pool.worse:
+            may_be = y.completion_id in losers and not is_unchanged(y.text, x.text)
+            if may_be and not fault_of(x):
+                return Contest(x, y, ())
+    return None

@@ -8,6 +8,7 @@ from functools import cache, cached_property
 
 from constitution.assign import Assigner
 from constitution.checks import applies
+from constitution.errors import ConstitutionError
 from constitution.render import (
     critique_message,
     few_shot_critique,
@@ -77,7 +78,10 @@ class Method:
         the first that it meets but for those whose check says nothing of such a prompt.
         """
         asked, every = prompt.messages[-1]["content"], len(self.constitution.enabled)
-        met = {p.slug: p for p in self.principles(prompt, max(self.shown, every))}
+        try:
+            met = {p.slug: p for p in self.principles(prompt, max(self.shown, every))}
+        except ConstitutionError:  # a later round's tags leave none for this category
+            met = {p.slug: p for p in self.principles(prompt, self.shown)}
         told = [p for p in met.values() if applies(p, asked)] or list(met.values())
         return tuple(sorted(told[: self.shown], key=lambda p: p.slug))
 

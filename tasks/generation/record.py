@@ -211,6 +211,7 @@ def _pair_columns(pairs: Sequence[Pair]) -> Columns:
         "rejected_completion_id": [_call_of(pair.rejected) for pair in pairs],
         "chosen": [pair.chosen.text for pair in pairs],
         "rejected": [pair.rejected.text for pair in pairs],
+        "revision_id": [pair.revision_id for pair in pairs],
         "source": [pair.source for pair in pairs],
         "preference": [pair.preference for pair in pairs],
         "created_at": [now()] * len(pairs),

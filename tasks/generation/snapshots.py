@@ -79,6 +79,7 @@ class Assembler:
     def add(self, walked: Walk, opinions: Mapping[str, Contest] = NO_OPINIONS) -> WindowRows:
         """The rows of a walk in which no prompt waits; a judge's opinions by the pools' row ids."""
         decisions = [self.chooser.decide(pool, opinions.get(pool.row_id)) for pool in walked.pools]
+        decisions = [d for d in decisions if not self._is_there(d)]
         kept_examples, without_example = self.chooser.examples(walked.steps, decisions)
         kept_pairs, without_pair = pairs(decisions)
         exclusions = [*walked.exclusions, *without_example, *without_pair]
@@ -91,6 +92,13 @@ class Assembler:
         ordered = sorted([*self.decided, *certain], key=lambda d: d.pool.row_id)
         self.decided = ordered[: self.keep]
         return WindowRows(kept_examples, kept_pairs, exclusions)
+
+    def _is_there(self, decision: Decision) -> bool:
+        """Whether a pair that people brought is one that was made here as well."""
+        if decision.pool.source != "people":
+            return False
+        known = self._preferences.training | self._preferences.held_out
+        return any(pair.pair_id in known for pair in pairs([decision])[0])
 
     def _is_held_out(self, decision: Decision) -> bool:
         return is_held_out(decision.pool.prompt.prompt_id, self.held_out_percent)

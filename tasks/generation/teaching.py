@@ -54,7 +54,7 @@ class Teaching:
             for principle in decision.pool.principles:
                 _meet(self._lesson(principle.slug), principle.slug, decision)
             if contest := decision.contest:
-                for label in contest.labels:
+                for label in (label for label in contest.labels if label.slug):
                     lesson = self._lesson(label.slug)
                     lesson.with_evidence += 1
                     lesson.agreed += not contest.is_turned

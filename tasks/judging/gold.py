@@ -26,7 +26,7 @@ from storage.ids import content_id
 from tasks.generation.calls import Answer
 from tasks.prompts import Prompt
 from tasks.prompts.files import iter_rows
-from tasks.prompts.rows import RowError, to_prompt, transcript
+from tasks.prompts.rows import SURROGATE, RowError, to_prompt, transcript
 
 LABELS = {1: True, 2: False, "1": True, "2": False, "first": True, "second": False}
 LABELLED = (("first", "second"), ("output_1", "output_2"))
@@ -121,6 +121,10 @@ def _response(row: dict[str, Any], column: str) -> str:
         raise RowError("malformed", f"`{column}` must be a text or a conversation")
     if not value.strip():
         raise RowError("empty", f"`{column}` is empty")
+    if "\0" in value or SURROGATE.search(value):
+        raise RowError("malformed", f"`{column}` holds a character that is none")
+    if len(value) > MAX_CHARS:
+        raise RowError("too_long", f"`{column}` has more than {MAX_CHARS} characters")
     return value.strip()
 
 

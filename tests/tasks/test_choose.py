@@ -265,3 +265,24 @@ def test_sources_share_the_prompts_and_another_share_moves_few() -> None:
     moved = [(a, b) for a, b in zip(even, more, strict=True) if a != b]
     assert 1200 < len(moved) < 1470
     assert {b for _, b in moved} == {"candidates"}
+
+
+def test_what_is_presumed_has_no_fault_is_whole_and_differs() -> None:
+    better: list[str | Answer] = ["", "It is", "It is blue."]
+    worse: list[str | Answer] = [answer("It is", "length"), "It is", "It is red."]
+    found = decided(pool(better, worse, KIND), needs_evidence=False)
+    assert texts(found) == ("It is", "It is red.")
+    assert decided(pool(["So."], ["So!"], KIND), needs_evidence=False).contest is None
+
+
+def test_people_are_not_overruled_where_what_they_prefer_has_a_fault() -> None:
+    asked = pool([answer(KEEPS, "length")], [BREAKS], SHORT, source="people")
+    verdicts = {(asked.prompt.prompt_id, KEEPS, BREAKS): ""}
+    found = Chooser(RULES, Standards(), verdicts=verdicts).decide(asked)
+    assert (found.contest, found.reason) == (None, "spoilt_for_people")
+    said = {(asked.prompt.prompt_id, BREAKS, KEEPS): "kind"}
+    other = pool([KEEPS], [BREAKS], SHORT)
+    turned = Chooser(RULES, Standards(), verdicts=said).decide(other)
+    assert texts(turned) == (BREAKS, KEEPS)
+    assert turned.contest
+    assert turned.contest.labels == (Label("people", "kind", 1.0),)

@@ -48,6 +48,8 @@ MADE_UNDER = """
     JOIN (
         SELECT pair_id, principle_id FROM revisions WHERE pair_id IS NOT NULL
         UNION ALL
+        SELECT p.pair_id, v.principle_id FROM pairs p JOIN revisions v USING (revision_id)
+        UNION ALL
         SELECT p.pair_id, s.principle_id FROM pairs p JOIN completions c
             ON c.completion_id IN (p.chosen_completion_id, p.rejected_completion_id)
         JOIN shown_principles s USING (few_shot_id) WHERE p.source = 'distilled'
