@@ -9,6 +9,15 @@ from flows.plan.answers import answer_count
 from flows.plan.history import STEP_OF_LEVEL, Cost, History
 from flows.plan.inputs import Inputs
 from flows.plan.plan import StepPlan
+from tasks.judging.judge import Judge
+
+
+def _with_reasoning(cost: Cost, each: Cost | None, judge: Judge) -> Cost:
+    """A comparison before which the judge weighs both responses, once in each order."""
+    each = each or Cost(None, float(judge.max_reasoning_tokens), cost.device)
+    known = None not in (cost.seconds, each.seconds)
+    seconds = (cost.seconds or 0.0) + 2 * (each.seconds or 0.0)
+    return Cost(seconds if known else None, cost.tokens + 2 * each.tokens, cost.device)
 
 
 def cost_of(steps: Mapping[str, StepPlan], inputs: Inputs, history: History) -> dict[str, Any]:
@@ -36,6 +45,8 @@ def cost_of(steps: Mapping[str, StepPlan], inputs: Inputs, history: History) -> 
             continue
         cost = by_step.get(kind) if kind else history.stage_cost(name, inputs.base_model_id)
         cost = cost or Cost(None, float(limits.get(kind, 0)), "")
+        if name == "comparisons" and inputs.judge and inputs.judge.chain_of_thought:
+            cost = _with_reasoning(cost, by_step.get("judgement"), inputs.judge)
         is_known = is_known and cost.seconds is not None
         for side, count in enumerate(span):
             calls[side] += count if kind else 0

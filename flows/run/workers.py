@@ -167,7 +167,9 @@ def check_context(model: Path, recipe: Recipe) -> None:
     """Raise InputError where the longest request and answer do not fit the model's context."""
     config = json.loads((model / "config.json").read_text(encoding="utf-8"))
     context, generation = config.get("max_position_embeddings"), recipe.generation
-    answers = (*generation.max_new_tokens.model_dump().values(), recipe.evaluation.max_new_tokens)
+    answers = [*generation.max_new_tokens.model_dump().values(), recipe.evaluation.max_new_tokens]
+    if recipe.pairs.shares.distilled or recipe.pairs.shares.candidates:
+        answers.append(recipe.pairs.max_new_tokens)
     worst = generation.max_prompt_tokens + max(answers)
     if context and worst > context:
         raise InputError(
