@@ -110,7 +110,7 @@ def test_why_of_a_pair_of_candidates_goes_back_to_sft(
     found = solon.json("why", row["id"])
     assert found["counts"]["completion"] >= 2
     assert first["checkpoints"]["sft"] in found["nodes"]
-    assert "candidates" in solon.run("why", row["id"])[0]
+    assert "better by program on no-e" in solon.run("why", row["id"])[0]
 
 
 def test_where_sft_is_trained_anew_the_plan_holds(
