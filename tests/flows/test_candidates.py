@@ -20,13 +20,17 @@ pytestmark = pytest.mark.slow
 # A rule that about every fifth of its answers breaks, which are random letters.
 WORDS = """name: one
 principles:
-  - {slug: no-e, title: No e, critique: An e?, revision: Drop it., comparison: Which has none?,
-     check: {no_character: e}}
+  - slug: no-e
+    title: No letter e
+    critique: Say where there is an e.
+    revision: Write it without that letter.
+    comparison: Which response has fewer of them?
+    check: {no_character: e}
 """
 SETTINGS = {
     "prompts.limit": 32,
     "generation.max_new_tokens.revision": 96,
-    "pairs.shares.candidates": 1,
+    "pairs.shares.candidates": 2,
     "pairs.max_new_tokens": 64,
     "reward.max_steps": 2,
     "dpo.max_steps": 2,
@@ -81,8 +85,8 @@ def test_candidates_are_made_between_sft_and_what_is_trained_on_them(
     (base,) = ledger.query("SELECT DISTINCT model_id FROM completions WHERE step = 'draft'")
     assert sft != base
     rows = ledger.query(
-        "SELECT c.stage, min(p.created_at) > c.created_at AS is_after"
-        " FROM checkpoints c CROSS JOIN pairs p WHERE p.source = 'candidates' GROUP BY ALL"
+        "SELECT c.stage, bool_and(p.created_at > c.created_at) AS is_after"
+        " FROM checkpoints c CROSS JOIN pairs p WHERE p.source = 'candidates' GROUP BY c.stage"
     )
     assert {row["stage"]: row["is_after"] for row in rows} == {"sft": True, "reward": False}
 
@@ -104,9 +108,9 @@ def test_why_of_a_pair_of_candidates_goes_back_to_sft(
     ledger = Ledger(home / "ledger.duckdb")
     (row,) = ledger.query("SELECT min(pair_id) AS id FROM pairs WHERE source = 'candidates'")
     found = solon.json("why", row["id"])
-    assert found["counts"]["completion"] == 2
+    assert found["counts"]["completion"] >= 2
     assert first["checkpoints"]["sft"] in found["nodes"]
-    assert "candidates" in solon.run("why", row["id"])[0]
+    assert "better by program on no-e" in solon.run("why", row["id"])[0]
 
 
 def test_where_sft_is_trained_anew_the_plan_holds(
