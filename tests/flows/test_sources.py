@@ -18,6 +18,8 @@ from tasks.prompts import is_held_out
 
 from .world import EVERY_SOURCE, JUDGE, World, reworded
 
+pytestmark = pytest.mark.slow  # a minute of planning and making rows, with no model
+
 
 def made_of(tmp_path: Path, **overrides: Any) -> World:
     world = World(tmp_path / "home", **(EVERY_SOURCE | overrides))
