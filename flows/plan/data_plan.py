@@ -24,6 +24,7 @@ from tasks.generation.method import Method
 from tasks.generation.snapshots import Rows
 from tasks.generation.walk import Level, Walk, walk, windows
 from tasks.judging import memo as judging
+from tasks.judging.comparisons import Comparison, Judged
 from tasks.judging.opinions import opinions
 from tasks.prompts import Prompt
 
@@ -122,13 +123,9 @@ class DataPlanner:
         if step is None:
             return {}
         cases = cases_of(self.inputs, self.assembler, walked)
-        asked = {c.comparison_id: c for case in cases for c in case.comparisons}
-        known = judging.look_up(self.ledger, list(asked.values()))
-        missing, method = len(asked) - len(known), self.inputs.method
-        waiting = walked.waiting.values()
+        method, waiting = self.inputs.method, walked.waiting.values()
         beyond = sum(most_comparisons(self.inputs, method.source(prompt)) for prompt in waiting)
-        step.reused += len(known)
-        step.to_generate = added(step.to_generate, (missing, missing + beyond))
+        known = self._compared(step, [c for case in cases for c in case.comparisons], beyond)
         told = [case for case in cases if all(c.comparison_id in known for c in case.comparisons)]
         open_ids = {case.decision.pool.row_id for case in cases}
         open_ids -= {case.decision.pool.row_id for case in told}
@@ -149,11 +146,17 @@ class DataPlanner:
             step.to_generate = added(step.to_generate, (0, most_gold(self.inputs)))
             return
         gold = gold_of(self.inputs, self.assembler)
-        asked = {c.comparison_id: c for own in gold for c in own.questions}
-        known = judging.look_up(self.ledger, list(asked.values()))
-        missing = len(asked) - len(known)
+        self._compared(step, [question for own in gold for question in own.questions])
+
+    def _compared(
+        self, step: StepPlan, asked: Sequence[Comparison], beyond: int = 0
+    ) -> dict[str, Judged]:
+        """Count comparisons, and at most `beyond` that are not known yet; what the judge said."""
+        known = judging.look_up(self.ledger, asked)
+        missing = len({c.comparison_id for c in asked}) - len(known)
         step.reused += len(known)
-        step.to_generate = added(step.to_generate, (missing, missing))
+        step.to_generate = added(step.to_generate, (missing, missing + beyond))
+        return known
 
     def _answer(self, level: Level) -> dict[str, Answer]:
         """Answer what the ledger can; count the rest."""

@@ -26,6 +26,8 @@ from tasks.judging.comparisons import Comparison, Judged
 CHUNK_S = 20.0  # what a task should take, once the engine's speed is known
 
 T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
 Work = Callable[[OnProgress], int]
 
 
@@ -88,40 +90,41 @@ class Asker:
 
     def score(self, name: str, wanted: Sequence[scores.Wanted]) -> dict[scores.Key, float]:
         """The scores that are wanted, by their keys: the ledger's, then the engine's."""
-        session = self.session
-        found = scores.look_up(session.ledger, wanted)
+        found = scores.look_up(self.session.ledger, wanted)
         missing = list({w.key: w for w in wanted if w.key not in found}.values())
-
-        def work(part: Sequence[scores.Wanted], on_progress: OnProgress) -> int:
-            made = scores.complete(session.ledger, self.engine(), session.run_id, part, on_progress)
-            found.update(made)
-            return len(made)
-
-        if missing:
-            session.workers.hold_device()
-        self._in_chunks(name, "scored", missing, work)
+        self._have(name, "scored", missing, scores.complete, found)
         return found
 
     def compare(self, name: str, comparisons: Sequence[Comparison]) -> dict[str, Judged]:
         """What the judge says, by comparison id: the ledger's word, then the engine's."""
-        session, result = self.session, self.session.results.of(self.step)
+        result = self.session.results.of(self.step)
         wanted = list({c.comparison_id: c for c in comparisons}.values())
-        found = judging.look_up(session.ledger, wanted)
+        found = judging.look_up(self.session.ledger, wanted)
         missing = [c for c in wanted if c.comparison_id not in found]
         result.reused += len(found)
         result.generated += len(missing)
+        self._have(name, "compared", missing, judging.complete, found)
+        return found
 
-        def work(part: Sequence[Comparison], on_progress: OnProgress) -> int:
-            made = judging.complete(
-                session.ledger, self.engine(), session.run_id, part, on_progress
-            )
+    def _have(
+        self,
+        name: str,
+        done: str,
+        missing: Sequence[T],
+        complete: Callable[..., dict[K, V]],
+        found: dict[K, V],
+    ) -> None:
+        """Have the engine do what is missing and add it to what was found."""
+
+        def work(part: Sequence[T], on_progress: OnProgress) -> int:
+            run_id, ledger = self.session.run_id, self.session.ledger
+            made = complete(ledger, self.engine(), run_id, part, on_progress)
             found.update(made)
             return len(made)
 
         if missing:
-            session.workers.hold_device()
-        self._in_chunks(name, "compared", missing, work)
-        return found
+            self.session.workers.hold_device()
+        self._in_chunks(name, done, missing, work)
 
     def _in_chunks(
         self,

@@ -101,11 +101,11 @@ class DataSide:
             seen += len(window)
             generator.is_last_window = seen == len(prompts)
             self._walk(self.session.inputs.method, window, generator)
-        if at_most("pairs", self.until):
-            self._take_people()
-        self.session.workers.release()
         if not at_most("pairs", self.until):
+            self.session.workers.release()
             return None
+        self._take_people()
+        self.session.workers.release()
         rows = self._finish()
         examine(self.session, self._assembler, self.until)
         sft = sft_need(self.session.inputs, rows).id

@@ -1,7 +1,7 @@
 """From steps and pools to SFT examples and preference pairs, and why others were left out.
 
-A pair needs evidence: a program or a judge that prefers one answer. Where the evidence speaks
-against what the source presumes, the pair is turned round.
+A pair needs evidence: people, a program or a judge that prefers one answer. Where the evidence
+speaks against what the source presumes, the pair is turned round.
 """
 
 from __future__ import annotations

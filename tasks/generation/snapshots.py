@@ -97,8 +97,7 @@ class Assembler:
         """Whether a pair that people brought is one that was made here as well."""
         if decision.pool.source != "people":
             return False
-        known = self._preferences.training | self._preferences.held_out
-        return any(pair.pair_id in known for pair in pairs([decision])[0])
+        return any(pair.pair_id in self._preferences for pair in pairs([decision])[0])
 
     def _is_held_out(self, decision: Decision) -> bool:
         return is_held_out(decision.pool.prompt.prompt_id, self.held_out_percent)
@@ -123,6 +122,9 @@ class _Members:
     held_out_percent: int
     training: set[str] = field(default_factory=set)
     held_out: set[str] = field(default_factory=set)
+
+    def __contains__(self, row_id: str) -> bool:
+        return row_id in self.training or row_id in self.held_out
 
     def add(self, members: Iterable[tuple[str, str]]) -> None:
         """Take (row id, prompt id) in."""

@@ -33,6 +33,8 @@ from tasks.engines.score import Scorer  # noqa: E402
 from tasks.engines.serve import serve  # noqa: E402
 from tasks.engines.tokens import end_tokens  # noqa: E402
 
+from .sliding import sliding_tiny  # noqa: E402
+
 WORDS = "why is the sky blue and what should a careful person say about it when asked".split()
 
 
@@ -347,21 +349,7 @@ def test_an_adapter_changes_the_answer(tiny: Generator, tiny_model: Path, tmp_pa
 
 
 def test_sliding_window_models_are_served_without_prefix(tmp_path: Path) -> None:
-    from transformers import MistralConfig, MistralForCausalLM
-
-    random_tiny(tmp_path)
-    config = MistralConfig(
-        vocab_size=259,
-        hidden_size=64,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        sliding_window=8,
-        eos_token_id=2,
-    )
-    torch.manual_seed(0)
-    MistralForCausalLM(config).save_pretrained(tmp_path)
+    sliding_tiny(tmp_path)
     generator = make(tmp_path)
     requests = [ask(n, temperature=0.0) for n in (1, 6)]
     prompts = [[5] * 30 + [last] for last in (6, 7)]

@@ -33,6 +33,8 @@ from tasks.models import prepare  # noqa: E402
 from tasks.report import JobInputError  # noqa: E402
 from tasks.training.base import save_adapter  # noqa: E402
 
+from .sliding import sliding_tiny  # noqa: E402
+
 ASKS = ["hi", "tell me more", "a somewhat longer question, is it?", "why?", "ok"]
 SAID = ["yes", "", "no, ünder no circumstances", "it is so", "<|im_end|> is text here"]
 
@@ -318,21 +320,7 @@ def test_options_do_not_depend_on_the_batch(model):
 
 
 def test_options_of_a_model_with_a_sliding_window(tmp_path):
-    from transformers import MistralConfig, MistralForCausalLM
-
-    random_tiny(tmp_path)
-    config = MistralConfig(
-        vocab_size=259,
-        hidden_size=64,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        sliding_window=8,
-        eos_token_id=2,
-    )
-    torch.manual_seed(0)
-    MistralForCausalLM(config).save_pretrained(tmp_path)
+    sliding_tiny(tmp_path)
     sliding = AdaptedModel({"path": str(tmp_path), "dtype": "float32"})
     for texts in (("A", "B"), ("yes", "not at all")):
         for asked in options(texts):  # alone, as padding takes room in such a window
