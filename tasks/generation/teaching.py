@@ -66,10 +66,8 @@ class Teaching:
         contest = decision.contest
         if contest is None:
             return
-        said = {label.by for label in contest.labels}
-        strongest = next((by for by in AUTHORITY if by in said), NONE)
         self.by_source[decision.pool.source] += 1
-        self.by_evidence[strongest] += 1
+        self.by_evidence[strongest(label.by for label in contest.labels)] += 1
         self.turned += contest.is_turned
 
     def to_json(self) -> dict[str, Any]:
@@ -81,6 +79,12 @@ class Teaching:
             "turned": self.turned,
             "principles": {slug: vars(lesson) for slug, lesson in sorted(self.lessons.items())},
         }
+
+
+def strongest(said: Iterable[str]) -> str:
+    """Who of those that gave a label outranks the others; "none" without any."""
+    givers = set(said)
+    return next((by for by in AUTHORITY if by in givers), NONE)
 
 
 def _meet(lesson: Lesson, slug: str, decision: Decision) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from flows.explain.compare.text import one_line
 from flows.explain.compare.words import Piece
-from flows.explain.data_report.evidence import strongest
+from flows.explain.data_report.evidence import evidence_of
 from flows.explain.data_report.pictures import pictures
 from flows.explain.data_report.report import Check, DataReport, DataRow, LeftOut, Verdict
 from flows.explain.document.parts import Document, Entry, Picture, Section
@@ -205,7 +205,7 @@ def _row(row: DataRow) -> Entry:
 
 def _who(row: DataRow) -> str:
     """Who said that the chosen one is better."""
-    if strongest(row.labels) == NONE:
+    if evidence_of(row.labels) == NONE:
         return "no evidence: its source presumes it"
     return ", ".join(map(_verdict, row.labels))
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from flows.explain.data_report import read
 from flows.explain.data_report.report import DataRow, PrincipleFacts, Verdict
 from storage.ledger import Ledger
-from tasks.generation.teaching import AUTHORITY, NONE, Lesson, Teaching
+from tasks.generation.teaching import NONE, Lesson, Teaching, strongest
 
 PRESUMING = ("revision", "distilled")  # sources that say which side should be better
 
@@ -44,10 +44,9 @@ def _labelled(row: DataRow) -> set[str]:
     return {label.slug for label in row.labels if label.slug}
 
 
-def strongest(labels: Iterable[Verdict]) -> str:
-    """Who of those that gave a label outranks the others; "none" without any."""
-    said = {label.by for label in labels}
-    return next((by for by in AUTHORITY if by in said), NONE)
+def evidence_of(labels: Iterable[Verdict]) -> str:
+    """The kind of evidence that labels are."""
+    return strongest(label.by for label in labels)
 
 
 def _on(slug: str, row: DataRow) -> list[Verdict]:
@@ -56,7 +55,7 @@ def _on(slug: str, row: DataRow) -> list[Verdict]:
 
 def _facts(slug: str, lesson: Lesson | None, made: Rows, labelled: Rows) -> PrincipleFacts:
     """`made`: the pairs made under the principle; `labelled`: those with a label on it."""
-    by = Counter(strongest(_on(slug, row)) for row in labelled)
+    by = Counter(evidence_of(_on(slug, row)) for row in labelled)
     by[NONE] = sum(not row.labels for row in made)
     presumed = [row for row in labelled if row.source in PRESUMING]
     agreed = sum(not is_turned(row) for row in presumed)
@@ -92,7 +91,7 @@ def _teaching(
         lessons[slug] = lesson
     return Teaching(
         by_source=Counter(row.source for row in rows),
-        by_evidence=Counter(strongest(row.labels) for row in rows),
+        by_evidence=Counter(evidence_of(row.labels) for row in rows),
         turned=sum(map(is_turned, rows)),
         lessons=lessons,
     )
