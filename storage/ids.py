@@ -29,6 +29,7 @@ PREFIXES = {
     "checkpoint": "ckp",
     "evaluation": "evl",
     "few_shot": "few",
+    "passage": "psg",
 }
 _ENCODER = json.JSONEncoder(
     sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False

@@ -15,6 +15,7 @@ from flows.plan.answers import (
     answer_calls,
     answer_count,
     policies_of,
+    with_champion,
 )
 from flows.plan.cost import cost_of
 from flows.plan.data_plan import DataPlanner
@@ -112,13 +113,15 @@ class Planner:
 
     def _evaluation(self, checkpoints: dict[str, str]) -> None:
         step = self.plan.steps["evaluate"] = StepPlan("evaluate")
-        if not checkpoints:
+        is_known = bool(checkpoints)
+        checkpoints = with_champion(self.inputs, self.workspace, self.ledger, checkpoints)
+        if not is_known:
             self._unknown(step)
         elif self._artifact(step, evaluation_need(self.inputs, checkpoints)):
             report = self.workspace.reports / str(step.id) / "report.md"
             is_measured = self.history.known("metrics", "subject_id", [str(step.id)])
             self.plan.to_record += not (is_measured and report.is_file())
-            step.reused = answer_count(self.inputs)
+            step.reused = answer_count(self.inputs, checkpoints)
             return
         self._answers(step, checkpoints)
 
@@ -132,9 +135,10 @@ class Planner:
             if stage != REWARD and is_whole(artifact_path(self.workspace, found))
         }
         policies = policies_of(self.inputs, self.workspace, there, Digests(self.workspace))
-        calls = [call for policy in policies.values() for call in answer_calls(self.inputs, policy)]
+        calls = [call for p in policies.values() for _, call in answer_calls(self.inputs, p)]
         step.reused = len(look_up(self.ledger, calls))
-        step.to_generate = len(calls) - step.reused, answer_count(self.inputs) - step.reused
+        most = answer_count(self.inputs, checkpoints)
+        step.to_generate = len(calls) - step.reused, most - step.reused
 
 
 def make_plan(recipe: str, overrides: dict[str, Any], until: Step | None) -> tuple[Plan, Inputs]:
