@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from flows.plan.duels import judge_parts
 from flows.plan.inputs import Inputs
 from flows.plan.questions import asked_parts
 from flows.plan.steps import Stage, Step, at_most
@@ -94,7 +95,7 @@ def _need(inputs: Inputs, step: Step, snapshot: Snapshot, parents: Mapping[str, 
     number_type = "" if recipe.compute == "auto" else f", {recipe.compute}"  # only if asked for
     parts = components(
         step,
-        asked_parts(inputs) if step == "evaluate" else getattr(recipe, step),
+        asked_parts(inputs) | judge_parts(inputs) if step == "evaluate" else getattr(recipe, step),
         dataset_id=snapshot.dataset_id,
         base_model_id=inputs.base_model_id,
         parents=dict(parents),

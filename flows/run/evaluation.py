@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from flows.plan.answers import (
     policies_of,
     with_champion,
 )
+from flows.plan.duels import duels_of
 from flows.plan.inputs import count_exclusions
 from flows.plan.needs import Need, evaluation_need
 from flows.plan.questions import passages_of
@@ -33,11 +35,13 @@ from tasks.evaluation.rows import (
     BASE,
     CHAMPION,
     NLLS,
+    WINS,
     read_answers,
     read_nlls,
     write_rows,
 )
 from tasks.evaluation.scores import Key, Wanted
+from tasks.evaluation.wins import Win, read_wins
 from tasks.generation.record import record_snapshot
 from tasks.generation.snapshots import Rows
 from tasks.model_files import Digests
@@ -82,7 +86,23 @@ def _evaluate(session: Session, need: Need, out: Path) -> dict[str, Any]:
     )
     _record_answers(session, need.id, answered)
     engine = asker.engine()
-    return {"answers": len(found), "device": engine.device or None, "dtype": engine.dtype or None}
+    made = {"device": engine.device or None, "dtype": engine.dtype or None}
+    write_rows(out / WINS, map(asdict, _wins(session, policies[BASE], asker, answered)))
+    return {"answers": len(found), **made}
+
+
+def _wins(session: Session, base: Policy, asker: Asker, answered: Sequence[Answered]) -> list[Win]:
+    """What the judge says of the answers; asked of the engine that is there, where it is of the
+    judge's model.
+    """
+    judge, duels = session.inputs.judge, duels_of(session.inputs, answered)
+    if judge is None:
+        return []
+    is_there = judge.model_id == base.model_id
+    engine = asker.engine if is_there else session.workers.generator
+    asked = [comparison for duel in duels for comparison in duel.comparisons]
+    judged = Asker(session, "comparisons", engine).compare("comparisons of policies", asked)
+    return [duel.win(judged) for duel in duels]
 
 
 def _engines_order(wanted: Wanted) -> tuple[str, str]:
@@ -137,7 +157,8 @@ def figures(session: Session, evaluation_id: str) -> list[dict[str, Any]]:
     """Every metric of an evaluation, as `summarise` gives them."""
     folder = artifact_path(session.workspace, evaluation_id)
     checked = rules(session.inputs.constitution)
-    return summarise(read_answers(folder), checked, session.recipe.seed, read_nlls(folder))
+    read = read_answers(folder), checked, session.recipe.seed, read_nlls(folder)
+    return summarise(*read, read_wins(folder))
 
 
 def report(

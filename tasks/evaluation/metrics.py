@@ -193,15 +193,17 @@ def overused_phrases(answers: Iterable[Answer]) -> dict[str, list[str]]:
 
 
 def others_of(policy: str) -> dict[str, str]:
-    """What a policy is held against, by role: base, parent and champion, none of them itself."""
+    """What a policy is held against, by role: base, parent and champion, none of them itself; the
+    base is held against nothing.
+    """
+    if policy == BASE:
+        return {}
     roles = {BASE: BASE, "parent": PARENTS.get(policy, ""), CHAMPION: CHAMPION}
     return {role: name for role, name in roles.items() if name and name != policy}
 
 
 def _differences(policy: str, columns: Columns, seed: int) -> Iterator[Row]:
     for role, other in others_of(policy).items():
-        if policy == BASE:
-            break  # everything is held against the base, and the base against nothing
         for metric, values in columns.get(policy, {}).items():
             theirs = columns.get(other, {}).get(metric, {})
             gaps = [value - theirs[q] for q, value in values.items() if q in theirs]
@@ -217,7 +219,7 @@ def _perplexities(policy: str, nlls: Mapping[str, Values], seed: int) -> Iterato
     for role, other in others_of(policy).items():
         theirs = nlls.get(other, {})
         gaps = [value - theirs[passage] for passage, value in own.items() if passage in theirs]
-        if gaps and policy != BASE:
+        if gaps:
             yield _exp(_row(policy, f"perplexity_over_{role}", gaps, seed))
 
 

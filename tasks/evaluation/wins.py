@@ -21,12 +21,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.evaluation.resampling import bootstrap, draws, interval
+from tasks.evaluation.rows import WINS, read_rows
 from tasks.intervals import wilson
 
 RIDGE = (0.01, 0.1)  # of the intercept, and of the slope over length
@@ -55,6 +57,11 @@ class Win:
     @property
     def value(self) -> float:
         return points(self.preference)
+
+
+def read_wins(folder: Path) -> list[Win]:
+    """The rows of an evaluation's file of them, given its folder."""
+    return [Win(**row) for row in read_rows(folder / WINS)]
 
 
 def points(preference: float | None) -> float:
