@@ -6,11 +6,12 @@
 | IFEval (2311.07911) | `prompt`, `instruction_id_list`, `kwargs` | instruction-following |
 | XSTest (2308.01263) | `prompt`, `type` and, if wanted, `label` | over-refusal, or harmful |
 | TruthfulQA (2109.07958) | `Question`, `Correct Answers`, `Incorrect Answers` | truthful |
-| HarmBench (2402.04249) | `Behavior`, `BehaviorID`; or `id`, `prompt`, `context`, `category` | harmful |
+| HarmBench (2402.04249) | `BehaviorID`, `Behavior`; `id`, `prompt`, `context` | harmful |
 | MT-Bench (2306.05685) | `question_id`, `turns` | none; the first turn is asked |
 
-Numbers are those of arXiv. LLMBar's pairs are gold for the judge (`tasks/judging/gold.py`), no questions. A row that cannot be
-read is an error; a question that our programs do not cover is left out and listed.
+Numbers are those of arXiv. LLMBar's pairs are gold for the judge (`tasks/judging/gold.py`), no
+questions. A row that cannot be read is an error; a question that our programs do not cover is left
+out and listed.
 """
 
 from __future__ import annotations
