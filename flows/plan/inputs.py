@@ -74,6 +74,7 @@ class Inputs:
             system=generation.system,
             shares=pairs.shares.by_source(),
             samples=pairs.samples,
+            student_samples=pairs.student_samples or pairs.samples,
             shown=pairs.principles,
             candidates_of=model_id if pairs.candidates_of == "model" else None,
             kept_as=self.kept_as,

@@ -59,7 +59,9 @@ class Part(BaseModel):
 class PromptSettings(Part):
     """Which prompts."""
 
-    path: str = Field("default", description="File, folder or hub:<set>; `default` is our own file")
+    path: str = Field(
+        "default", description="File, folder, hub:<set>; `default`, `everyday`: our own"
+    )
     limit: Positive | None = Field(None, description="Usable prompts to take, in file order")
     max_chars: Positive = Field(20_000, description="Longer prompts are excluded, in characters")
     held_out_percent: int = Field(20, ge=1, le=90, description="Share kept from training")
@@ -123,6 +125,9 @@ class PairSettings(Part):
 
     shares: Shares = Shares()
     samples: int = Field(4, ge=2, le=8, description="Answers a prompt of teacher, student, model")
+    student_samples: int | None = Field(
+        None, ge=1, le=8, description="Of the student, where other than `samples`"
+    )
     temperature: float = Field(1.0, gt=0, le=10, description="Of these answers")
     max_new_tokens: Positive = Field(256, description="Longest of these answers")
     principles: int = Field(1, ge=1, le=16, description="Principles a teacher is shown")
