@@ -38,11 +38,11 @@ class Method:
     """`sampling`: by step, "draft", "critique", "revision", "sample". `rounds`: of critique and
     revision. `shares`: of the prompts, by source.
 
-    `samples`: answers a prompt, of the teacher and of the model of candidates; `student_samples`: of
-    the student. `candidates_of`: that model, None where it is not trained yet. `shown`: principles that a
-    teacher is shown and a pair of samples is about. `kept_as`: the id under which a principle's
-    rows are kept, by its own id, where that is another: one with the same words for critique and
-    revision was there first.
+    `samples`: answers a prompt, of the teacher and of the model of candidates; `student_samples`:
+    of the student. `candidates_of`: that model, None where it is not trained yet. `shown`:
+    principles that a teacher is shown and a pair of samples is about. `kept_as`: the id
+    under which a principle's rows are kept, by its own id, where that is another: one with the same
+    words for critique and revision was there first.
     """
 
     constitution: Constitution

@@ -36,8 +36,9 @@ class PromptBatch:
 def read_prompts(source: str, limit: int | None = None, max_chars: int = 20_000) -> PromptBatch:
     """The first `limit` usable prompts of `source` in file order (None: all), each only once.
 
-    source: "default" or "everyday" (the project's own prompts); a .jsonl, .json, .csv, .parquet or .arrow file,
-    also with .gz; a folder written by `datasets.save_to_disk`; or "hub:<dataset>[:split]".
+    source: "default" or "everyday" (the project's own prompts); a .jsonl, .json, .csv, .parquet or
+    .arrow file, also with .gz; a folder written by `datasets.save_to_disk`; or
+    "hub:<dataset>[:split]".
     max_chars: the most characters all turns of one prompt may have together.
     Reading stops when `limit` is reached, so rows after it are neither used nor excluded.
     Raises InputError (value, rule, fix) where the source as a whole cannot be used.
