@@ -28,6 +28,7 @@ PREFIXES = {
     "dataset": "dst",
     "checkpoint": "ckp",
     "evaluation": "evl",
+    "question": "qst",
     "few_shot": "few",
 }
 _ENCODER = json.JSONEncoder(
