@@ -30,6 +30,7 @@ PREFIXES = {
     "evaluation": "evl",
     "question": "qst",
     "few_shot": "few",
+    "passage": "psg",
 }
 _ENCODER = json.JSONEncoder(
     sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False
