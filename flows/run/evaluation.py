@@ -1,28 +1,23 @@
-"""Evaluation of every checkpoint on the held-out prompts, and the report of the run."""
+"""Evaluation of every checkpoint on the held-out prompts."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from flows.plan.answers import BASE, POLICIES, REWARD, answer_calls, answer_count, policies_of
-from flows.plan.inputs import count_exclusions
 from flows.plan.needs import Need, evaluation_need
-from flows.plan.steps import STAGES
 from flows.run.ask import Asker
 from flows.run.policies import record_policies
 from flows.run.session import Session
-from flows.run.stages import ensure, has_changed, learned
+from flows.run.stages import ensure
 from storage.artifacts import artifact_path
 from storage.ledger import insert
 from tasks.evaluation.answers import REFERENCE, Answered, Policy, row_of, wanted_scores
 from tasks.evaluation.metrics import rules, summarise
-from tasks.evaluation.report import ReportData, StageResult, write_report
 from tasks.generation.record import record_snapshot
-from tasks.generation.snapshots import Rows
 from tasks.model_files import Digests
 
 ANSWERS = "answers.jsonl"
@@ -109,67 +104,3 @@ def _record_metrics(session: Session, evaluation_id: str) -> None:
 def _summary(session: Session, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Measures of the answers, and how often they keep the principles a program can check."""
     return summarise(answers, rules(session.inputs.constitution), session.recipe.seed)
-
-
-def report(
-    session: Session, rows: Rows, checkpoints: Mapping[str, str], evaluation_id: str | None
-) -> Path:
-    """Write the report into the folder of the evaluation, else of the run; returns report.md."""
-    inputs = session.inputs
-    answers = answers_of(session, evaluation_id) if evaluation_id else []
-    data = ReportData(
-        run_id=session.run_id,
-        recipe=session.recipe.name,
-        constitution_name=inputs.constitution.name,
-        constitution_id=inputs.constitution_id,
-        model_name=session.recipe.model,
-        model_id=inputs.base_model_id,
-        counts={
-            "prompts": len(inputs.prompts),
-            **{
-                name: step.reused + step.generated
-                for name, step in session.results.steps.items()
-                if name in ("revisions", "samples", "comparisons")
-            },
-            "SFT examples": rows.sft.row_count,
-            "pairs": rows.preferences.row_count,
-            "held-out pairs": len(rows.preferences.held_out),
-        },
-        exclusions=[
-            (found["step"], found["reason"], found["rows"])
-            for found in count_exclusions(inputs.exclusions, rows.left_out)
-        ],
-        stages=[
-            _stage(session, stage, checkpoints[stage]) for stage in STAGES if stage in checkpoints
-        ],
-        evaluation=_summary(session, answers),
-        answers=answers,
-        samples=session.recipe.evaluation.samples,
-    )
-    return write_report(session.workspace.reports / (evaluation_id or session.run_id), data)
-
-
-def _stage(session: Session, stage: str, found: str) -> StageResult:
-    metrics = {
-        row["name"]: row["value"]
-        for row in session.ledger.query(
-            "SELECT name, value FROM metrics WHERE subject_id = ? AND step = -1", [found]
-        )
-    }
-    rows = session.ledger.query(
-        "SELECT row_count FROM datasets d JOIN checkpoints c USING (dataset_id)"
-        " WHERE c.checkpoint_id = ?",
-        [found],
-    )
-    return StageResult(
-        stage=stage,
-        checkpoint_id=found,
-        is_reused=bool(session.results.of(stage).reused),
-        rows=rows[0]["row_count"] if rows else 0,
-        steps=int(metrics.get("steps", 0)),
-        loss_first=metrics.get("loss_first"),
-        loss_last=metrics.get("loss_last"),
-        metrics_path=artifact_path(session.workspace, found) / "metrics.jsonl",
-        measure=learned(metrics),
-        has_changed=has_changed(metrics),
-    )

@@ -1,9 +1,9 @@
 """Text from models and data, made harmless for Markdown: the one place that does it.
 
 A backslash stands before what Markdown would read as markup or as an address, and before nothing
-else (CommonMark 0.31, section 2.4): the text reads the same where it is rendered and nearly the same
-where it is not. Two exceptions: line breaks become a visible sign, control and direction characters
-a replacement mark.
+else (CommonMark 0.31, section 2.4): the text reads the same where it is rendered, and nearly the
+same where it is not. Two exceptions: line breaks become a visible sign, control and direction
+characters a replacement mark.
 """
 
 from __future__ import annotations

@@ -17,10 +17,10 @@ from flows.commands import cli
 from flows.explain.data_report.build import build
 from flows.explain.data_report.describe import RULES, document
 from flows.explain.data_report.report import DataReport
-from flows.explain.data_report.write import write
 from flows.explain.document.markdown import markdown
 from flows.explain.document.page import page
 from flows.explain.document.terminal import show
+from flows.explain.document.write import write
 from storage.errors import InputError
 from storage.ledger import insert, now, point
 from tasks.generation.record import constitution_id, record_snapshot

@@ -11,10 +11,10 @@ from constitution.load import load, resolve
 from storage.errors import InputError
 from storage.ledger import Ledger
 from tasks.evaluation.metrics import wilson
-from tasks.evaluation.plots import plot_reliability
 from tasks.generation.calls import Answer
 from tasks.judging import memo
 from tasks.judging.card import Card, Row, report_card, row_of, shortfalls
+from tasks.judging.card_plot import plot_reliability
 from tasks.judging.card_text import markdown
 from tasks.judging.comparisons import Comparison
 from tasks.judging.figures import Orders

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from flows.explain.document.parts import Picture
+
 LIGHT = (
     "--paper:#fbfaf7;--ink:#22252b;--soft:#5c626d;--line:#dedbd2;--sheet:#ffffff;"
     "--accent:#1d5c73;--ins:#dcefdd;--ins-ink:#12491f;--del:#f7e0dc;--del-ink:#7c1d12;"
@@ -16,6 +18,7 @@ FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif'
 CHART = f"""
 svg.chart {{ display: block; width: 100%; height: auto; font: 12px {FONT}; }}
 svg.chart text {{ fill: var(--ink); }}
+svg.chart text.own {{ fill: currentColor; }}
 svg.chart .soft {{ fill: var(--soft); font-size: 11px; }}
 svg.chart .grid {{ stroke: var(--line); fill: none; }}
 svg.chart .rule {{ stroke: var(--soft); stroke-dasharray: 3 3; fill: none; }}
@@ -93,7 +96,12 @@ del {{ background: var(--del); color: var(--del-ink); }}
 @media print {{ body {{ background: none; }} .texts {{ break-inside: avoid; }}
                nav {{ display: none; }} }}
 """
-ALONE = (
+_ALONE = (
     f"<style>svg.chart{{{LIGHT};background:var(--paper)}}"
     f"@media (prefers-color-scheme:dark){{svg.chart{{{DARK}}}}}{CHART}</style>"
 )
+
+
+def alone(picture: Picture) -> str:
+    """A picture as a file of its own: a chart brings its colours and its paper."""
+    return picture.svg.replace(">", f">{_ALONE}", 1) if picture.is_chart else picture.svg

@@ -29,7 +29,7 @@ def _parts(document: Document) -> Iterator[RenderableType]:
     for line in document.lines:
         yield Text(visible(line))
     for section in document.sections:
-        if section.is_folded:
+        if section.is_folded or not (section.lines or section.rows or section.entries):
             continue
         yield Text(f"\n{visible(section.title)}", "bold underline")
         for line in section.lines:
