@@ -1,4 +1,4 @@
-"""Evaluation of every checkpoint on what it was not trained on, and the report of the run."""
+"""Evaluation of every checkpoint on what it was not trained on."""
 
 from __future__ import annotations
 
@@ -17,20 +17,17 @@ from flows.plan.answers import (
     with_champion,
 )
 from flows.plan.duels import duels_of
-from flows.plan.inputs import count_exclusions
 from flows.plan.needs import Need, evaluation_need
 from flows.plan.questions import passages_of
-from flows.plan.steps import STAGES
 from flows.run.ask import Asker
 from flows.run.policies import record_policies
 from flows.run.session import Session
-from flows.run.stages import ensure, has_changed, learned
+from flows.run.stages import ensure
 from storage.artifacts import artifact_path
 from storage.ledger import insert
 from tasks.evaluation.answers import REFERENCE, Answered, Policy, row_of, wanted_scores
 from tasks.evaluation.metrics import rules, summarise
 from tasks.evaluation.probes import Scored, score
-from tasks.evaluation.report import ReportData, StageResult, write_report
 from tasks.evaluation.rows import (
     ANSWERS,
     BASE,
@@ -44,7 +41,6 @@ from tasks.evaluation.rows import (
 from tasks.evaluation.scores import Key, Wanted
 from tasks.evaluation.wins import Win, read_wins
 from tasks.generation.record import record_prompts, record_snapshot
-from tasks.generation.snapshots import Rows
 from tasks.model_files import Digests
 
 Scores = Mapping[Key, float]
@@ -170,67 +166,3 @@ def figures(session: Session, evaluation_id: str) -> list[dict[str, Any]]:
     checked = rules(session.inputs.constitution)
     read = read_answers(folder), checked, session.recipe.seed, read_nlls(folder)
     return summarise(*read, read_wins(folder))
-
-
-def report(
-    session: Session, rows: Rows, checkpoints: Mapping[str, str], evaluation_id: str | None
-) -> Path:
-    """Write the report into the folder of the evaluation, else of the run; returns report.md."""
-    inputs = session.inputs
-    answers = answers_of(session, evaluation_id) if evaluation_id else []
-    data = ReportData(
-        run_id=session.run_id,
-        recipe=session.recipe.name,
-        constitution_name=inputs.constitution.name,
-        constitution_id=inputs.constitution_id,
-        model_name=session.recipe.model,
-        model_id=inputs.base_model_id,
-        counts={
-            "prompts": len(inputs.prompts),
-            **{
-                name: step.reused + step.generated
-                for name, step in session.results.steps.items()
-                if name in ("revisions", "samples", "comparisons")
-            },
-            "SFT examples": rows.sft.row_count,
-            "pairs": rows.preferences.row_count,
-            "held-out pairs": len(rows.preferences.held_out),
-        },
-        exclusions=[
-            (found["step"], found["reason"], found["rows"])
-            for found in count_exclusions(inputs.exclusions, rows.left_out)
-        ],
-        stages=[
-            _stage(session, stage, checkpoints[stage]) for stage in STAGES if stage in checkpoints
-        ],
-        evaluation=figures(session, evaluation_id) if evaluation_id else [],
-        answers=answers,
-        samples=session.recipe.evaluation.shown,
-    )
-    return write_report(session.workspace.reports / (evaluation_id or session.run_id), data)
-
-
-def _stage(session: Session, stage: str, found: str) -> StageResult:
-    metrics = {
-        row["name"]: row["value"]
-        for row in session.ledger.query(
-            "SELECT name, value FROM metrics WHERE subject_id = ? AND step = -1", [found]
-        )
-    }
-    rows = session.ledger.query(
-        "SELECT row_count FROM datasets d JOIN checkpoints c USING (dataset_id)"
-        " WHERE c.checkpoint_id = ?",
-        [found],
-    )
-    return StageResult(
-        stage=stage,
-        checkpoint_id=found,
-        is_reused=bool(session.results.of(stage).reused),
-        rows=rows[0]["row_count"] if rows else 0,
-        steps=int(metrics.get("steps", 0)),
-        loss_first=metrics.get("loss_first"),
-        loss_last=metrics.get("loss_last"),
-        metrics_path=artifact_path(session.workspace, found) / "metrics.jsonl",
-        measure=learned(metrics),
-        has_changed=has_changed(metrics),
-    )

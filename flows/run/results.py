@@ -116,7 +116,7 @@ def nothing_done(made: Plan, inputs: Inputs, workspace: Workspace) -> dict[str, 
         for name, step in made.steps.items()
     }
     evaluation = made.steps["evaluate"].id if "evaluate" in made.steps else None
-    report = workspace.reports / (evaluation or "") / "report.md"
+    report = workspace.reports / (evaluation or "") / "report.html"
     found = report if report.is_file() else None
     known = made.left_out, made.sft_rows_id, made.teaching
     result = run_result(inputs, workspace, None, steps, *known, found)
