@@ -19,6 +19,7 @@ from typing import Any
 from prefect import flow
 
 from flows.explain.lineage_text import origin_chart
+from flows.plan import gates
 from flows.plan.recipe import Overrides
 from flows.plan.steps import Stage, Step, at_most
 from flows.run.data import DataSide
@@ -132,6 +133,7 @@ def _finish(
         rows.sft.dataset_id if rows else None,
         rows.teaching if rows else None,
         report,
+        gates.told(session.ledger, evaluation, session.recipe.gate.candidate),
     )
     chart = origin_chart(session.ledger, list(made.values())[-1]) if made else None
     publish_run(session, result["steps"], made, report, chart)

@@ -16,6 +16,7 @@ from flows.run.ask import Asker
 from flows.run.policies import record_policies
 from flows.run.session import Session
 from flows.run.stages import ensure, has_changed, learned
+from flows.run.verdicts import judge_policies
 from storage.artifacts import artifact_path
 from storage.ledger import insert
 from tasks.evaluation.answers import REFERENCE, Answered, Policy, row_of, wanted_scores
@@ -35,6 +36,7 @@ def evaluate_checkpoints(session: Session, checkpoints: dict[str, str]) -> str:
     if ensure(session, need, partial(_evaluate, session, need)):
         session.results.of("evaluate").reused += answer_count(session.inputs)
     _record_metrics(session, need.id)
+    judge_policies(session.ledger, need.id, session.recipe.gate)
     return need.id
 
 
