@@ -185,13 +185,15 @@ class JudgeSettings(Part):
 
 
 class EvaluationSettings(Part):
-    """How checkpoints are measured on the held-out prompts."""
+    """What every policy is asked, and how (see tasks/evaluation/metrics.py)."""
 
     prompts: Positive = Field(64, description="Held-out prompts at most")
+    answers: int = Field(1, ge=1, le=64, description="Answers a question")
+    perplexity: bool = Field(True, description="Whether ordinary text is read")
     max_new_tokens: Positive = 128
     temperature: float = Field(1.0, ge=0, le=10, description="1 is what PPO samples at")
-    batch_size: Positive = 16
-    samples: int = Field(6, ge=0, description="Prompts shown side by side in the report")
+    batch_size: Positive = Field(64, description="Rows in a batch: memory and speed only")
+    shown: int = Field(6, ge=0, description="Prompts shown side by side in the report")
 
 
 class RuleSettings(Part):

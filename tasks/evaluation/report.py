@@ -15,8 +15,8 @@ from typing import Any
 
 from storage.ids import short
 from tasks.evaluation.escape import markdown_cell
-from tasks.evaluation.metrics import REFERENCE
 from tasks.evaluation.plots import plot_kl, plot_rewards, plot_training, read_curves
+from tasks.evaluation.rows import HELD_OUT, PARENTS
 
 Row = Mapping[str, Any]
 TEXT_LIMIT = 1200  # characters of one text that are shown
@@ -173,19 +173,20 @@ def _evaluation_figures(
 
 
 def conclusions(evaluation: Sequence[Row]) -> list[str]:
-    """One sentence per policy on its paired reward difference to sft, as far as it is known."""
+    """One sentence per policy on its paired reward difference to its parent, as far as known."""
     sentences = []
     for row in evaluation:
-        if row["metric"] != "reward_minus_sft":
+        if row["metric"] != "reward_minus_parent":
             continue
         name, gap = markdown_cell(row["policy"]), _with_interval(row)
+        parent = PARENTS[row["policy"]]
         if row["low"] is None:
             verdict = "one prompt says nothing about the difference"
         elif row["low"] <= 0 <= row["high"]:
-            verdict = f"no clear difference from {REFERENCE}: the interval holds 0"
+            verdict = f"no clear difference from {parent}: the interval holds 0"
         else:
             word = "higher" if row["low"] > 0 else "lower"
-            verdict = f"{word} reward than {REFERENCE} on the same prompts"
+            verdict = f"{word} reward than {parent} on the same prompts"
         sentences.append(f"**{name}**: {verdict} (reward difference {gap}).")
     return sentences
 
@@ -193,7 +194,8 @@ def conclusions(evaluation: Sequence[Row]) -> list[str]:
 def _samples(data: ReportData) -> str:
     """Every policy's answer to a few prompts, chosen by the hash of their ids: not hand-picked."""
     by_prompt: dict[str, list[Row]] = {}
-    for answer in data.answers:
+    shown = (a for a in data.answers if a["probe"] == HELD_OUT and a["sample"] == 0)
+    for answer in shown:
         by_prompt.setdefault(answer["prompt_id"], []).append(answer)
     chosen = sorted(by_prompt, key=lambda name: hashlib.blake2b(name.encode()).digest())
     parts = []

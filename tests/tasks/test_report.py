@@ -86,7 +86,7 @@ def test_escaping_by_example():
 def rows(low: float, high: float) -> list[dict]:
     value = (low + high) / 2
     numbers = {"value": value, "low": low, "high": high, "n": 9}
-    return [{"policy": "ppo", "metric": "reward_minus_sft", **numbers}]
+    return [{"policy": "ppo", "metric": "reward_minus_parent", **numbers}]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,10 @@ def make_answers() -> list[dict]:
     return [
         {
             "policy": policy,
+            "probe": "held-out",
+            "question_id": f"prm_{number}",
             "prompt_id": f"prm_{number}",
+            "sample": 0,
             "category": EVIL,
             "prompt": EVIL,
             "text": f"{EVIL} {number}",
