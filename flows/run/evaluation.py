@@ -23,6 +23,7 @@ from flows.run.ask import Asker
 from flows.run.policies import record_policies
 from flows.run.session import Session
 from flows.run.stages import ensure
+from flows.run.verdicts import judge_policies
 from storage.artifacts import artifact_path
 from storage.ledger import insert
 from tasks.evaluation.answers import REFERENCE, Answered, Policy, row_of, wanted_scores
@@ -54,6 +55,7 @@ def evaluate_checkpoints(session: Session, checkpoints: Mapping[str, str]) -> st
     if ensure(session, need, partial(_evaluate, session, need)):
         session.results.of("evaluate").reused += answer_count(inputs, need.parents)
     _record_metrics(session, need.id)
+    judge_policies(session.ledger, need.id, session.recipe.gate)
     return need.id
 
 
