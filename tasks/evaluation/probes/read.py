@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.errors import InputError
+from tasks.evaluation.probes.expects import fault
 from tasks.evaluation.probes.published import FORMS, Unsupported
 from tasks.evaluation.probes.question import SCORER, Question
 from tasks.prompts.files import iter_rows
@@ -95,4 +96,6 @@ def _ours(
     if scorer not in scorers:
         raise RowError("malformed", f"`probe` is {scorer!r}, none of {', '.join(scorers)}")
     expects = {key: value for key, value in row.items() if key not in _OF_A_PROMPT}
+    if why := fault(scorer, expects):
+        raise RowError("malformed", why)
     return row, expects | ({SCORER: scorer} if scorer != probe else {})
