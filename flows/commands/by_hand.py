@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -15,13 +15,14 @@ from rich.text import Text
 
 from flows.commands.options import JsonOption, RecipeOption, err, print_lines, print_result
 from flows.explain.compare.text import escaped, visible
-from flows.plan.subjects import Subject, subject
-from flows.run.by_hand import Conversation, Manner, engine_of, side_by_side
 from storage.errors import InputError
 from storage.ledger import Ledger
 from storage.workspace import Workspace
-from tasks.engines.engine import Completion
-from tasks.prompts import read_prompts
+
+if TYPE_CHECKING:  # a second to import, which other commands need not wait for
+    from flows.plan.subjects import Subject
+    from flows.run.by_hand import Conversation
+    from tasks.engines.engine import Completion
 
 app = typer.Typer()
 ENDS = {"length": " … (cut: --max-new-tokens)", "too_long": "(too long for the model's context)"}
@@ -50,15 +51,17 @@ def chat(
     as_json: JsonOption = False,
 ) -> None:
     """Talk to a checkpoint or the base. /new begins again; /quit, Ctrl-D and Ctrl-C end it."""
+    from flows.run import by_hand
+
     with _clean_end():
         workspace, (model,) = _subjects(recipe, id)
-        if prompt is None and not sys.stdin.isatty():
+        if prompt is None and not _is_typed():
             prompt = sys.stdin.buffer.read().decode("utf-8", errors="replace").strip()
         if prompt is not None and not prompt.strip():
             raise InputError("the prompt", "it is empty", "say something", "PROMPT")
-        manner = Manner(temperature, max_new_tokens)
-        with engine_of(model.base, [model], workspace, _say) as engine:
-            talk = Conversation(engine, model, manner, system)
+        manner = by_hand.Manner(temperature, max_new_tokens)
+        with by_hand.engine_of(model.base, [model], workspace, _say) as engine:
+            talk = by_hand.Conversation(engine, model, manner, system)
             if prompt is not None:
                 _answer(talk, model, prompt, as_json)
                 return
@@ -123,12 +126,14 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Two models' answers side by side, drawn with the same random numbers."""
+    from flows.run import by_hand
+
     with _clean_end():
         workspace, sides = _subjects(recipe, a, b)
         asked = _questions([*([prompt] if prompt else []), *(prompts or [])], file, system)
-        manner, count = Manner(temperature, max_new_tokens), 2 * len(asked) * samples
+        manner, count = by_hand.Manner(temperature, max_new_tokens), 2 * len(asked) * samples
         with err.status("") as status:
-            found = side_by_side(
+            found = by_hand.side_by_side(
                 sides,
                 asked,
                 samples,
@@ -156,6 +161,8 @@ def compare(
 
 def _questions(said: list[str], file: Path | None, system: str) -> list[list[dict[str, str]]]:
     """The conversations that both sides are asked to go on with."""
+    from tasks.prompts import read_prompts
+
     opening = [{"role": "system", "content": system}] if system else []
     asked = [[*opening, {"role": "user", "content": text}] for text in said]
     if file is not None:
@@ -185,6 +192,8 @@ def _table(
 
 def _subjects(recipe: str, *names: str) -> tuple[Workspace, list[Subject]]:
     """The models of these names. `base` beside a checkpoint is that checkpoint's own base."""
+    from flows.plan.subjects import Subject, subject
+
     workspace = Workspace.open()
     ledger = Ledger(workspace.ledger)
     found = [subject(ledger, workspace, name, recipe) for name in names]
@@ -207,6 +216,10 @@ def _named(model: Subject) -> dict[str, Any]:
     """What a model is, for --json."""
     base = {"base": model.base.reference, "quantization": model.base.quantization}
     return {"label": model.label, "checkpoint_id": model.checkpoint_id, **base}
+
+
+def _is_typed() -> bool:
+    return sys.stdin.isatty()
 
 
 def _say(message: str) -> None:
