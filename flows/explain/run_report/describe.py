@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from flows.explain.compare.text import one_line
 from flows.explain.compare.words import Piece
-from flows.explain.document.parts import Cell, Document, Entry, Picture, Section
+from flows.explain.document.parts import Cell, Document, Entry, Mark, Picture, Section
 from flows.explain.run_report import pictures
-from flows.explain.run_report.report import Given, Moved, RunReport, Stage
+from flows.explain.run_report.report import Gate, Given, Moved, RunReport, Stage
 from flows.explain.run_report.scorecard import scorecard
 from storage.ids import short
 from tasks.judging.card_text import NAMES
@@ -38,11 +38,16 @@ def document(report: RunReport) -> Document:
     return Document(
         name=f"{short(report.id)}: {report.recipe}",
         title=one_line(report.verdict, 400),
-        lines=[*report.also, *report.cautions, _about(report)],
+        lines=[*report.also, *_cautions(report), _about(report)],
         sections=sections,
         author=AUTHOR,
         end="The texts are of models and data: they may be wrong.",
     )
+
+
+def _cautions(report: RunReport) -> list[str]:
+    """Those that the verdict has not already given."""
+    return [said for said in report.cautions if said[1:-1] not in report.verdict]
 
 
 def _about(report: RunReport) -> str:
@@ -55,12 +60,20 @@ def _about(report: RunReport) -> str:
 
 def _gates(report: RunReport) -> Iterator[Section]:
     if report.gates:
+        policies = [p for p in report.policies if any(g.policy == p for g in report.gates)]
+        found = {(g.metric, g.policy): g for g in report.gates}
         rows = [
-            (g.policy, g.metric, "passed" if g.is_passed else "failed", g.reason)
-            for g in report.gates
+            (metric, *(_gate(found.get((metric, policy))) for policy in policies))
+            for metric in dict.fromkeys(gate.metric for gate in report.gates)
         ]
-        columns = ("policy", "measure", "gate", "why")
-        yield Section("Gate", columns=columns, rows=rows)
+        yield Section("Gate", columns=("rule on", *policies), rows=rows)
+
+
+def _gate(gate: Gate | None) -> Cell:
+    if gate is None:
+        return Cell(NOT_KNOWN)
+    mark: Mark = "better" if gate.is_passed else "worse"
+    return Cell("", gate.reason, "passed" if gate.is_passed else "failed", mark)
 
 
 def _pictures(title: str, drawn: Sequence[Picture]) -> Iterator[Section]:
@@ -80,7 +93,7 @@ def _moved(move: Moved) -> Entry:
     where = "" if move.probe == HELD_OUT else f"{move.probe}: "
     said = f"{where}{move.policy} {move.by:+.2f}"
     facts = f"{said}; {move.because}" if move.because else said
-    return Entry(move.question or "(empty)", facts, list(map(_given, move.answers)), True)
+    return Entry(move.question or "(empty)", facts, _answers(move), True)
 
 
 def _shown(report: RunReport) -> Iterator[Section]:
@@ -90,7 +103,7 @@ def _shown(report: RunReport) -> Iterator[Section]:
             Entry(
                 move.question or "(empty)",
                 f"{move.category}; {short(move.prompt_id)}",
-                list(map(_given, move.answers)),
+                _answers(move),
                 True,
             )
             for move in report.shown
@@ -98,9 +111,14 @@ def _shown(report: RunReport) -> Iterator[Section]:
         yield Section("A few questions", lines, entries=entries)
 
 
-def _given(given: Given) -> tuple[str, list[Piece]]:
+def _answers(move: Moved) -> list[tuple[str, list[Piece]]]:
+    return [_given(move.probe, given) for given in move.answers]
+
+
+def _given(probe: str, given: Given) -> tuple[str, list[Piece]]:
+    what = "keeps" if probe == HELD_OUT else "scores"
     facts = [
-        "" if given.score is None else f"{given.score:.2f}",
+        "" if given.score is None else f"{what} {given.score:.2f}",
         f"the most typical of {given.samples}" if given.samples > 1 else "",
         "cut at the limit" if given.end == "length" else "",
     ]
@@ -112,7 +130,15 @@ def _given(given: Given) -> tuple[str, list[Piece]]:
 
 def _training(report: RunReport) -> Iterator[Section]:
     if report.stages:
-        columns = ("stage", "rows", "steps", "seconds", "training loss", "held-out", "checkpoint")
+        columns = (
+            "stage",
+            "rows",
+            "steps",
+            "seconds",
+            "in training",
+            "held-out loss",
+            "checkpoint",
+        )
         rows = [_stage(stage) for stage in report.stages]
         lines = ["first and last value; a loss on rows that were trained on shows no learning"]
         drawn = pictures.of_training(report)
@@ -120,14 +146,14 @@ def _training(report: RunReport) -> Iterator[Section]:
 
 
 def _stage(stage: Stage) -> tuple[str, ...]:
-    held_out = _pair("loss", stage.held_out) or _pair("score", stage.score) or NOT_KNOWN
+    score, loss = _pair("score of rollouts", stage.score), _pair("loss", stage.loss)
     return (
         stage.stage,
         _count(stage.rows),
         _count(stage.steps),
         NOT_KNOWN if stage.seconds is None else f"{stage.seconds:.0f}",
-        _pair("", stage.loss) if stage.loss and stage.stage != "ppo" else NOT_KNOWN,
-        held_out if stage.has_changed else "no weight changed",
+        (score or loss or NOT_KNOWN) if stage.has_changed else "no weight changed",
+        _pair("", stage.held_out) or NOT_KNOWN,
         short(stage.checkpoint_id),
     )
 
@@ -170,8 +196,14 @@ def _ends(low: float | None, high: float | None) -> str:
 
 def _left_out(report: RunReport) -> Iterator[Section]:
     if report.left_out:
-        rows = [(step, reason, str(count)) for step, reason, count in report.left_out]
-        yield Section("Left out", columns=("step", "reason", "rows"), rows=rows)
+        counts = {(step, reason): count for step, reason, count in report.left_out}
+        steps = list(dict.fromkeys(step for step, _, _ in report.left_out))
+        rows = [
+            (reason, *(str(counts.get((step, reason), 0)) for step in steps))
+            for reason in dict.fromkeys(reason for _, reason, _ in report.left_out)
+        ]
+        lines = ["rows that a step did not use, by reason"]
+        yield Section("Left out", lines, columns=("reason", *steps), rows=rows)
 
 
 def _lineage(report: RunReport) -> Section:

@@ -29,6 +29,8 @@ KINDS: dict[str, tuple[str, int, bool | None]] = {
     "stability": ("stable:", 2, True),
 }
 PROBES = ("helpfulness", "instruction-following", "format", "honesty", "sycophancy", "harmful")
+# How those of which neither is better moved: more, less.
+MOVED = {"tokens": ("longer", "shorter"), "refusal_rate": ("more", "fewer")}
 COMPARED = ("_minus_", "_over_")
 Against = Literal["base", "parent", "champion"]
 
@@ -46,6 +48,11 @@ def difference(metric: str, against: Against = "base") -> str:
     """The measure of how a policy differs from another, question by question."""
     sign = "over" if metric == "perplexity" else "minus"
     return f"{metric}_{sign}_{against}"
+
+
+def plain(metric: str) -> str:
+    """The measure that a difference or ratio is of."""
+    return metric.partition(COMPARED[0])[0].partition(COMPARED[1])[0]
 
 
 def is_higher_better(metric: str) -> bool | None:

@@ -18,7 +18,7 @@ INNER = (0.1, 0.9)  # quantiles between which most lengths lie
 
 def of_answers(report: RunReport) -> list[Picture]:
     """What the policies' answers came to."""
-    drawn = (_rules, _probes, _wins, _lengths, _reward_over_kl, _goodhart)
+    drawn = (_rules, _lengths, _reward_over_kl, _goodhart, _wins, _probes, _by_rule)
     return [picture for draw in drawn for picture in draw(report)]
 
 
@@ -41,10 +41,17 @@ def of_judge(report: RunReport) -> list[Picture]:
 
 
 def _rules(report: RunReport) -> Iterator[Picture]:
-    own = [m for m in _metrics(report) if names.kind(m) in ("rules", "rule")]
+    own = [m for m in _metrics(report) if m == "rules"]
     if own:
-        text = "Share of the rules kept on held-out prompts, by stage and rule, with 95 % intervals"
+        text = "Share of the rules kept on held-out prompts, by stage, with 95 % intervals"
         yield bars("rules.svg", text, _groups(report, own), SHARE)
+
+
+def _by_rule(report: RunReport) -> Iterator[Picture]:
+    own = [m for m in _metrics(report) if names.kind(m) == "rule"]
+    if own:
+        text = "How often each rule is kept where it applies, with 95 % intervals"
+        yield bars("by-rule.svg", text, _groups(report, own), SHARE)
 
 
 def _probes(report: RunReport) -> Iterator[Picture]:
@@ -107,7 +114,7 @@ def _curves(stage: Stage) -> Iterator[Picture]:
             ]
             text = f"{stage.stage}: {' and '.join(found)} by step"
             file = f"{stage.stage}-{name}.svg"
-            yield lines(file, text, stage.stage, drawn, ("step", name))
+            yield lines(file, text, stage.stage, drawn, "step")
 
 
 def _metrics(report: RunReport) -> list[str]:

@@ -28,21 +28,23 @@ def scorecard(report: RunReport) -> Section:
     found = evidence(report)
     metrics = names.ordered(metric for own in report.figures.values() for metric in own)
     rows = [
-        (_name(report, metric), *(_cell(found, policy, metric) for policy in report.policies))
+        (_name(found, metric), *(_cell(found, policy, metric) for policy in report.policies))
         for metric in metrics
     ]
     lines = [
-        "Means over questions, with 95 % intervals. better, worse, more, fewer: the difference to"
-        " the base, question by question, leaves out 0. No word: not clearly different, or not"
-        " compared."
+        "Means over questions, with 95 % intervals. better, worse, longer and so on: the"
+        " difference to the base, question by question, leaves out 0. No word: not clearly"
+        " different, or not compared."
     ]
     columns = ("measure", *report.policies)
     return Section("Scorecard", lines, columns=columns, rows=rows, narrow=len(columns))
 
 
-def _name(report: RunReport, metric: str) -> Cell:
-    counts = {own[metric].n for own in report.figures.values() if metric in own}
+def _name(found: Evidence, metric: str) -> Cell:
+    counts = {own[metric].n for own in found.figures.values() if metric in own}
     n = f"n = {min(counts)}" if len(counts) == 1 else f"n = {min(counts)} to {max(counts)}"
+    if not found.counts(metric):
+        n += "; no evidence"
     part = "· " if names.kind(metric) in PARTS else ""
     return Cell(f"{part}{names.in_words(metric)}", n)
 
@@ -71,6 +73,6 @@ def _moved(found: Evidence, policy: str, metric: str) -> tuple[Mark, str]:
     if verdict:
         return ("better", "better") if verdict > 0 else ("worse", "worse")
     gap = found.difference(policy, metric)
-    if names.is_higher_better(metric) is None and gap and gap.side():
-        return "moved", "more" if gap.side() > 0 else "fewer"
+    if metric in names.MOVED and gap and gap.side():
+        return "moved", names.MOVED[metric][gap.side() < 0]
     return "", ""

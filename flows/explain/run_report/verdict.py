@@ -111,7 +111,7 @@ def sentence(found: Evidence, policy: str, metric: str) -> str:
     if own is None:
         return f"{name}: {names.in_words(metric)} was not measured."
     told = f"{name} {_told(metric, own, base)}{_how_sure(found, policy, metric)}"
-    return f"{told}{_losses(found, policy, metric)}{_gated(found, policy)}."
+    return f"{told}{_gated(found, policy)}{_losses(found, policy, metric)}."
 
 
 def _told(metric: str, own: Figure, base: Figure | None) -> str:
@@ -131,7 +131,8 @@ def _how_sure(found: Evidence, policy: str, metric: str) -> str:
         return " (how sure that is was not measured)"
     if not gap.can_tell:
         return f" (too few questions to tell: {gap.n})"
-    said = f" ({gap.value:+.2f}, {gap.low:.2f} to {gap.high:.2f})"
+    ends = " to ".join(_rounded(end or 0.0, 2) for end in (gap.low, gap.high))
+    said = f" ({_rounded(gap.value, 2, '+')}, {ends})"
     return said if gap.side() else f"{said}: not clearly different"
 
 
@@ -144,8 +145,9 @@ def _losses(found: Evidence, policy: str, metric: str) -> str:
 
 
 def _lost(found: Evidence, policy: str, headline: str) -> Iterator[str]:
+    failed = [names.plain(g.metric) for g in found.gates if g.policy == policy and not g.is_passed]
     for metric in names.ordered(found.figures.get(policy, {})):
-        is_told = names.kind(metric) not in ONLY_TOLD and metric != headline
+        is_told = names.kind(metric) not in ONLY_TOLD and metric not in (headline, *failed)
         if is_told and found.verdict_of(policy, metric) < 0:
             gap = found.difference(policy, metric)
             assert gap
@@ -167,19 +169,24 @@ def _gated(found: Evidence, policy: str) -> str:
     failed = [gate for gate in gates if not gate.is_passed]
     if failed:
         more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
-        return f": fails its gate ({failed[0].reason.rstrip('.')}{more})"
-    return "; passes every gate" if gates else ""
+        return f", but fails its gate ({failed[0].reason.rstrip('.')}{more})"
+    return " and passes every gate" if gates else ""
 
 
 def number(metric: str, value: float) -> str:
-    return f"{value:.{names.digits(metric)}f}"
+    return _rounded(value, names.digits(metric))
+
+
+def _rounded(value: float, digits: int, sign: str = "") -> str:
+    """Without the sign of a zero."""
+    return f"{round(value, digits) + 0.0:{sign}.{digits}f}"
 
 
 def change(metric: str, gap: Figure) -> str:
     """A difference as people read it: `+0.22`, or `x1.04` of a ratio."""
-    return (
-        f"x{gap.value:.2f}" if metric == "perplexity" else f"{gap.value:+.{names.digits(metric)}f}"
-    )
+    if metric == "perplexity":
+        return f"x{gap.value:.2f}"
+    return _rounded(gap.value, names.digits(metric), "+")
 
 
 def reward_trust(found: Mapping[str, Figure] | None, has_changed: bool) -> Trust:
