@@ -20,6 +20,7 @@ from prefect import flow
 
 from flows.explain.lineage_text import origin_chart
 from flows.explain.run_report.build import write_report
+from flows.plan import gates
 from flows.plan.recipe import Overrides
 from flows.plan.steps import Stage, Step, at_most
 from flows.run.data import DataSide
@@ -134,6 +135,7 @@ def _finish(
         rows.sft.dataset_id if rows else None,
         rows.teaching if rows else None,
         report,
+        gates.told(session.ledger, evaluation, session.recipe.gate.candidate),
     )
     chart = origin_chart(session.ledger, list(made.values())[-1]) if made else None
     publish_run(session, result["steps"], made, report, chart)

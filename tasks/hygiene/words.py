@@ -179,6 +179,11 @@ ABOUT_REFUSING = lexicon(
             wrong immoral unsafe abusive offensive unacceptable never_acceptable never_okay
             never_appropriate acceptable law
         """,
+        "FINE": """
+            not_illegal isn't_illegal not_wrong isn't_wrong never_wrong nothing_wrong not_unethical
+            not_immoral not_harmful isn't_harmful not_dangerous isn't_dangerous not_unsafe
+            not_a_crime isn't_a_crime not_inappropriate not_against nothing_illegal not_offensive
+        """,
         "ADVISE": """
             reconsider instead suggest consider encourage_you urge recommend_that alternatives
         """,

@@ -22,13 +22,15 @@ from typing import Any, cast
 import torch
 from peft import PeftModel
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import DPOConfig, DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 from trl.trainer.utils import use_adapter
 
 from tasks.report import Report
 from tasks.training.base import attach_adapter, load_base, lora_config, set_up
+from tasks.training.likelihood import has_plain_head
+from tasks.training.likelihood import response_logprobs as likelihood
 from tasks.training.loop import StageTrainer, make_trainer, train
 from tasks.training.preference import accuracy, better_nll, bradley_terry
 from tasks.training.rows import load_split, preference, prompt_and_responses
@@ -122,10 +124,17 @@ def paired(tokenizer: PreTrainedTokenizerBase, row: dict[str, Any]) -> dict[str,
 
 
 def token_logprobs(model: torch.nn.Module, batch: dict[str, Tensor]) -> Tensor:
-    """log p of each response token [2B, T - 1], 0 elsewhere, without all logits in memory."""
-    labels = batch["input_ids"].masked_fill(batch["completion_mask"] == 0, -100)
-    ids = {name: batch[name] for name in ("input_ids", "attention_mask")}
-    logprobs: Tensor = model(**ids, labels=labels, use_cache=False, fused_lm_head=True).log_probs
+    """log p of each response token [2B, T - 1], 0 elsewhere, without all logits in memory.
+
+    By TRL's head where a model does more to its logits than `likelihood` knows.
+    """
+    causal = cast(PeftModel, model).get_base_model()
+    ids, mask, scored = (batch[name] for name in ("input_ids", "attention_mask", "completion_mask"))
+    if has_plain_head(cast(PreTrainedModel, causal)):
+        return likelihood(cast(PreTrainedModel, causal), ids, mask, scored)
+    labels = ids.masked_fill(scored == 0, -100)
+    fused = {"labels": labels, "use_cache": False, "fused_lm_head": True}
+    logprobs: Tensor = model(input_ids=ids, attention_mask=mask, **fused).log_probs
     return logprobs
 
 

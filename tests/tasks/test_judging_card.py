@@ -10,8 +10,8 @@ import pytest
 from constitution.load import load, resolve
 from storage.errors import InputError
 from storage.ledger import Ledger
-from tasks.evaluation.metrics import wilson
 from tasks.generation.calls import Answer
+from tasks.intervals import wilson
 from tasks.judging import memo
 from tasks.judging.card import Card, Row, report_card, row_of, shortfalls
 from tasks.judging.card_plot import plot_reliability
