@@ -8,72 +8,90 @@ from flows.explain.compare.text import one_line
 from flows.explain.compare.words import Piece
 from flows.explain.document.parts import Cell, Document, Entry, Mark, Picture, Section
 from flows.explain.run_report import pictures
-from flows.explain.run_report.report import Gate, Given, Moved, RunReport, Stage
+from flows.explain.run_report.evidence import Evidence
+from flows.explain.run_report.facts import Data, Gate, Given, Moved, Stage
+from flows.explain.run_report.report import About, RunReport
 from flows.explain.run_report.scorecard import scorecard
 from storage.ids import short
+from tasks.evaluation.rows import HELD_OUT
 from tasks.judging.card_text import NAMES
 
 AUTHOR = "solon report"
 NOT_KNOWN = "–"
 TEXT_CHARS = 1200
-HELD_OUT = "held-out"
 
 
 def document(report: RunReport) -> Document:
     """The whole report; its title is the verdict."""
+    verdict, *also = report.said
     sections = [
-        *_gates(report),
-        *([scorecard(report)] if report.figures else []),
+        *([scorecard(report.evidence)] if report.evidence.figures else []),
         *_pictures("Pictures", pictures.of_answers(report)),
         *_moves("Largest gains", report.gains),
         *_moves("Worst regressions", report.regressions),
         *_shown(report),
+        *_gates(report.evidence),
         *_training(report),
-        *_data(report),
+        *_data(report.data),
         *_judge(report),
         *_left_out(report),
         _lineage(report),
         *_settings(report),
     ]
     return Document(
-        name=f"{short(report.id)}: {report.recipe}",
-        title=one_line(report.verdict, 400),
-        lines=[*report.also, *_cautions(report), _about(report)],
+        name=f"{short(report.about.id)}: {report.about.recipe}",
+        title=one_line(verdict, 400),
+        lines=[
+            *also,
+            *(c for c in report.cautions if c[1:-1] not in verdict),
+            _about(report.about),
+        ],
         sections=sections,
         author=AUTHOR,
         end="The texts are of models and data: they may be wrong.",
     )
 
 
-def _cautions(report: RunReport) -> list[str]:
-    """Those that the verdict has not already given."""
-    return [said for said in report.cautions if said[1:-1] not in report.verdict]
-
-
-def _about(report: RunReport) -> str:
-    run = f", {short(report.run_id)}" if report.run_id else ""
+def _about(about: About) -> str:
+    run = f", {short(about.run_id)}" if about.run_id else ""
     return (
-        f"Recipe {report.recipe}, constitution {report.constitution}, {report.model};"
-        f" {report.made_at}{run}"
+        f"Recipe {about.recipe}, constitution {about.constitution}, {about.model};"
+        f" {about.made_at}{run}"
     )
 
 
-def _gates(report: RunReport) -> Iterator[Section]:
-    if report.gates:
-        policies = [p for p in report.policies if any(g.policy == p for g in report.gates)]
-        found = {(g.metric, g.policy): g for g in report.gates}
+def _gates(found: Evidence) -> Iterator[Section]:
+    """What each policy misses, then every bound."""
+    policies = list(dict.fromkeys(gate.policy for gate in found.gates))
+    if policies:
+        lines = [_missed(policy, found.gates) for policy in policies]
+        yield Section("Gates", lines)
+        by_cell: dict[tuple[str, str], list[Gate]] = {}
+        for gate in found.gates:
+            by_cell.setdefault((gate.metric, gate.policy), []).append(gate)
         rows = [
-            (metric, *(_gate(found.get((metric, policy))) for policy in policies))
-            for metric in dict.fromkeys(gate.metric for gate in report.gates)
+            (metric, *(_gate(by_cell.get((metric, policy), [])) for policy in policies))
+            for metric in dict.fromkeys(gate.metric for gate in found.gates)
         ]
-        yield Section("Gate", columns=("rule on", *policies), rows=rows)
+        yield Section("Every gate", columns=("on", *policies), rows=rows, is_folded=True)
 
 
-def _gate(gate: Gate | None) -> Cell:
-    if gate is None:
+def _missed(policy: str, gates: Sequence[Gate]) -> str:
+    own = [gate for gate in gates if gate.policy == policy]
+    missed = [gate.reason for gate in own if not gate.is_passed]
+    if not missed:
+        return f"{policy} passes all {len(own)}"
+    return f"{policy} misses {len(missed)} of {len(own)}: {'; '.join(missed)}"
+
+
+def _gate(gates: Sequence[Gate]) -> Cell:
+    """The bounds on one measure of one policy; the missed ones speak first."""
+    if not gates:
         return Cell(NOT_KNOWN)
-    mark: Mark = "better" if gate.is_passed else "worse"
-    return Cell("", gate.reason, "passed" if gate.is_passed else "failed", mark)
+    is_passed = all(gate.is_passed for gate in gates)
+    reasons = [gate.reason for gate in sorted(gates, key=lambda gate: gate.is_passed)]
+    mark: Mark = "better" if is_passed else "worse"
+    return Cell("", "; ".join(reasons), "passed" if is_passed else "missed", mark)
 
 
 def _pictures(title: str, drawn: Sequence[Picture]) -> Iterator[Section]:
@@ -166,8 +184,7 @@ def _count(value: int | None) -> str:
     return NOT_KNOWN if value is None else str(value)
 
 
-def _data(report: RunReport) -> Iterator[Section]:
-    data = report.data
+def _data(data: Data) -> Iterator[Section]:
     if data.dataset_id:
         lines = [*data.said, f"solon data report {short(data.dataset_id)} says more"]
         counts = {"source": data.by_source, "evidence": data.by_evidence}
@@ -185,7 +202,7 @@ def _judge(report: RunReport) -> Iterator[Section]:
             (NAMES.get(name, name), Cell(f"{own.value:.2f}", _ends(own.low, own.high)), str(own.n))
             for name, own in report.judge.items()
         ]
-        lines = [f"{report.judge_trust.said}."]
+        lines = [f"{report.evidence.judge.said}."]
         drawn = pictures.of_judge(report)
         yield Section("The judge", lines, drawn, ("measure", "value", "n"), rows)
 
@@ -208,12 +225,12 @@ def _left_out(report: RunReport) -> Iterator[Section]:
 
 def _lineage(report: RunReport) -> Section:
     ids = {
-        "evaluation": report.evaluation_id,
+        "evaluation": report.about.evaluation_id,
         **report.checkpoints,
         "pairs": report.data.dataset_id,
-        "constitution": report.constitution_id,
-        "base model": report.model_id,
-        "run": report.run_id,
+        "constitution": report.about.constitution_id,
+        "base model": report.about.model_id,
+        "run": report.about.run_id,
     }
     rows = [
         (what, short(found), f"solon why {short(found)}") for what, found in ids.items() if found

@@ -4,31 +4,20 @@ from __future__ import annotations
 
 from flows.explain.document.parts import Cell, Mark, Section
 from flows.explain.run_report import names
-from flows.explain.run_report.report import Figure, RunReport
-from flows.explain.run_report.verdict import BASE, Evidence, change, number
+from flows.explain.run_report.evidence import Evidence
+from flows.explain.run_report.facts import Figure
+from flows.explain.run_report.names import change, number
+from tasks.evaluation.rows import BASE
 
 NOT_KNOWN = "–"
 PARTS = ("rule",)  # measures that are parts of the one above them
 
 
-def evidence(report: RunReport) -> Evidence:
-    """What the report's verdict is made of."""
-    return Evidence(
-        report.policies,
-        report.figures,
-        report.gates,
-        report.equal,
-        report.reward_model,
-        report.judge_trust,
-    )
-
-
-def scorecard(report: RunReport) -> Section:
+def scorecard(found: Evidence) -> Section:
     """Means over questions, with 95 % intervals."""
-    found = evidence(report)
-    metrics = names.ordered(metric for own in report.figures.values() for metric in own)
+    metrics = names.ordered(metric for own in found.figures.values() for metric in own)
     rows = [
-        (_name(found, metric), *(_cell(found, policy, metric) for policy in report.policies))
+        (_name(found, metric), *(_cell(found, policy, metric) for policy in found.policies))
         for metric in metrics
     ]
     lines = [
@@ -36,7 +25,7 @@ def scorecard(report: RunReport) -> Section:
         " difference to the base, question by question, leaves out 0. No word: not clearly"
         " different, or not compared."
     ]
-    columns = ("measure", *report.policies)
+    columns = ("measure", *found.policies)
     return Section("Scorecard", lines, columns=columns, rows=rows, narrow=len(columns))
 
 
@@ -56,7 +45,7 @@ def _cell(found: Evidence, policy: str, metric: str) -> Cell:
     spread = _spread(metric, figure)
     mark, word = _moved(found, policy, metric)
     gap = found.difference(policy, metric)
-    change_ = f"{word} {change(metric, gap)}" if word and gap else ""
+    change_ = f"{word} {change(metric, gap.value)}" if word and gap else ""
     return Cell(number(metric, figure.value), spread, change_, mark)
 
 
