@@ -149,7 +149,7 @@ def report(
         book = ledger()
         found = build(book, workspace, read.subject(book, id))
         made, data = document(found), found.to_json()
-        folder = workspace.reports / found.id
+        folder = workspace.reports / found.about.id
         page = put(folder, made, data) if to is None else write(to, made, data)
     if as_json:
         print_result(as_json, data | {"report": str(page)}, ())

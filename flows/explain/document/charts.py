@@ -133,14 +133,12 @@ def scatter(
     return _picture(name, text, "".join(parts), HEIGHT)
 
 
-def lines(
-    name: str, text: str, series: str, curves: Sequence[Line], axes: tuple[str, str]
-) -> Picture:
+def lines(name: str, text: str, series: str, curves: Sequence[Line], axis: str) -> Picture:
     """Curves over one axis, the name of each in a line above them."""
     points = [point for curve in curves for point in curve.points]
     x = Scale(*_bounds([p[0] for p in points], 0.0), SIDE, WIDTH - 12)
     y = Scale(*_bounds([p[1] for p in points]), BOTTOM, TOP + 16)
-    parts = [_frame(x, y, axes)]
+    parts = [_frame(x, y, (axis, ""))]
     place = float(SIDE)
     for curve in curves:
         look = f"bar {_series(series)}{' dashed' if curve.is_dashed else ''}"

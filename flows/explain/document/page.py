@@ -98,8 +98,9 @@ def _cell(cell: str | Cell) -> str:
     if isinstance(cell, str):
         return f'<td dir="auto">{_text(cell)}</td>'
     spread = f"<small>{_text(cell.spread)}</small>" if cell.spread else ""
+    value = f"<b>{_text(cell.text)}</b>" if cell.text else ""
     change = f"<span>{_text(cell.change)}</span>" if cell.change else ""
-    return f'<td class="figure {cell.mark}"><b>{_text(cell.text)}</b>{spread}{change}</td>'
+    return f'<td class="figure {cell.mark}">{value}{spread}{change}</td>'
 
 
 def _entry(entry: Entry) -> Iterator[str]:

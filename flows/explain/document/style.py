@@ -17,7 +17,8 @@ DARK = (
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif'
 CHART = f"""
 svg.chart {{ display: block; width: 100%; height: auto; font: 12px {FONT}; }}
-svg.chart text {{ fill: var(--ink); }}
+svg.chart text {{ fill: var(--ink); paint-order: stroke; stroke: var(--paper);
+  stroke-width: 3px; stroke-linejoin: round; }}
 svg.chart text.own {{ fill: currentColor; }}
 svg.chart .soft {{ fill: var(--soft); font-size: 11px; }}
 svg.chart .grid {{ stroke: var(--line); fill: none; }}
@@ -60,16 +61,17 @@ th, td {{ padding: .45rem 2rem .45rem 0; text-align: start; vertical-align: top;
 td {{ overflow-wrap: anywhere; min-width: 3rem; }}
 td:first-child {{ min-width: 8.5rem; }}
 th {{ font-weight: 600; color: var(--soft); white-space: nowrap; }}
-td.figure {{ white-space: nowrap; overflow-wrap: normal; }}
+table.figures {{ display: table; width: 100%; }}
+.figures thead {{ position: sticky; top: 0; background: var(--paper); }}
+.figures td {{ overflow-wrap: normal; }}
 td b {{ display: block; font-weight: 600; }}
 td small {{ display: block; color: var(--soft); font-size: .8rem; }}
 td span {{ display: inline-block; font-size: .8rem; padding: 0 .35em; border-radius: 3px;
           background: var(--line); }}
 td.better span {{ background: var(--ins); color: var(--ins-ink); }}
 td.worse span {{ background: var(--del); color: var(--del-ink); }}
-.charts {{ display: grid; gap: 1.5rem 2.5rem; margin: 1rem 0;
-          grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); }}
-figure {{ margin: 0; max-width: 36rem; }}
+.charts {{ columns: 2 24rem; column-gap: 2.5rem; margin: 1rem 0; }}
+figure {{ margin: 0 0 1.5rem; max-width: 36rem; break-inside: avoid; }}
 .texts {{ display: grid; grid-auto-flow: column; grid-auto-columns: minmax(0, 1fr); }}
 .beside {{ display: grid; gap: 0 1rem;
           grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr)); }}
@@ -88,10 +90,14 @@ del {{ background: var(--del); color: var(--del-ink); }}
   body {{ padding: 1rem; }}
   ul {{ padding-inline-start: 1.25rem; }}
   th, td {{ padding-inline-end: 1rem; }}
-  table.figures th, table.figures td {{ padding-inline-end: .5rem; font-size: .85rem; }}
-  table.figures td:first-child {{ min-width: 5.5rem; max-width: 5.5rem; }}
-  table.figures td small, table.figures td span {{ font-size: .7rem; }}
-  td span {{ white-space: normal; }}
+  .figures, .figures thead, .figures tbody {{ display: block; }}
+  .figures tr {{ display: flex; flex-wrap: wrap; border-bottom: 1px solid var(--line);
+                padding: .4rem 0; }}
+  .figures th, .figures td {{ flex: 1 1 0; border: 0; padding: 0 .3rem 0 0; min-width: 0; }}
+  .figures th:first-child {{ display: none; }}
+  .figures td:first-child {{ flex: 0 0 100%; max-width: none; }}
+  .figures td:first-child > * {{ display: inline; margin-inline-end: .5rem; }}
+  .figures td small, .figures td span {{ font-size: .7rem; }}
 }}
 @media print {{ body {{ background: none; }} .texts {{ break-inside: avoid; }}
                nav {{ display: none; }} }}

@@ -10,24 +10,22 @@ from typing import Any
 from constitution.load import from_body
 from constitution.schema import Principle
 from flows.explain.document.write import put
-from flows.explain.run_report import moved, read
+from flows.explain.run_report import moved, read, trust
 from flows.explain.run_report.describe import document
+from flows.explain.run_report.evidence import Evidence
+from flows.explain.run_report.facts import Curve, Figure, Stage
+from flows.explain.run_report.moved import Question
 from flows.explain.run_report.read import Subject
-from flows.explain.run_report.report import Curve, Figure, RunReport, Stage
-from flows.explain.run_report.verdict import (
-    Evidence,
-    cautions,
-    judge_trust,
-    reward_trust,
-    sentences,
-)
+from flows.explain.run_report.report import RunReport
+from flows.explain.run_report.verdict import cautions, sentences
 from flows.plan.steps import STAGES
 from storage.artifacts import artifact_path
 from storage.ledger import Ledger
 from storage.workspace import Workspace
+from tasks.evaluation.rows import BASE, HELD_OUT, read_answers
 from tasks.training.settings import WEIGHT_CHANGE
 
-ANSWERS, CURVES = "answers.jsonl", "metrics.jsonl"
+CURVES = "metrics.jsonl"
 DRAWN = ("loss", "eval_loss", "objective/scores", "objective/kl")
 SHOWN = 6
 
@@ -37,48 +35,29 @@ def write_report(
 ) -> Path:
     """Write a run's report where the workspace has its reports; returns the page's path."""
     report = build(ledger, workspace, read.of(ledger, run_id, evaluation_id))
-    return put(workspace.reports / report.id, document(report), report.to_json())
+    return put(workspace.reports / report.about.id, document(report), report.to_json())
 
 
 def build(ledger: Ledger, workspace: Workspace, subject: Subject) -> RunReport:
     """The report on what `read.subject` found."""
-    parents = read.checkpoints(ledger, subject)
-    figures = read.figures(read.metrics(ledger, subject.id)) if subject.evaluation else {}
-    rows = _rows(artifact_path(workspace, subject.id) / ANSWERS) if subject.evaluation else []
+    is_measured = subject.evaluation is not None
+    rows = read_answers(artifact_path(workspace, subject.id)) if is_measured else []
     asked = moved.questions(rows, _principles(subject.body))
-    policies = tuple(figures)
-    stages = _stages(ledger, workspace, parents)
+    checkpoints = read.checkpoints(ledger, subject)
+    stages = _stages(ledger, workspace, checkpoints)
     trained_on = next((s.dataset_id for s in stages if s.stage in ("dpo", "reward")), None)
     data = read.data(ledger, trained_on, subject.run_id)
     card, bins = read.judge(ledger, subject.run_id, read.run_of(ledger, data.dataset_id))
-    reward = next((s for s in stages if s.stage == "reward"), None)
-    measured = read.metrics(ledger, reward.checkpoint_id) if reward else None
-    found = Evidence(
-        policies,
-        figures,
-        read.gates(ledger, subject.id) if subject.evaluation else (),
-        moved.equal(asked, policies),
-        reward_trust(measured, reward.has_changed if reward else True),
-        judge_trust(card),
-    )
-    said = sentences(found) if subject.evaluation else (_unmeasured(stages, data.said),)
-    like_sft = moved.equal(asked, [p for p in policies if p not in ("base", *found.equal)], "sft")
     settings = read.settings(subject.run)
+    candidate = settings.get("gate.candidate", "ppo")
+    found = _evidence(ledger, subject, asked, stages, card, candidate)
+    others = [p for p in found.policies if p not in (BASE, *found.equal)]
     return RunReport(
-        id=subject.id,
-        run_id=subject.run_id,
-        evaluation_id=subject.id if subject.evaluation else None,
-        **subject.names(settings),
-        verdict=said[0],
-        also=said[1:],
-        cautions=cautions(found, stages, like_sft),
-        policies=policies,
-        checkpoints=parents,
-        figures=figures,
-        gates=tuple(found.gates),
-        equal=tuple(found.equal),
-        reward_model=found.reward_model,
-        judge_trust=found.judge,
+        about=subject.about(settings),
+        said=sentences(found) if is_measured else (_unmeasured(stages, data.said),),
+        cautions=cautions(found, stages, moved.equal(asked, others, "sft")),
+        evidence=found,
+        checkpoints=checkpoints,
         judge=card,
         reliability=bins,
         gains=moved.extremes(asked, 1),
@@ -92,6 +71,30 @@ def build(ledger: Ledger, workspace: Workspace, subject: Subject) -> RunReport:
     )
 
 
+def _evidence(
+    ledger: Ledger,
+    subject: Subject,
+    asked: Sequence[Question],
+    stages: Sequence[Stage],
+    card: Mapping[str, Figure],
+    candidate: str,
+) -> Evidence:
+    figures = read.figures(read.metrics(ledger, subject.id)) if subject.evaluation else {}
+    gates = read.gates(ledger, subject.id) if subject.evaluation else ()
+    reward = next((stage for stage in stages if stage.stage == "reward"), None)
+    measured = read.metrics(ledger, reward.checkpoint_id) if reward else None
+    return Evidence(
+        policies=tuple(figures),
+        figures=figures,
+        gates=gates,
+        gated=read.gate_sentences(ledger, subject.id, gates),
+        equal=moved.equal(asked, figures),
+        reward_model=trust.of_reward_model(measured, reward.has_changed if reward else True),
+        judge=trust.of_judge(card),
+        candidate=candidate,
+    )
+
+
 def _unmeasured(stages: Sequence[Stage], said: Sequence[str]) -> str:
     if stages:
         return "No verdict: nothing was evaluated."
@@ -99,27 +102,18 @@ def _unmeasured(stages: Sequence[Stage], said: Sequence[str]) -> str:
     return f"No verdict: nothing was trained.{first}"
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of answers.jsonl; none where the artifact is not there any more."""
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
 def _principles(body: Mapping[str, Any] | None) -> tuple[Principle, ...]:
     return from_body(body).principles if body else ()
 
 
 def _count(settings: Mapping[str, str]) -> int:
-    known = (settings.get(f"evaluation.{name}") for name in ("shown", "samples"))
-    return next((int(value) for value in known if value and value.isdigit()), SHOWN)
+    return int(settings.get("evaluation.shown", SHOWN))
 
 
 def _lengths(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
     for row in rows:
-        is_own = (row.get("probe") or moved.HELD_OUT) == moved.HELD_OUT
-        if is_own and row["finish_reason"] in moved.MADE:
+        if row["probe"] == HELD_OUT and row["finish_reason"] in moved.MADE:
             found.setdefault(row["policy"], []).append(row["tokens"])
     return found
 

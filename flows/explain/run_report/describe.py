@@ -6,61 +6,92 @@ from collections.abc import Iterator, Sequence
 
 from flows.explain.compare.text import one_line
 from flows.explain.compare.words import Piece
-from flows.explain.document.parts import Cell, Document, Entry, Picture, Section
+from flows.explain.document.parts import Cell, Document, Entry, Mark, Picture, Section
 from flows.explain.run_report import pictures
-from flows.explain.run_report.report import Given, Moved, RunReport, Stage
+from flows.explain.run_report.evidence import Evidence
+from flows.explain.run_report.facts import Data, Gate, Given, Moved, Stage
+from flows.explain.run_report.report import About, RunReport
 from flows.explain.run_report.scorecard import scorecard
 from storage.ids import short
+from tasks.evaluation.rows import HELD_OUT
 from tasks.judging.card_text import NAMES
 
 AUTHOR = "solon report"
 NOT_KNOWN = "–"
 TEXT_CHARS = 1200
-HELD_OUT = "held-out"
 
 
 def document(report: RunReport) -> Document:
     """The whole report; its title is the verdict."""
+    verdict, *also = report.said
     sections = [
-        *_gates(report),
-        *([scorecard(report)] if report.figures else []),
+        *([scorecard(report.evidence)] if report.evidence.figures else []),
         *_pictures("Pictures", pictures.of_answers(report)),
         *_moves("Largest gains", report.gains),
         *_moves("Worst regressions", report.regressions),
         *_shown(report),
+        *_gates(report.evidence),
         *_training(report),
-        *_data(report),
+        *_data(report.data),
         *_judge(report),
         *_left_out(report),
         _lineage(report),
         *_settings(report),
     ]
     return Document(
-        name=f"{short(report.id)}: {report.recipe}",
-        title=one_line(report.verdict, 400),
-        lines=[*report.also, *report.cautions, _about(report)],
+        name=f"{short(report.about.id)}: {report.about.recipe}",
+        title=one_line(verdict, 400),
+        lines=[
+            *also,
+            *(c for c in report.cautions if c[1:-1] not in verdict),
+            _about(report.about),
+        ],
         sections=sections,
         author=AUTHOR,
         end="The texts are of models and data: they may be wrong.",
     )
 
 
-def _about(report: RunReport) -> str:
-    run = f", {short(report.run_id)}" if report.run_id else ""
+def _about(about: About) -> str:
+    run = f", {short(about.run_id)}" if about.run_id else ""
     return (
-        f"Recipe {report.recipe}, constitution {report.constitution}, {report.model};"
-        f" {report.made_at}{run}"
+        f"Recipe {about.recipe}, constitution {about.constitution}, {about.model};"
+        f" {about.made_at}{run}"
     )
 
 
-def _gates(report: RunReport) -> Iterator[Section]:
-    if report.gates:
+def _gates(found: Evidence) -> Iterator[Section]:
+    """What each policy misses, then every bound."""
+    policies = list(dict.fromkeys(gate.policy for gate in found.gates))
+    if policies:
+        lines = [_missed(policy, found.gates) for policy in policies]
+        yield Section("Gates", lines)
+        by_cell: dict[tuple[str, str], list[Gate]] = {}
+        for gate in found.gates:
+            by_cell.setdefault((gate.metric, gate.policy), []).append(gate)
         rows = [
-            (g.policy, g.metric, "passed" if g.is_passed else "failed", g.reason)
-            for g in report.gates
+            (metric, *(_gate(by_cell.get((metric, policy), [])) for policy in policies))
+            for metric in dict.fromkeys(gate.metric for gate in found.gates)
         ]
-        columns = ("policy", "measure", "gate", "why")
-        yield Section("Gate", columns=columns, rows=rows)
+        yield Section("Every gate", columns=("on", *policies), rows=rows, is_folded=True)
+
+
+def _missed(policy: str, gates: Sequence[Gate]) -> str:
+    own = [gate for gate in gates if gate.policy == policy]
+    missed = [gate.reason for gate in own if not gate.is_passed]
+    if not missed:
+        return f"{policy} passes all {len(own)}"
+    return f"{policy} misses {len(missed)} of {len(own)}: {'; '.join(missed)}"
+
+
+def _gate(gates: Sequence[Gate]) -> Cell:
+    """The bounds on one measure of one policy; the missed ones speak first."""
+    if not gates:
+        return Cell(NOT_KNOWN)
+    is_passed = all(gate.is_passed for gate in gates)
+    reasons = [gate.reason for gate in sorted(gates, key=lambda gate: gate.is_passed)]
+    mark: Mark = "better" if is_passed else "worse"
+    return Cell("", "; ".join(reasons), "passed" if is_passed else "missed", mark)
 
 
 def _pictures(title: str, drawn: Sequence[Picture]) -> Iterator[Section]:
@@ -80,7 +111,7 @@ def _moved(move: Moved) -> Entry:
     where = "" if move.probe == HELD_OUT else f"{move.probe}: "
     said = f"{where}{move.policy} {move.by:+.2f}"
     facts = f"{said}; {move.because}" if move.because else said
-    return Entry(move.question or "(empty)", facts, list(map(_given, move.answers)), True)
+    return Entry(move.question or "(empty)", facts, _answers(move), True)
 
 
 def _shown(report: RunReport) -> Iterator[Section]:
@@ -90,7 +121,7 @@ def _shown(report: RunReport) -> Iterator[Section]:
             Entry(
                 move.question or "(empty)",
                 f"{move.category}; {short(move.prompt_id)}",
-                list(map(_given, move.answers)),
+                _answers(move),
                 True,
             )
             for move in report.shown
@@ -98,9 +129,14 @@ def _shown(report: RunReport) -> Iterator[Section]:
         yield Section("A few questions", lines, entries=entries)
 
 
-def _given(given: Given) -> tuple[str, list[Piece]]:
+def _answers(move: Moved) -> list[tuple[str, list[Piece]]]:
+    return [_given(move.probe, given) for given in move.answers]
+
+
+def _given(probe: str, given: Given) -> tuple[str, list[Piece]]:
+    what = "keeps" if probe == HELD_OUT else "scores"
     facts = [
-        "" if given.score is None else f"{given.score:.2f}",
+        "" if given.score is None else f"{what} {given.score:.2f}",
         f"the most typical of {given.samples}" if given.samples > 1 else "",
         "cut at the limit" if given.end == "length" else "",
     ]
@@ -112,7 +148,15 @@ def _given(given: Given) -> tuple[str, list[Piece]]:
 
 def _training(report: RunReport) -> Iterator[Section]:
     if report.stages:
-        columns = ("stage", "rows", "steps", "seconds", "training loss", "held-out", "checkpoint")
+        columns = (
+            "stage",
+            "rows",
+            "steps",
+            "seconds",
+            "in training",
+            "held-out loss",
+            "checkpoint",
+        )
         rows = [_stage(stage) for stage in report.stages]
         lines = ["first and last value; a loss on rows that were trained on shows no learning"]
         drawn = pictures.of_training(report)
@@ -120,14 +164,14 @@ def _training(report: RunReport) -> Iterator[Section]:
 
 
 def _stage(stage: Stage) -> tuple[str, ...]:
-    held_out = _pair("loss", stage.held_out) or _pair("score", stage.score) or NOT_KNOWN
+    score, loss = _pair("score of rollouts", stage.score), _pair("loss", stage.loss)
     return (
         stage.stage,
         _count(stage.rows),
         _count(stage.steps),
         NOT_KNOWN if stage.seconds is None else f"{stage.seconds:.0f}",
-        _pair("", stage.loss) if stage.loss and stage.stage != "ppo" else NOT_KNOWN,
-        held_out if stage.has_changed else "no weight changed",
+        (score or loss or NOT_KNOWN) if stage.has_changed else "no weight changed",
+        _pair("", stage.held_out) or NOT_KNOWN,
         short(stage.checkpoint_id),
     )
 
@@ -140,8 +184,7 @@ def _count(value: int | None) -> str:
     return NOT_KNOWN if value is None else str(value)
 
 
-def _data(report: RunReport) -> Iterator[Section]:
-    data = report.data
+def _data(data: Data) -> Iterator[Section]:
     if data.dataset_id:
         lines = [*data.said, f"solon data report {short(data.dataset_id)} says more"]
         counts = {"source": data.by_source, "evidence": data.by_evidence}
@@ -159,7 +202,7 @@ def _judge(report: RunReport) -> Iterator[Section]:
             (NAMES.get(name, name), Cell(f"{own.value:.2f}", _ends(own.low, own.high)), str(own.n))
             for name, own in report.judge.items()
         ]
-        lines = [f"{report.judge_trust.said}."]
+        lines = [f"{report.evidence.judge.said}."]
         drawn = pictures.of_judge(report)
         yield Section("The judge", lines, drawn, ("measure", "value", "n"), rows)
 
@@ -170,18 +213,24 @@ def _ends(low: float | None, high: float | None) -> str:
 
 def _left_out(report: RunReport) -> Iterator[Section]:
     if report.left_out:
-        rows = [(step, reason, str(count)) for step, reason, count in report.left_out]
-        yield Section("Left out", columns=("step", "reason", "rows"), rows=rows)
+        counts = {(step, reason): count for step, reason, count in report.left_out}
+        steps = list(dict.fromkeys(step for step, _, _ in report.left_out))
+        rows = [
+            (reason, *(str(counts.get((step, reason), 0)) for step in steps))
+            for reason in dict.fromkeys(reason for _, reason, _ in report.left_out)
+        ]
+        lines = ["rows that a step did not use, by reason"]
+        yield Section("Left out", lines, columns=("reason", *steps), rows=rows)
 
 
 def _lineage(report: RunReport) -> Section:
     ids = {
-        "evaluation": report.evaluation_id,
+        "evaluation": report.about.evaluation_id,
         **report.checkpoints,
         "pairs": report.data.dataset_id,
-        "constitution": report.constitution_id,
-        "base model": report.model_id,
-        "run": report.run_id,
+        "constitution": report.about.constitution_id,
+        "base model": report.about.model_id,
+        "run": report.about.run_id,
     }
     rows = [
         (what, short(found), f"solon why {short(found)}") for what, found in ids.items() if found

@@ -9,11 +9,10 @@ from typing import Any
 
 from constitution.checks import complies
 from constitution.schema import Principle
-from flows.explain.run_report.report import Given, Moved
+from flows.explain.run_report.facts import Given, Moved
+from tasks.evaluation.rows import BASE, HELD_OUT
 
 Row = Mapping[str, Any]
-HELD_OUT = "held-out"
-BASE = "base"
 JUDGED = ("dpo", "ppo")  # whose gains and regressions are shown, and SFT's where there is neither
 SHOWN = 3  # gains, and regressions, of held-out prompts
 SHOWN_OF_PROBES = 2
@@ -30,7 +29,7 @@ class Answer:
 
     @property
     def probe(self) -> str:
-        return str(self.row.get("probe") or HELD_OUT)
+        return str(self.row["probe"])
 
 
 @dataclass(frozen=True)
@@ -70,14 +69,14 @@ def questions(rows: Iterable[Row], principles: Sequence[Principle]) -> list[Ques
     found: dict[str, dict[str, list[Answer]]] = {}
     for row in rows:
         if row["finish_reason"] in MADE:
-            answers = found.setdefault(row.get("question_id") or row["prompt_id"], {})
+            answers = found.setdefault(row["question_id"], {})
             answers.setdefault(row["policy"], []).append(_answer(row, checked))
     return [Question(question_id, answers) for question_id, answers in found.items()]
 
 
 def _answer(row: Row, checked: Sequence[Principle]) -> Answer:
-    if (row.get("probe") or HELD_OUT) != HELD_OUT:
-        return Answer(row, row.get("score"), {})
+    if row["probe"] != HELD_OUT:
+        return Answer(row, row["score"], {})
     told = {p.slug: complies(p, row["prompt"], row["text"]) for p in checked}
     kept = {slug: is_kept for slug, is_kept in told.items() if is_kept is not None}
     return Answer(row, _mean(map(float, kept.values())), kept)
@@ -140,7 +139,7 @@ def _typical(question: Question, policy: str) -> Row:
 def _because(question: Question, policy: str) -> str:
     """The principles that moved, or the scorer's own words."""
     if question.first.probe != HELD_OUT:
-        reasons = {p: _typical(question, p).get("reason") for p in (BASE, policy)}
+        reasons = {p: _typical(question, p)["reason"] for p in (BASE, policy)}
         return "; ".join(f"{name}: {reason}" for name, reason in reasons.items() if reason)
     before, now = question.kept(BASE), question.kept(policy)
     moved = {slug: now.get(slug, share) - share for slug, share in before.items()}

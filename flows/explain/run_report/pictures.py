@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from flows.explain.document.charts import Bar, Line, Point, bars, lines, scatter
 from flows.explain.document.parts import Picture
 from flows.explain.run_report import names
-from flows.explain.run_report.report import Figure, RunReport, Stage
+from flows.explain.run_report.facts import Figure, Stage
+from flows.explain.run_report.report import RunReport
 
 SHARE = (0.0, 1.0)
 LOSSES = {"loss": "training loss", "eval_loss": "held-out loss"}
@@ -18,7 +19,7 @@ INNER = (0.1, 0.9)  # quantiles between which most lengths lie
 
 def of_answers(report: RunReport) -> list[Picture]:
     """What the policies' answers came to."""
-    drawn = (_rules, _probes, _wins, _lengths, _reward_over_kl, _goodhart)
+    drawn = (_rules, _lengths, _reward_over_kl, _goodhart, _wins, _probes, _by_rule)
     return [picture for draw in drawn for picture in draw(report)]
 
 
@@ -41,10 +42,17 @@ def of_judge(report: RunReport) -> list[Picture]:
 
 
 def _rules(report: RunReport) -> Iterator[Picture]:
-    own = [m for m in _metrics(report) if names.kind(m) in ("rules", "rule")]
+    own = [m for m in _metrics(report) if m == "rules"]
     if own:
-        text = "Share of the rules kept on held-out prompts, by stage and rule, with 95 % intervals"
+        text = "Share of the rules kept on held-out prompts, by stage, with 95 % intervals"
         yield bars("rules.svg", text, _groups(report, own), SHARE)
+
+
+def _by_rule(report: RunReport) -> Iterator[Picture]:
+    own = [m for m in _metrics(report) if names.kind(m) == "rule"]
+    if own:
+        text = "How often each rule is kept where it applies, with 95 % intervals"
+        yield bars("by-rule.svg", text, _groups(report, own), SHARE)
 
 
 def _probes(report: RunReport) -> Iterator[Picture]:
@@ -57,7 +65,7 @@ def _probes(report: RunReport) -> Iterator[Picture]:
 def _wins(report: RunReport) -> Iterator[Picture]:
     own = [m for m in _metrics(report) if names.kind(m).startswith("win_rate")]
     if own:
-        trust = "" if report.judge_trust.is_tested else "; the judge is not known to be right"
+        trust = "" if report.evidence.judge.is_tested else "; the judge is not known to be right"
         text = f"Share of comparisons won, with 95 % intervals; 0.5: neither is better{trust}"
         yield bars("wins.svg", text, _groups(report, own), SHARE, 0.5)
 
@@ -65,8 +73,8 @@ def _wins(report: RunReport) -> Iterator[Picture]:
 def _lengths(report: RunReport) -> Iterator[Picture]:
     rows = [
         _bar(policy, "tokens", figure, _inner(report.lengths.get(policy, ())))
-        for policy in report.policies
-        if (figure := report.figure(policy, "tokens"))
+        for policy in report.evidence.policies
+        if (figure := report.evidence.figure(policy, "tokens"))
     ]
     if rows:
         text = "Tokens of an answer: the mean with its interval, and where 8 of 10 answers lie"
@@ -76,7 +84,11 @@ def _lengths(report: RunReport) -> Iterator[Picture]:
 def _reward_over_kl(report: RunReport) -> Iterator[Picture]:
     points = _points(report, "kl", "reward")
     if points:
-        doubt = "" if report.reward_model.is_tested else "; of a reward model that proved nothing"
+        doubt = (
+            ""
+            if report.evidence.reward_model.is_tested
+            else "; of a reward model that proved nothing"
+        )
         text = f"Mean reward over mean KL to SFT, with 95 % intervals{doubt}"
         yield scatter("reward-kl.svg", text, points, ("KL to SFT, nats an answer", "reward"))
 
@@ -107,11 +119,11 @@ def _curves(stage: Stage) -> Iterator[Picture]:
             ]
             text = f"{stage.stage}: {' and '.join(found)} by step"
             file = f"{stage.stage}-{name}.svg"
-            yield lines(file, text, stage.stage, drawn, ("step", name))
+            yield lines(file, text, stage.stage, drawn, "step")
 
 
 def _metrics(report: RunReport) -> list[str]:
-    return names.ordered(metric for own in report.figures.values() for metric in own)
+    return names.ordered(metric for own in report.evidence.figures.values() for metric in own)
 
 
 def _groups(report: RunReport, metrics: Sequence[str]) -> list[tuple[str, list[Bar]]]:
@@ -120,8 +132,8 @@ def _groups(report: RunReport, metrics: Sequence[str]) -> list[tuple[str, list[B
             names.in_words(metric),
             [
                 _bar(policy, metric, figure)
-                for policy in report.policies
-                if (figure := report.figure(policy, metric))
+                for policy in report.evidence.policies
+                if (figure := report.evidence.figure(policy, metric))
             ],
         )
         for metric in metrics
@@ -129,7 +141,7 @@ def _groups(report: RunReport, metrics: Sequence[str]) -> list[tuple[str, list[B
 
 
 def _bar(policy: str, metric: str, figure: Figure, wide: tuple[float, float] | None = None) -> Bar:
-    shown = f"{figure.value:.{names.digits(metric)}f}"
+    shown = names.number(metric, figure.value)
     return Bar(policy, figure.value, figure.low, figure.high, shown, wide)
 
 
@@ -144,8 +156,9 @@ def _inner(values: Sequence[int]) -> tuple[float, float] | None:
 def _points(report: RunReport, x: str, y: str) -> list[Point]:
     return [
         Point(policy, across.value, up.value, _ends(across), _ends(up))
-        for policy in report.policies
-        if (across := report.figure(policy, x)) and (up := report.figure(policy, y))
+        for policy in report.evidence.policies
+        if (across := report.evidence.figure(policy, x))
+        and (up := report.evidence.figure(policy, y))
     ]
 
 

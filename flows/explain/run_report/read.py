@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from flows.explain.data_report import read as data_read
-from flows.explain.run_report.report import Bin, Data, Figure, Gate
+from flows.explain.run_report.facts import Bin, Data, Figure, Gate
+from flows.explain.run_report.report import About
+from flows.plan import gates as said
 from storage.errors import InputError
-from storage.ids import kind_of, short
+from storage.ids import kind_of
 from storage.ledger import Ledger, Row
 from storage.refs import find
 from tasks.generation import teaching_text
@@ -41,9 +43,6 @@ TRAINED = """
 FIGURES = (
     "SELECT name, value, low, high, sample_count FROM metrics WHERE subject_id = ? AND step < 0"
 )
-GATES = """
-    SELECT policy, checkpoint_id, metric, is_passed, reason FROM gates
-    WHERE evaluation_id = ? ORDER BY policy, is_passed, metric"""
 LEFT_OUT = """
     SELECT step, reason, count(*) AS rows FROM exclusions WHERE run_id = ?
     GROUP BY ALL ORDER BY step, rows DESC, reason"""
@@ -76,18 +75,21 @@ class Subject:
         ids, roles = self.evaluation["parent_ids"], self.evaluation["parent_roles"]
         return dict(zip(roles or (), ids or (), strict=False))
 
-    def names(self, settings: Mapping[str, str]) -> dict[str, str]:
-        """Recipe, constitution, model and time, as far as they are known."""
+    def about(self, settings: Mapping[str, str]) -> About:
+        """The ids, and recipe, constitution, model and time as far as they are known."""
         made, run = self.evaluation or {}, self.run or {}
         when = made.get("created_at") or run.get("started_at")
-        return {
-            "recipe": run.get("recipe") or "unknown",
-            "constitution": made.get("constitution") or run.get("constitution") or "unknown",
-            "constitution_id": made.get("constitution_id") or run.get("constitution_id") or "",
-            "model": settings.get("model") or made.get("model") or "unknown",
-            "model_id": made.get("base_model_id") or "",
-            "made_at": f"{when:%Y-%m-%d %H:%M} UTC" if when else "",
-        }
+        return About(
+            id=self.id,
+            run_id=self.run_id,
+            evaluation_id=self.id if self.evaluation else None,
+            recipe=run.get("recipe") or "unknown",
+            constitution=made.get("constitution") or run.get("constitution") or "unknown",
+            constitution_id=made.get("constitution_id") or run.get("constitution_id") or "",
+            model=settings.get("model") or made.get("model") or "unknown",
+            model_id=made.get("base_model_id") or "",
+            made_at=f"{when:%Y-%m-%d %H:%M} UTC" if when else "",
+        )
 
     @property
     def body(self) -> dict[str, Any] | None:
@@ -156,10 +158,16 @@ def figures(found: Mapping[str, Figure]) -> dict[str, dict[str, Figure]]:
 
 
 def gates(ledger: Ledger, evaluation_id: str) -> tuple[Gate, ...]:
-    """What the gate said; nothing in ledgers from before it was kept."""
-    has_table = ledger.query("SELECT 1 FROM duckdb_tables() WHERE table_name = 'gates'")
-    rows = ledger.query(GATES, [evaluation_id]) if has_table else []
-    return tuple(Gate(**row) for row in rows)
+    """Every bound that its policies were held against; none for one from before that was kept."""
+    fields = ("policy", "checkpoint_id", "metric", "is_passed", "reason")
+    rows = said.kept(ledger, evaluation_id)
+    return tuple(Gate(**{name: row[name] for name in fields}) for row in rows)
+
+
+def gate_sentences(ledger: Ledger, evaluation_id: str, found: Iterable[Gate]) -> dict[str, str]:
+    """The verdict of its gates on every policy."""
+    policies = dict.fromkeys(gate.policy for gate in found)
+    return {policy: said.sentence(ledger, evaluation_id, policy) for policy in policies}
 
 
 def stages(ledger: Ledger, checkpoints: list[str]) -> list[Row]:
@@ -241,9 +249,3 @@ def settings(run: Row | None) -> dict[str, str]:
 
     walk(json.loads((run or {}).get("settings") or "{}"), "")
     return found
-
-
-def headline(subject: Subject) -> str:
-    """What the report is on, in one line."""
-    run = f", run {short(subject.run_id)}" if subject.run_id else ""
-    return f"{short(subject.id)}{run}"

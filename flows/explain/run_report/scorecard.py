@@ -4,45 +4,36 @@ from __future__ import annotations
 
 from flows.explain.document.parts import Cell, Mark, Section
 from flows.explain.run_report import names
-from flows.explain.run_report.report import Figure, RunReport
-from flows.explain.run_report.verdict import BASE, Evidence, change, number
+from flows.explain.run_report.evidence import Evidence
+from flows.explain.run_report.facts import Figure
+from flows.explain.run_report.names import change, number
+from tasks.evaluation.rows import BASE
 
 NOT_KNOWN = "–"
 PARTS = ("rule",)  # measures that are parts of the one above them
 
 
-def evidence(report: RunReport) -> Evidence:
-    """What the report's verdict is made of."""
-    return Evidence(
-        report.policies,
-        report.figures,
-        report.gates,
-        report.equal,
-        report.reward_model,
-        report.judge_trust,
-    )
-
-
-def scorecard(report: RunReport) -> Section:
+def scorecard(found: Evidence) -> Section:
     """Means over questions, with 95 % intervals."""
-    found = evidence(report)
-    metrics = names.ordered(metric for own in report.figures.values() for metric in own)
+    metrics = names.ordered(metric for own in found.figures.values() for metric in own)
     rows = [
-        (_name(report, metric), *(_cell(found, policy, metric) for policy in report.policies))
+        (_name(found, metric), *(_cell(found, policy, metric) for policy in found.policies))
         for metric in metrics
     ]
     lines = [
-        "Means over questions, with 95 % intervals. better, worse, more, fewer: the difference to"
-        " the base, question by question, leaves out 0. No word: not clearly different, or not"
-        " compared."
+        "Means over questions, with 95 % intervals. better, worse, longer and so on: the"
+        " difference to the base, question by question, leaves out 0. No word: not clearly"
+        " different, or not compared."
     ]
-    columns = ("measure", *report.policies)
+    columns = ("measure", *found.policies)
     return Section("Scorecard", lines, columns=columns, rows=rows, narrow=len(columns))
 
 
-def _name(report: RunReport, metric: str) -> Cell:
-    counts = {own[metric].n for own in report.figures.values() if metric in own}
+def _name(found: Evidence, metric: str) -> Cell:
+    counts = {own[metric].n for own in found.figures.values() if metric in own}
     n = f"n = {min(counts)}" if len(counts) == 1 else f"n = {min(counts)} to {max(counts)}"
+    if not found.counts(metric):
+        n += "; no evidence"
     part = "· " if names.kind(metric) in PARTS else ""
     return Cell(f"{part}{names.in_words(metric)}", n)
 
@@ -54,7 +45,7 @@ def _cell(found: Evidence, policy: str, metric: str) -> Cell:
     spread = _spread(metric, figure)
     mark, word = _moved(found, policy, metric)
     gap = found.difference(policy, metric)
-    change_ = f"{word} {change(metric, gap)}" if word and gap else ""
+    change_ = f"{word} {change(metric, gap.value)}" if word and gap else ""
     return Cell(number(metric, figure.value), spread, change_, mark)
 
 
@@ -71,6 +62,6 @@ def _moved(found: Evidence, policy: str, metric: str) -> tuple[Mark, str]:
     if verdict:
         return ("better", "better") if verdict > 0 else ("worse", "worse")
     gap = found.difference(policy, metric)
-    if names.is_higher_better(metric) is None and gap and gap.side():
-        return "moved", "more" if gap.side() > 0 else "fewer"
+    if metric in names.MOVED and gap and gap.side():
+        return "moved", names.MOVED[metric][gap.side() < 0]
     return "", ""
