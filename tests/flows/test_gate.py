@@ -95,7 +95,7 @@ def test_every_trained_policy_is_judged_and_the_verdicts_are_kept(ledger: Ledger
     worse = next(row for row in rows if row["policy"] == "dpo" and not row["is_passed"])
     assert worse["rule"] == {"no_worse_than": "champion", "margin": 0.0}
     assert worse["value"] == pytest.approx(-0.2)
-    assert "worse than the base, as there is no champion yet" in worse["reason"]
+    assert "worse than the base (there is no champion yet)" in worse["reason"]
 
 
 def test_judging_twice_keeps_what_is_there_and_other_rules_replace_it(ledger: Ledger) -> None:
