@@ -6,12 +6,12 @@ from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
 from flows.plan.inputs import Inputs
-from flows.plan.questions import questions_of
 from storage.artifacts import artifact_path, is_whole
 from storage.ids import content_id
 from storage.ledger import Ledger
 from storage.workspace import Workspace
-from tasks.evaluation.answers import Asked, Policy
+from tasks.evaluation.answers import Policy
+from tasks.evaluation.probes import Question
 from tasks.evaluation.rows import BASE, CHAMPION
 from tasks.generation.calls import Call, CallForm, Sampling
 from tasks.model_files import Digests, adapter_id
@@ -64,7 +64,7 @@ def with_champion(
     return own
 
 
-def answer_calls(inputs: Inputs, policy: Policy) -> list[tuple[Asked, Call]]:
+def answer_calls(inputs: Inputs, policy: Policy) -> list[tuple[Question, Call]]:
     """What a policy is asked: every question as often as the recipe says. All policies draw the
     same random numbers.
     """
@@ -78,7 +78,7 @@ def answer_calls(inputs: Inputs, policy: Policy) -> list[tuple[Asked, Call]]:
     form = CallForm("answer", policy.model_id, sampling, same_draws=True)
     return [
         (q, form.call(q.prompt.prompt_id, tuple(q.prompt.messages), sample_index=sample))
-        for q in questions_of(inputs)
+        for q in inputs.questions
         for sample in range(settings.answers)
     ]
 
@@ -93,4 +93,4 @@ def answer_count(inputs: Inputs, checkpoints: Container[str] = ()) -> int:
     stage, as far as they are known.
     """
     policies = 1 + len(POLICIES) + (CHAMPION in checkpoints)
-    return policies * len(questions_of(inputs)) * inputs.recipe.evaluation.answers
+    return policies * len(inputs.questions) * inputs.recipe.evaluation.answers

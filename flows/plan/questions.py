@@ -1,33 +1,13 @@
-"""What an evaluation asks every policy: the held-out prompts, and the questions of probes."""
+"""What of a recipe and of the files behind it decides the rows of an evaluation."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from flows.plan.inputs import Inputs
-from tasks.evaluation.answers import Asked
 from tasks.evaluation.ordinary import Passage, passages
-from tasks.evaluation.rows import HELD_OUT
-from tasks.prompts import Prompt
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """A held-out prompt as a question; nothing scores it but what scores every answer."""
-
-    prompt: Prompt
-    probe: str = HELD_OUT
-
-    @property
-    def question_id(self) -> str:
-        return self.prompt.prompt_id
-
-
-def questions_of(inputs: Inputs) -> list[Asked]:
-    """In the order in which they are asked."""
-    return [HeldOut(prompt) for prompt in inputs.evaluation_prompts]
+from tasks.evaluation.probes import fingerprint
 
 
 def passages_of(inputs: Inputs) -> Sequence[Passage]:
@@ -36,7 +16,9 @@ def passages_of(inputs: Inputs) -> Sequence[Passage]:
 
 
 def asked_parts(inputs: Inputs) -> dict[str, Any]:
-    """What of the recipe decides an evaluation's rows, as parts of its key."""
-    named = {"answers", "max_new_tokens", "temperature"}
-    asked = inputs.recipe.evaluation.model_dump(include=named)
-    return asked | {"passages": [passage.passage_id for passage in passages_of(inputs)]}
+    """The parts of an evaluation's key beside its prompts: a probe by its questions and scorer."""
+    named = {"answers", "max_new_tokens", "temperature", "probe_questions"}
+    return inputs.recipe.evaluation.model_dump(include=named) | {
+        "probes": {name: fingerprint(probe) for name, probe in inputs.probes.items()},
+        "passages": [passage.passage_id for passage in passages_of(inputs)],
+    }

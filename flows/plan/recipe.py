@@ -41,6 +41,7 @@ from tasks.evaluation.gate_rules import (
     metric_names,
 )
 from tasks.evaluation.metrics import higher_is_better
+from tasks.evaluation.probes import names as probe_names
 from tasks.generation.sources import Source
 from tasks.training.ppo.config import config_from_settings
 from tasks.training.settings import (
@@ -184,11 +185,21 @@ class JudgeSettings(Part):
     floor: FloorSettings = FloorSettings()
 
 
+def _probes(value: Any) -> Any:
+    if value == "all":
+        return probe_names()
+    return (value,) if isinstance(value, str) else value
+
+
 class EvaluationSettings(Part):
     """What every policy is asked, and how (see tasks/evaluation/metrics.py)."""
 
     prompts: Positive = Field(64, description="Held-out prompts at most")
     answers: int = Field(1, ge=1, le=64, description="Answers a question")
+    probes: Annotated[tuple[str, ...], BeforeValidator(_probes)] = Field(
+        (), description="Names of probes, or files of questions; `all` for all that ship"
+    )
+    probe_questions: Positive | None = Field(None, description="Questions a probe at most")
     perplexity: bool = Field(True, description="Whether ordinary text is read")
     max_new_tokens: Positive = 128
     temperature: float = Field(1.0, ge=0, le=10, description="1 is what PPO samples at")

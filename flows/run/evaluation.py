@@ -31,6 +31,7 @@ from storage.ledger import insert
 from tasks.evaluation.answers import REFERENCE, Answered, Policy, row_of, wanted_scores
 from tasks.evaluation.measures import demanded, rules
 from tasks.evaluation.metrics import summarise
+from tasks.evaluation.probes import Scored, score
 from tasks.evaluation.report import ReportData, StageResult, write_report
 from tasks.evaluation.rows import (
     ANSWERS,
@@ -44,7 +45,7 @@ from tasks.evaluation.rows import (
 )
 from tasks.evaluation.scores import Key, Wanted
 from tasks.evaluation.wins import Win, read_wins
-from tasks.generation.record import record_snapshot
+from tasks.generation.record import record_prompts, record_snapshot
 from tasks.generation.snapshots import Rows
 from tasks.model_files import Digests
 
@@ -69,6 +70,7 @@ def _evaluate(session: Session, need: Need, out: Path) -> dict[str, Any]:
     policies = policies_of(session.inputs, session.workspace, need.parents, digests)
     digests.save()
     record_policies(session, policies.values())
+    record_prompts(session.ledger, [question.prompt for question in session.inputs.questions])
     asker = Asker(session, "evaluate", lambda: session.workers.evaluator(list(policies.values())))
     asked = [policies[name] for name in (BASE, *POLICIES, CHAMPION) if name in policies]
     answered = [found for policy in asked for found in _answered(session, asker, policy)]
@@ -77,7 +79,10 @@ def _evaluate(session: Session, need: Need, out: Path) -> dict[str, Any]:
     nlls = [passage.wanted(policy.model_id) for policy in asked for passage in passages]
     wanted = sorted([*wanted_scores(answered, *judges), *nlls], key=_engines_order)
     scores = asker.score("scores of the answers", wanted)
-    found = [row_of(made, *judges, lambda wanted: scores[wanted.key]) for made in answered]
+    found = [
+        row_of(made, *judges, lambda wanted: scores[wanted.key], _verdict(made))
+        for made in answered
+    ]
     write_rows(out / ANSWERS, found)
     write_rows(
         out / NLLS,
@@ -118,6 +123,12 @@ def _answered(session: Session, asker: Asker, policy: Policy) -> list[Answered]:
     asked = answer_calls(session.inputs, policy)
     answers = asker.ask(f"answers of {policy.name}", [call for _, call in asked])
     return [Answered(policy, q, call, answers[call.completion_id]) for q, call in asked]
+
+
+def _verdict(found: Answered) -> Scored | None:
+    """What the program of a probe says of an answer."""
+    question, answer = found.question, found.answer
+    return score(question, answer.text, answer.finish_reason == "length") if found.is_made else None
 
 
 def _record_answers(session: Session, evaluation_id: str, answered: Sequence[Answered]) -> None:

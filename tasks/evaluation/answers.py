@@ -16,12 +16,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from tasks.evaluation.probes.question import Question, Scored
 from tasks.evaluation.rows import HELD_OUT
 from tasks.evaluation.scores import Measure, Wanted
 from tasks.generation.calls import Answer, Call
-from tasks.prompts import Prompt
 
 REFERENCE = "sft"
 
@@ -36,32 +36,12 @@ class Policy:
     checkpoint_id: str | None = None
 
 
-class Asked(Protocol):
-    """A question: `prompt` of the probe `probe`."""
-
-    @property
-    def probe(self) -> str: ...
-    @property
-    def prompt(self) -> Prompt: ...
-    @property
-    def question_id(self) -> str: ...
-
-
-class Verdict(Protocol):
-    """What a probe's program says of an answer: a value in [0, 1], and why."""
-
-    @property
-    def value(self) -> float: ...
-    @property
-    def reason(self) -> str: ...
-
-
 @dataclass(frozen=True)
 class Answered:
     """A policy's answer to a question."""
 
     policy: Policy
-    question: Asked
+    question: Question
     call: Call
     answer: Answer
 
@@ -96,7 +76,7 @@ def row_of(
     reference: Policy,
     reward: Policy,
     score: Callable[[Wanted], float],
-    verdict: Verdict | None = None,
+    verdict: Scored | None = None,
 ) -> dict[str, Any]:
     """The row of an answer; `score` knows every one of its `wanted_scores`."""
     answer, question = found.answer, found.question

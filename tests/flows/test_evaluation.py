@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flows.plan.inputs import check_inputs
+from flows.plan.recipe import load
 from flows.run import ask, progress
+from storage.errors import InputError
 from storage.ids import content_id
+from tasks.evaluation.probes import names
 
 from .evaluated import Evaluated, Silent
 from .world import EVERY_SOURCE
@@ -50,6 +55,77 @@ def test_every_question_is_asked_as_often_as_the_recipe_says(world: Evaluated) -
     assert figures["dpo", "tokens_minus_parent"]["n"] == 3
     assert figures["base", "perplexity"]["value"] == pytest.approx(2.0)  # of the scripted engine
     assert figures["base", "perplexity"]["n"] == 24
+
+
+QUESTIONS = [
+    {"probe": "helpfulness", "prompt": f"What is {n} plus {n}?", "accept": [str(2 * n)]}
+    for n in range(4)
+]
+
+
+def probe_file(folder: Path, questions: list[dict[str, Any]]) -> str:
+    path = folder / "sums.jsonl"
+    path.write_text("".join(json.dumps(question) + "\n" for question in questions))
+    return str(path)
+
+
+def test_probes_are_asked_of_every_policy_and_scored_by_program(
+    world: Evaluated, tmp_path: Path
+) -> None:
+    probes = ["helpfulness", probe_file(tmp_path, QUESTIONS)]
+    inputs = world.read(**{"evaluation.probes": probes, "evaluation.probe_questions": 3})
+    world.checkpoints(inputs)
+    assert world.plan_all(inputs).steps["evaluate"].to_generate == (4 * 9 * 2,) * 2
+    found = world.evaluate(inputs)
+    assert found.made("evaluate").generated == 4 * 9 * 2
+    own = [row for row in found.rows() if row["probe"] != "held-out"]
+    assert {row["probe"] for row in own} == {"helpfulness", "sums"}
+    assert all(row["score"] is not None and row["reason"] for row in own)
+    assert {(row["reward"], row["kl"]) for row in own} == {(None, None)}
+    kept = world.ledger.query("SELECT prompt_id FROM prompts")
+    assert {row["prompt_id"] for row in own} <= {row["prompt_id"] for row in kept}
+    figures = found.figures
+    assert figures["ppo", "probe:sums"]["n"] == figures["base", "stability:sums"]["n"] == 3
+    assert ("dpo", "probe:helpfulness_minus_parent") in figures
+    assert figures["ppo", "tokens"]["n"] == 3, "of held-out answers alone"
+
+
+def test_an_edited_probe_is_asked_anew_and_no_other(world: Evaluated, tmp_path: Path) -> None:
+    probes = ["helpfulness", probe_file(tmp_path, QUESTIONS)]
+    settings = {"evaluation.probes": probes, "evaluation.probe_questions": 4}
+    first = world.evaluate(world.read(**settings))
+    probe_file(tmp_path, [QUESTIONS[0] | {"accept": ["none"]}, *QUESTIONS[1:]])
+    rescored = world.evaluate(world.read(**settings))
+    assert rescored.id != first.id
+    assert rescored.made("evaluate").generated == 0, "the same words, another expectation"
+    probe_file(tmp_path, [*QUESTIONS[:3], QUESTIONS[3] | {"prompt": "What is three plus three?"}])
+    edited = world.read(**settings)
+    assert world.plan_all(edited).steps["evaluate"].to_generate == (4 * 2, 4 * 2)
+    again = world.evaluate(edited)
+    assert again.made("evaluate").generated == 4 * 2
+    (new,) = {row["prompt"] for row in again.rows()} - {row["prompt"] for row in first.rows()}
+    assert new == "What is three plus three?"
+
+
+def test_two_probes_of_one_name_and_one_that_is_none_are_refused(
+    world: Evaluated, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    two = [probe_file(folder, QUESTIONS) for folder in (tmp_path, tmp_path / "other")]
+    for probes, said in ((two, "is called sums too"), (["no-such"], "neither one of the probes")):
+        with pytest.raises(InputError, match=said):
+            check_inputs(world.read(**{"evaluation.probes": probes}), None)
+    check_inputs(world.read(**{"evaluation.probes": ["no-such"]}), "pairs")
+
+
+def test_a_recipe_names_one_probe_several_or_all() -> None:
+    given: dict[Any, tuple[str, ...]] = {
+        "all": names(), "format": ("format",), ("format", "harmful"): ("format", "harmful"), (): ()
+    }  # fmt: skip
+    for value, expected in given.items():
+        named = list(value) if isinstance(value, tuple) else value
+        assert load("smoke", {"evaluation.probes": named}).evaluation.probes == expected
+    assert load("smoke").evaluation.probes == ()
 
 
 def test_policies_draw_the_same_numbers_sample_by_sample(world: Evaluated) -> None:
@@ -160,8 +236,10 @@ def test_the_judge_compares_each_policy_with_base_parent_and_champion(
         own, other = (len(texts[win[k], win["question_id"]].split()) for k in ("policy", "other"))
         assert own == other or (win["preference"] > 0.5) == (own < other)
     rate = found.figures["ppo", "win_rate:parent"]
-    own = [win for win in wins if (win["policy"], win["other"]) == ("ppo", "sft")]
-    points = [0.5 if w["preference"] in (None, 0.5) else float(w["preference"] > 0.5) for w in own]
+    of_pair = [win for win in wins if (win["policy"], win["other"]) == ("ppo", "sft")]
+    points = [
+        0.5 if w["preference"] in (None, 0.5) else float(w["preference"] > 0.5) for w in of_pair
+    ]
     assert (rate["value"], rate["n"]) == (pytest.approx(sum(points) / 3), 3)
     assert any(metric.startswith("win_rate:base:") for _, metric in found.figures)
     assert world.evaluate(world.inputs).made("comparisons").generated == 0

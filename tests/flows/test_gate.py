@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from flows.plan import gates
+from flows.plan.inputs import check_inputs, inputs_of
 from flows.plan.recipe import BudgetSettings, GateSettings, Recipe, load
 from flows.run.gate import conclude
 from flows.run.session import Session
@@ -254,3 +255,21 @@ def test_a_gate_that_cannot_be_is_bad_input(wrong: dict[str, Any], words: str) -
         load("smoke", wrong)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        ("probe:luck", "no probe has this name; there are boilerplate, format,"),
+        ("stability:luck", "no probe has this name"),
+        ("rule:luck", "no enabled principle with a check has this name; there are "),
+    ],
+)
+def test_a_rule_on_what_nobody_knows_is_bad_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: str, words: str
+) -> None:
+    monkeypatch.setenv("SOLON_HOME", str(tmp_path))
+    inputs, _, _ = inputs_of("smoke", {f"gate.rules.{metric}.min": 0.5})
+    with pytest.raises(InputError, match=f"gate.rules: {metric}: {words}"):
+        check_inputs(inputs, None)
+    check_inputs(inputs_of("smoke", {"gate.rules.probe:harmful.min": 0.5})[0], None)

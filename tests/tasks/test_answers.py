@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from tasks.evaluation import scores
 from tasks.evaluation.answers import Answered, Policy, row_of, wanted_scores
 from tasks.evaluation.metrics import summarise
 from tasks.evaluation.ordinary import passages
+from tasks.evaluation.probes import Question, Scored
 from tasks.evaluation.rows import HELD_OUT
 from tasks.generation.calls import Answer, CallForm, Sampling
 from tasks.prompts import Prompt
@@ -29,19 +29,6 @@ BASE, SFT, TWIN, PPO = (
 REWARD = Policy("reward", "mdl_r")
 
 
-@dataclass(frozen=True)
-class Question:
-    prompt: Prompt
-    probe: str
-    question_id: str = "q"
-
-
-@dataclass(frozen=True)
-class Scored:
-    value: float
-    reason: str
-
-
 def answered(
     policy: Policy, text: str = "It is so.", reason: str = "stop", probe: str = HELD_OUT
 ) -> Answered:
@@ -49,7 +36,7 @@ def answered(
     call = CallForm("answer", policy.model_id, SAMPLING, same_draws=True).call("prm_1", (asked,))
     cut_at = {"stop": 0, "length": 30, "too_long": -1}[reason]
     answer = Answer(call.completion_id, text, reason, 4, cut_at)
-    return Answered(policy, Question(Prompt((asked,), "c", "file", 1), probe), call, answer)
+    return Answered(policy, Question(probe, Prompt((asked,), "c", "file", 1)), call, answer)
 
 
 class Counting(ScriptedEngine):
