@@ -98,16 +98,18 @@ def summarise(
     seed: int = 0,
     nlls: Mapping[str, Values] = NOTHING,
     wins: Sequence[Win] = (),
+    demanded: Sequence[str] = (),
 ) -> list[Row]:
     """{"policy", "metric", "value", "low", "high", "n"} per policy and metric, in order of answers.
 
     rules: more measures of held-out answers, with values from 0 to 1, as `rules` makes them; nlls:
-    mean negative log-probability a token of each passage, by policy. low, high: 95 % interval, a
+    mean negative log-probability a token of each passage, by policy; demanded: phrases that are not
+    overused, as measures.py finds them. low, high: 95 % interval, a
     percentile bootstrap over questions, and Wilson's of a rate where every question's value is 0 or
     1 (a bootstrap of 0 out of n has no width). Both None where n < 2. A metric without any value is
     left out.
     """
-    columns = measured(list(answers), rules)
+    columns = measured(list(answers), rules, demanded)
     rows = []
     for policy in dict.fromkeys([*columns, *nlls]):
         own = columns.get(policy, {})
@@ -118,13 +120,17 @@ def summarise(
     return rows
 
 
-def measured(answers: Sequence[Answer], rules: Mapping[str, Measure] = NO_RULES) -> Columns:
+def measured(
+    answers: Sequence[Answer],
+    rules: Mapping[str, Measure] = NO_RULES,
+    demanded: Sequence[str] = (),
+) -> Columns:
     """Every measure of every policy by question: the mean over its samples."""
     made = [answer for answer in answers if answer["finish_reason"] != "too_long"]
     by_policy: dict[str, list[Answer]] = {}
     for answer in made:
         by_policy.setdefault(answer["policy"], []).append(answer)
-    phrases = overused_phrases(answers)
+    phrases = overused_phrases(answers, demanded)
     columns: Columns = {}
     for policy, own in by_policy.items():
         held_out = [answer for answer in own if answer["probe"] == HELD_OUT]
@@ -171,24 +177,29 @@ def paired(
     return [(a, b) for a, b in found if is_finite(a) and is_finite(b)]
 
 
-def overused_phrases(answers: Iterable[Answer]) -> dict[str, list[str]]:
+def overused_phrases(
+    answers: Iterable[Answer], demanded: Sequence[str] = ()
+) -> dict[str, list[str]]:
     """The phrases that a policy uses more than its parent, beyond chance, the surest first.
 
-    Of their held-out answers to the same question and sample. Policies without a parent here are
-    left out.
+    Of their held-out answers to the same question and sample, but for what the constitution demands
+    word for word, and single words, of which a new manner has many. Policies without a parent here
+    are left out.
     """
+    asked = re.compile("|".join(map(re.escape, demanded)) or r"(?!)", re.IGNORECASE)
     texts: dict[str, dict[tuple[str, int], str]] = {}
     for answer in answers:
         if answer["probe"] == HELD_OUT and answer["finish_reason"] != "too_long":
             place = answer["question_id"], answer["sample"]
-            texts.setdefault(answer["policy"], {})[place] = answer["text"]
+            texts.setdefault(answer["policy"], {})[place] = asked.sub(" ", answer["text"])
     found = {}
     for policy, own in texts.items():
         before = texts.get(PARENTS.get(policy, ""), {})
         pairs = [(text, before[place]) for place, text in own.items() if place in before]
         if pairs:
             questions = len({question for question, _ in own})
-            found[policy] = [phrase.text for phrase in more_often(pairs, questions)]
+            phrases = (phrase.text for phrase in more_often(pairs, questions))
+            found[policy] = [phrase for phrase in phrases if " " in phrase]
     return found
 
 
