@@ -203,8 +203,8 @@ def test_the_champion_passes_beside_itself_and_another_must_be_measured() -> Non
 
 
 def test_sisters_of_the_champion_need_no_comparison_with_it_that_nobody_made() -> None:
-    rows = measured("sft", "rules", 0.6, 0.5)
-    assert verdicts(rows, DEFAULTS["win_rate"], DEFAULTS["reward"], champion="ppo") == []
+    rows = measured("sft", "rules", 0.6, 0.5) + measured("sft", "reward", 2.0, 1.0)
+    assert verdicts(rows, DEFAULTS["reward"], champion="ppo") == []
     written = Rule("rules", no_worse_than=("champion",))
     assert not verdict(rows, written, champion="ppo").is_passed
     worse = [row("dpo", "rules_minus_parent", -0.2), row("dpo", "rules", 0.4), *rows]
