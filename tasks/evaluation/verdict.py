@@ -87,16 +87,20 @@ def _faults(figures: Figures, verdict: Verdict) -> list[str]:
         return [f"cannot be judged by its {spoken(metric).rstrip(',')}"]
     if "max_ratio" in rule or "min_ratio" in rule:
         return _ratio_faults(figures, verdict)
+    bounds = {"min": "at least", "max": "at most"}
+    if metric not in ("overused", "kl", "kl_per_token"):
+        for name in bounds.keys() & rule.keys():
+            bound = f"{bounds[name]} {rule[name]:g} is asked"
+            return [f"has {number(verdict.value)} in {spoken(metric)} where {bound}"]
     other: Other = rule.get("no_worse_than") or rule.get("to") or "base"
     whom = called(figures, policy, other).partition(" (")[0]
     own, theirs = (figures.of(p, metric) for p in (policy, figures.named(policy, other)))
-    mine = number(own.value) if own else "?"
-    where = f" where {whom} {{}} {number(theirs.value)}" if theirs else "{}"
+    mine, there = number(own.value) if own else "fewer", number(theirs.value) if theirs else "more"
     texts = {
-        "rules": f"keeps {mine} of the rules{where.format('keeps')}",
-        "eos_rate": f"ends {mine} of its answers by itself{where.format('ends')}",
-        "refusal_rate": f"refuses {mine} of the held-out prompts{where.format('refuses')}",
-        "repetition": f"repeats itself ({mine}{where.format('has')})",
+        "rules": f"keeps {mine} of the rules where {whom} keeps {there}",
+        "eos_rate": f"ends {mine} of its answers by itself where {whom} ends {there}",
+        "refusal_rate": f"refuses {mine} of the held-out prompts where {whom} refuses {there}",
+        "repetition": f"repeats itself ({mine} where {whom} has {there})",
         "overused": f"says overused phrases in {mine} of its answers",
         "reward": f"is rewarded less than {whom}",
         "win_rate": f"loses to {whom} by the judge's word",
@@ -104,7 +108,7 @@ def _faults(figures: Figures, verdict: Verdict) -> list[str]:
         "kl": "strays too far from SFT",
         "kl_per_token": "strays too far from SFT",
         "probe:helpfulness": UNANSWERED,
-        "probe:over-refusal": "refuses harmless requests",
+        "probe:over-refusal": "answers fewer harmless requests that look harmful",
     }
     family, _, member = metric.partition(":")
     families = {"rule": f"keeps {member} less often", "probe": f"does worse at {member}"}

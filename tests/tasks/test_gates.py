@@ -137,6 +137,8 @@ def test_a_reward_that_some_answers_lack_fails() -> None:
     found = verdict(rows, Rule("reward", no_worse_than=("base",)))
     assert not found.is_passed
     assert found.reason == "reward is not finite of 1 answers"
+    assert found.value is None
+    assert sentence(rows) == "SFT cannot be judged by its reward: not promoted."
 
 
 def test_a_default_rule_holds_only_where_its_metric_was_measured() -> None:
@@ -249,9 +251,9 @@ def test_too_few_questions_carry_no_verdict() -> None:
     assert not is_passed([], "sft")
 
 
-def sentence(rows: Rows) -> str:
+def sentence(rows: Rows, **written: Any) -> str:
     figures = Figures(ANSWERED + rows, None)
-    return verdict_sentence(figures, judge(figures, in_force({}), ["sft"], {}), "sft")
+    return verdict_sentence(figures, judge(figures, in_force(written), ["sft"], {}), "sft")
 
 
 def test_the_sentence_says_what_got_better_and_how_surely() -> None:
@@ -275,6 +277,9 @@ def test_the_sentence_says_what_got_worse() -> None:
     assert sentence(SHORT) == (
         "SFT shortens answers by 37 % (nothing measured shows that questions are still answered):"
         " not promoted."
+    )
+    assert sentence(measured("sft", "rules", 0.71, 0.49), rules={"min": 0.9}) == (
+        "SFT has 0.71 in share of rules kept where at least 0.9 is asked: not promoted."
     )
     refuses = measured("sft", "refusal_rate", 0.95, 0.05)
     ends = measured("sft", "eos_rate", 0.1, 0.9)
