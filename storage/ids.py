@@ -28,7 +28,9 @@ PREFIXES = {
     "dataset": "dst",
     "checkpoint": "ckp",
     "evaluation": "evl",
+    "question": "qst",
     "few_shot": "few",
+    "passage": "psg",
 }
 _ENCODER = json.JSONEncoder(
     sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False

@@ -16,6 +16,7 @@ from storage.ledger import Connection
 from storage.lineage import boxes, summary, traced
 from storage.lineage_walk import Direction
 from storage.refs import opened
+from storage.workspace import Workspace
 
 app = typer.Typer()
 FAN_OUT = 500
@@ -121,6 +122,40 @@ def diff(
         print(markdown(document(report)), end="")
     else:
         show(document(report), out)
+
+
+@app.command()
+def report(
+    id: Annotated[
+        str | None, typer.Argument(help="A run, an evaluation, a checkpoint, or a ref.")
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for report.html, .md, .json; else reports/ID."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Did it get better? The verdict, the scorecard, pictures, what moved most; else the latest."""
+    from flows.explain.document.terminal import show
+    from flows.explain.document.write import check_folder, put, write
+    from flows.explain.run_report import read
+    from flows.explain.run_report.build import build
+    from flows.explain.run_report.describe import AUTHOR, document
+
+    if to is not None:
+        check_folder(to, AUTHOR)
+    workspace = Workspace.open()
+    with err.status("reading"):
+        book = ledger()
+        found = build(book, workspace, read.subject(book, id))
+        made, data = document(found), found.to_json()
+        folder = workspace.reports / found.about.id
+        page = put(folder, made, data) if to is None else write(to, made, data)
+    if as_json:
+        print_result(as_json, data | {"report": str(page)}, ())
+        return
+    show(made, out)
+    out.print(f"\nreport      {visible(str(page))}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

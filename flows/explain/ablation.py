@@ -1,4 +1,4 @@
-"""What a principle bought: the measures of two evaluations side by side, paired by prompt."""
+"""What a principle bought: the measures of two evaluations side by side, paired by question."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flows.plan.answers import POLICIES
 from storage.errors import InputError
 from storage.ids import short
 from tasks.evaluation.escape import markdown_cell
-from tasks.evaluation.metrics import PER_ANSWER, Answer, answered, bootstrap, paired, rules
+from tasks.evaluation.metrics import Answer, bootstrap, measured, rules
 from tasks.generation.snapshots import Rows
 
 
@@ -21,17 +21,18 @@ def compared(
 ) -> list[dict[str, Any]]:
     """{"policy", "metric", "with", "without", "difference", "low", "high", "n"} per policy, metric.
 
-    Means over the prompts for which both have a finite value; difference: with minus without, and
-    its 95 % percentile bootstrap interval over prompts (None where n < 2).
+    Means over the questions for which both have a finite value; difference: with minus without, and
+    its 95 % percentile bootstrap interval over questions (None where n < 2).
     """
-    measures = PER_ANSWER | rules(constitution)
-    measures.pop("rules", None)  # each of them has a row of its own
-    rows, sides = [], (answered(with_it), answered(without))
+    checked = rules(constitution)
+    before, after = measured(with_it, checked), measured(without, checked)
+    rows = []
     for policy in POLICIES:
-        before, after = (side.get(policy, {}) for side in sides)
-        for metric, measure in measures.items():
-            pairs = paired(before, after, measure)
-            if pairs:
+        others = after.get(policy, {})
+        for metric, values in before.get(policy, {}).items():
+            there = others.get(metric, {})
+            pairs = [(value, there[q]) for q, value in values.items() if q in there]
+            if pairs and metric not in ("rules", "overused"):  # each rule has a row of its own
                 rows.append({"policy": policy, "metric": metric, **_numbers(pairs, seed)})
     return rows
 

@@ -6,16 +6,21 @@ from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
 from flows.plan.inputs import Inputs
-from storage.artifacts import artifact_path
+from storage.artifacts import artifact_path, is_whole
 from storage.ids import content_id
+from storage.ledger import Ledger
 from storage.workspace import Workspace
 from tasks.evaluation.answers import Policy
+from tasks.evaluation.probes import Question
+from tasks.evaluation.rows import BASE, CHAMPION
 from tasks.generation.calls import Call, CallForm, Sampling
 from tasks.model_files import Digests, adapter_id
 
-BASE = "base"
 POLICIES = ("sft", "dpo", "ppo")
 REWARD = "reward"
+CHAMPION_ID = """
+    SELECT checkpoint_id FROM refs JOIN checkpoints ON checkpoint_id = target_id
+    WHERE name = 'champion' AND base_model_id = ? AND stage IN ('sft', 'dpo', 'ppo')"""
 
 
 def adapter_of(workspace: Workspace, checkpoint_id: str) -> Path:
@@ -45,8 +50,24 @@ def quantized_id(inputs: Inputs) -> str:
     return base if kind == "none" else content_id("model", ["quantized", kind, base])
 
 
-def answer_calls(inputs: Inputs, policy: Policy) -> list[Call]:
-    """A policy's answers to the held-out prompts. All policies draw the same random numbers."""
+def with_champion(
+    inputs: Inputs, workspace: Workspace, ledger: Ledger, checkpoints: Mapping[str, str]
+) -> dict[str, str]:
+    """A run's checkpoints by stage, and the champion: where it is none of them, is trained on the
+    same base, and its files are there.
+    """
+    own = {stage: found for stage, found in checkpoints.items() if stage != CHAMPION}
+    for row in ledger.query(CHAMPION_ID, [inputs.base_model_id]):
+        champion = row["checkpoint_id"]
+        if champion not in own.values() and is_whole(artifact_path(workspace, champion)):
+            return own | {CHAMPION: champion}
+    return own
+
+
+def answer_calls(inputs: Inputs, policy: Policy) -> list[tuple[Question, Call]]:
+    """What a policy is asked: every question as often as the recipe says. All policies draw the
+    same random numbers.
+    """
     settings = inputs.recipe.evaluation
     sampling = Sampling(
         settings.temperature,
@@ -55,7 +76,11 @@ def answer_calls(inputs: Inputs, policy: Policy) -> list[Call]:
         inputs.recipe.generation.max_prompt_tokens,
     )
     form = CallForm("answer", policy.model_id, sampling, same_draws=True)
-    return [form.call(p.prompt_id, tuple(p.messages)) for p in inputs.evaluation_prompts]
+    return [
+        (q, form.call(q.prompt.prompt_id, tuple(q.prompt.messages), sample_index=sample))
+        for q in inputs.questions
+        for sample in range(settings.answers)
+    ]
 
 
 def unanswered(calls: Iterable[Call], answers: Container[str]) -> list[Call]:
@@ -63,6 +88,9 @@ def unanswered(calls: Iterable[Call], answers: Container[str]) -> list[Call]:
     return list({c.completion_id: c for c in calls if c.completion_id not in answers}.values())
 
 
-def answer_count(inputs: Inputs) -> int:
-    """How many answers a whole evaluation has: every policy's to every prompt."""
-    return (len(POLICIES) + 1) * len(inputs.evaluation_prompts)
+def answer_count(inputs: Inputs, checkpoints: Container[str] = ()) -> int:
+    """How many answers a whole evaluation has: every policy's to every question. `checkpoints`: by
+    stage, as far as they are known.
+    """
+    policies = 1 + len(POLICIES) + (CHAMPION in checkpoints)
+    return policies * len(inputs.questions) * inputs.recipe.evaluation.answers

@@ -125,7 +125,8 @@ class DataPlanner:
         cases = cases_of(self.inputs, self.assembler, walked)
         method, waiting = self.inputs.method, walked.waiting.values()
         beyond = sum(most_comparisons(self.inputs, method.source(prompt)) for prompt in waiting)
-        known = self._compared(step, [c for case in cases for c in case.comparisons], beyond)
+        asked = [c for case in cases for c in case.comparisons]
+        known = compared(self.ledger, step, asked, beyond)
         told = [case for case in cases if all(c.comparison_id in known for c in case.comparisons)]
         open_ids = {case.decision.pool.row_id for case in cases}
         open_ids -= {case.decision.pool.row_id for case in told}
@@ -146,17 +147,7 @@ class DataPlanner:
             step.to_generate = added(step.to_generate, (0, most_gold(self.inputs)))
             return
         gold = gold_of(self.inputs, self.assembler)
-        self._compared(step, [question for own in gold for question in own.questions])
-
-    def _compared(
-        self, step: StepPlan, asked: Sequence[Comparison], beyond: int = 0
-    ) -> dict[str, Judged]:
-        """Count comparisons, and at most `beyond` that are not known yet; what the judge said."""
-        known = judging.look_up(self.ledger, asked)
-        missing = len({c.comparison_id for c in asked}) - len(known)
-        step.reused += len(known)
-        step.to_generate = added(step.to_generate, (missing, missing + beyond))
-        return known
+        compared(self.ledger, step, [question for own in gold for question in own.questions])
 
     def _answer(self, level: Level) -> dict[str, Answer]:
         """Answer what the ledger can; count the rest."""
@@ -180,3 +171,14 @@ class DataPlanner:
         found_causes = causes(self.ledger, missing, self.slugs, self.roots)
         self._causes.update(dict(found_causes.most_common()))
         return found
+
+
+def compared(
+    ledger: Ledger, step: StepPlan, asked: Sequence[Comparison], beyond: int = 0
+) -> dict[str, Judged]:
+    """Count comparisons, and at most `beyond` that are not known yet; what the judge said."""
+    known = judging.look_up(ledger, asked)
+    missing = len({c.comparison_id for c in asked}) - len(known)
+    step.reused += len(known)
+    step.to_generate = added(step.to_generate, (missing, missing + beyond))
+    return known

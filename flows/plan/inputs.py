@@ -21,6 +21,9 @@ from storage.ids import content_id
 from storage.ledger import Ledger
 from storage.workspace import Workspace
 from tasks import models
+from tasks.evaluation.probes import Question, name_of, questions
+from tasks.evaluation.probes import names as probe_names
+from tasks.evaluation.rows import HELD_OUT
 from tasks.generation.assemble import Exclusion
 from tasks.generation.calls import Sampling, category_of
 from tasks.generation.choose import Chooser, Standards
@@ -74,6 +77,7 @@ class Inputs:
             system=generation.system,
             shares=pairs.shares.by_source(),
             samples=pairs.samples,
+            student_samples=pairs.student_samples or pairs.samples,
             shown=pairs.principles,
             candidates_of=model_id if pairs.candidates_of == "model" else None,
             kept_as=self.kept_as,
@@ -152,6 +156,28 @@ class Inputs:
         held_out = [p for p in self.prompts if is_held_out(p.prompt_id, percent)]
         return sorted(held_out, key=lambda p: p.prompt_id)[: self.recipe.evaluation.prompts]
 
+    @cached_property
+    def questions(self) -> Sequence[Question]:
+        """What an evaluation asks every policy: the held-out prompts, and the questions of probes.
+
+        Raises InputError where a file of a probe is bad, or two probes have one name.
+        """
+        settings, probes = self.recipe.evaluation, self.probes
+        asked = [questions(probe, settings.probe_questions) for probe in probes.values()]
+        own = (question for found in asked for question in found)
+        return [*(Question(HELD_OUT, prompt) for prompt in self.evaluation_prompts), *own]
+
+    @cached_property
+    def probes(self) -> dict[str, str]:
+        """The recipe's probes, or their files, by the name under which they are reported."""
+        found: dict[str, str] = {}
+        for probe in self.recipe.evaluation.probes:
+            if name_of(probe) in found:
+                rule = f"another probe is called {name_of(probe)} too"
+                raise InputError(probe, rule, "rename the file", "evaluation.probes")
+            found[name_of(probe)] = probe
+        return found
+
 
 def read_inputs(recipe: Recipe, workspace: Workspace, ledger: Ledger) -> Inputs:
     """Load constitution and prompts, identify the model. InputError or ConstitutionError."""
@@ -185,6 +211,9 @@ def check_inputs(inputs: Inputs, until: Step | None) -> None:
     of the prompts is held out for the evaluation.
     """
     _ = inputs.gold, inputs.people  # which read their files
+    _check_gate(inputs)
+    if at_most("evaluate", until):
+        _ = inputs.questions
     if until == "comparisons":
         rule = "what is compared is made into pairs at once"
         raise InputError(until, rule, "stop after pairs", "--until")
@@ -204,6 +233,20 @@ def check_inputs(inputs: Inputs, until: Step | None) -> None:
             "take more prompts, raise prompts.held_out_percent, or stop with --until ppo",
             "prompts",
         )
+
+
+def _check_gate(inputs: Inputs) -> None:
+    """Raise InputError for a rule on a probe or principle that nobody knows."""
+    checked = [p.slug for p in inputs.constitution.enabled if p.check]
+    known = {"probe": {*probe_names(), *inputs.probes}, "rule": set(checked)}
+    for metric in inputs.recipe.gate.rules:
+        family, _, member = metric.partition(":")
+        if member and member not in known.get(
+            "probe" if family == "stability" else family, {member}
+        ):
+            what = "no enabled principle with a check" if family == "rule" else "no probe"
+            there = ", ".join(sorted(known.get(family, known["probe"]))) or "none"
+            raise InputError(metric, f"{what} has this name", f"there are {there}", "gate.rules")
 
 
 def count_exclusions(

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from flows.plan.duels import judge_parts
 from flows.plan.inputs import Inputs
+from flows.plan.questions import asked_parts
 from flows.plan.steps import Stage, Step, at_most
 from tasks.generation.snapshots import Rows, Snapshot
 from tasks.training.keys import checkpoint_id, components
@@ -79,7 +81,7 @@ def sft_need(inputs: Inputs, rows: Rows) -> Need:
 
 
 def evaluation_need(inputs: Inputs, checkpoints: Mapping[str, str]) -> Need:
-    """The evaluation of these checkpoints (by stage) on the held-out prompts."""
+    """The evaluation of these checkpoints, by stage, the champion among them if it is to be."""
     snapshot = Snapshot("prompts", (), tuple(p.prompt_id for p in inputs.evaluation_prompts))
     return _need(inputs, "evaluate", snapshot, checkpoints)
 
@@ -90,11 +92,10 @@ def ids(needs: Needs) -> dict[str, str]:
 
 def _need(inputs: Inputs, step: Step, snapshot: Snapshot, parents: Mapping[str, str]) -> Need:
     recipe = inputs.recipe
-    asked = recipe.evaluation.model_dump(include={"max_new_tokens", "temperature"})
     number_type = "" if recipe.compute == "auto" else f", {recipe.compute}"  # only if asked for
     parts = components(
         step,
-        asked if step == "evaluate" else getattr(recipe, step),
+        asked_parts(inputs) | judge_parts(inputs) if step == "evaluate" else getattr(recipe, step),
         dataset_id=snapshot.dataset_id,
         base_model_id=inputs.base_model_id,
         parents=dict(parents),

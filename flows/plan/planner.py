@@ -8,16 +8,21 @@ the ledger has, and max that none does. Neither foresees that a request turns ou
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from flows.plan.answers import (
+    POLICIES,
     REWARD,
     answer_calls,
     answer_count,
     policies_of,
+    unanswered,
+    with_champion,
 )
 from flows.plan.cost import cost_of
-from flows.plan.data_plan import DataPlanner
+from flows.plan.data_plan import DataPlanner, compared
+from flows.plan.duels import duels_of, most_duels
 from flows.plan.history import History
 from flows.plan.inputs import Inputs, check_inputs, inputs_of
 from flows.plan.needs import Need, evaluation_need, ids, stage_needs
@@ -26,6 +31,8 @@ from flows.plan.steps import STAGES, Step, at_most
 from storage.artifacts import artifact_path, is_whole
 from storage.ledger import Ledger
 from storage.workspace import Workspace
+from tasks.evaluation.answers import Answered
+from tasks.evaluation.rows import BASE
 from tasks.generation.memo import look_up
 from tasks.generation.snapshots import Rows
 from tasks.model_files import Digests
@@ -112,13 +119,15 @@ class Planner:
 
     def _evaluation(self, checkpoints: dict[str, str]) -> None:
         step = self.plan.steps["evaluate"] = StepPlan("evaluate")
-        if not checkpoints:
+        is_known = bool(checkpoints)
+        checkpoints = with_champion(self.inputs, self.workspace, self.ledger, checkpoints)
+        if not is_known:
             self._unknown(step)
         elif self._artifact(step, evaluation_need(self.inputs, checkpoints)):
-            report = self.workspace.reports / str(step.id) / "report.md"
+            report = self.workspace.reports / str(step.id) / "report.html"
             is_measured = self.history.known("metrics", "subject_id", [str(step.id)])
             self.plan.to_record += not (is_measured and report.is_file())
-            step.reused = answer_count(self.inputs)
+            step.reused = answer_count(self.inputs, checkpoints)
             return
         self._answers(step, checkpoints)
 
@@ -132,9 +141,31 @@ class Planner:
             if stage != REWARD and is_whole(artifact_path(self.workspace, found))
         }
         policies = policies_of(self.inputs, self.workspace, there, Digests(self.workspace))
-        calls = [call for policy in policies.values() for call in answer_calls(self.inputs, policy)]
-        step.reused = len(look_up(self.ledger, calls))
-        step.to_generate = len(calls) - step.reused, answer_count(self.inputs) - step.reused
+        asked = [(p, *each) for p in policies.values() for each in answer_calls(self.inputs, p)]
+        calls = [call for *_, call in asked]
+        found = look_up(self.ledger, calls)
+        step.reused = sum(call.completion_id in found for call in calls)
+        missing = len(unanswered(calls, found))
+        unknown = answer_count(self.inputs, checkpoints) - len(calls)
+        step.to_generate = missing, missing + unknown
+        self._duels(
+            [
+                Answered(policy, question, call, found[call.completion_id])
+                for policy, question, call in asked
+                if call.completion_id in found
+            ],
+            {BASE, *POLICIES, *checkpoints} - {REWARD},
+        )
+
+    def _duels(self, answered: Sequence[Answered], policies: Collection[str]) -> None:
+        """Plan what the judge is asked about the answers: exact of those that are there."""
+        step = self.plan.steps.get("comparisons")
+        if step is None:
+            return
+        duels = duels_of(self.inputs, answered)
+        asked = [comparison for duel in duels for comparison in duel.comparisons]
+        known = sum(len(duel.questions) for duel in duels)
+        compared(self.ledger, step, asked, most_duels(self.inputs, policies) - known)
 
 
 def make_plan(recipe: str, overrides: dict[str, Any], until: Step | None) -> tuple[Plan, Inputs]:

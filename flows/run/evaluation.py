@@ -1,40 +1,62 @@
-"""Evaluation of every checkpoint on the held-out prompts, and the report of the run."""
+"""Evaluation of every checkpoint on what it was not trained on."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flows.plan.answers import BASE, POLICIES, REWARD, answer_calls, answer_count, policies_of
-from flows.plan.inputs import count_exclusions
+from flows.plan.answers import (
+    POLICIES,
+    REWARD,
+    answer_calls,
+    answer_count,
+    policies_of,
+    with_champion,
+)
+from flows.plan.duels import duels_of
 from flows.plan.needs import Need, evaluation_need
-from flows.plan.steps import STAGES
+from flows.plan.questions import passages_of
 from flows.run.ask import Asker
 from flows.run.policies import record_policies
 from flows.run.session import Session
-from flows.run.stages import ensure, has_changed, learned
+from flows.run.stages import ensure
+from flows.run.verdicts import judge_policies
 from storage.artifacts import artifact_path
 from storage.ledger import insert
 from tasks.evaluation.answers import REFERENCE, Answered, Policy, row_of, wanted_scores
-from tasks.evaluation.metrics import rules, summarise
-from tasks.evaluation.report import ReportData, StageResult, write_report
-from tasks.generation.record import record_snapshot
-from tasks.generation.snapshots import Rows
+from tasks.evaluation.measures import demanded, rules
+from tasks.evaluation.metrics import summarise
+from tasks.evaluation.probes import Scored, score
+from tasks.evaluation.rows import (
+    ANSWERS,
+    BASE,
+    CHAMPION,
+    NLLS,
+    WINS,
+    read_answers,
+    read_nlls,
+    write_rows,
+)
+from tasks.evaluation.scores import Key, Wanted
+from tasks.evaluation.wins import Win, read_wins
+from tasks.generation.record import record_prompts, record_snapshot
 from tasks.model_files import Digests
 
-ANSWERS = "answers.jsonl"
+Scores = Mapping[Key, float]
 
 
-def evaluate_checkpoints(session: Session, checkpoints: dict[str, str]) -> str:
-    """Base, SFT, DPO and PPO answer the held-out prompts; returns the evaluation's id."""
-    need = evaluation_need(session.inputs, checkpoints)
-    record_snapshot(session.ledger, session.run_id, need.snapshot)
+def evaluate_checkpoints(session: Session, checkpoints: Mapping[str, str]) -> str:
+    """Base, SFT, DPO, PPO and the champion answer what is asked; returns the evaluation's id."""
+    inputs, workspace, ledger = session.inputs, session.workspace, session.ledger
+    need = evaluation_need(inputs, with_champion(inputs, workspace, ledger, checkpoints))
+    record_snapshot(ledger, session.run_id, need.snapshot)
     if ensure(session, need, partial(_evaluate, session, need)):
-        session.results.of("evaluate").reused += answer_count(session.inputs)
+        session.results.of("evaluate").reused += answer_count(inputs, need.parents)
     _record_metrics(session, need.id)
+    judge_policies(session.ledger, need.id, session.recipe.gate)
     return need.id
 
 
@@ -44,32 +66,68 @@ def _evaluate(session: Session, need: Need, out: Path) -> dict[str, Any]:
     policies = policies_of(session.inputs, session.workspace, need.parents, digests)
     digests.save()
     record_policies(session, policies.values())
+    record_prompts(session.ledger, [question.prompt for question in session.inputs.questions])
     asker = Asker(session, "evaluate", lambda: session.workers.evaluator(list(policies.values())))
-    answered = [
-        found for name in (BASE, *POLICIES) for found in _answered(session, asker, policies[name])
-    ]
+    asked = [policies[name] for name in (BASE, *POLICIES, CHAMPION) if name in policies]
+    answered = [found for policy in asked for found in _answered(session, asker, policy)]
     judges = policies[REFERENCE], policies[REWARD]
-    scores = asker.score("scores of the answers", list(wanted_scores(answered, *judges)))
-    found = [row_of(made, *judges, lambda wanted: scores[wanted.key]) for made in answered]
-    with (out / ANSWERS).open("w", encoding="utf-8") as stream:
-        for row in found:
-            stream.write(json.dumps(row) + "\n")  # ASCII: no odd line end in a text ends a row
+    passages = passages_of(session.inputs)
+    nlls = [passage.wanted(policy.model_id) for policy in asked for passage in passages]
+    wanted = sorted([*wanted_scores(answered, *judges), *nlls], key=_engines_order)
+    scores = asker.score("scores of the answers", wanted)
+    found = [
+        row_of(made, *judges, lambda wanted: scores[wanted.key], _verdict(made))
+        for made in answered
+    ]
+    write_rows(out / ANSWERS, found)
+    write_rows(
+        out / NLLS,
+        (
+            {"policy": p.name, "passage_id": t.passage_id, "nll": scores[t.wanted(p.model_id).key]}
+            for p in asked
+            for t in passages
+        ),
+    )
     _record_answers(session, need.id, answered)
     engine = asker.engine()
-    return {"answers": len(found), "device": engine.device or None, "dtype": engine.dtype or None}
+    made = {"device": engine.device or None, "dtype": engine.dtype or None}
+    write_rows(out / WINS, map(asdict, _wins(session, policies[BASE], asker, answered)))
+    return {"answers": len(found), **made}
+
+
+def _wins(session: Session, base: Policy, asker: Asker, answered: Sequence[Answered]) -> list[Win]:
+    """What the judge says of the answers; asked of the engine that is there, where it is of the
+    judge's model.
+    """
+    judge, duels = session.inputs.judge, duels_of(session.inputs, answered)
+    if judge is None:
+        return []
+    is_there = judge.model_id == base.model_id
+    engine = asker.engine if is_there else session.workers.generator
+    asked = [comparison for duel in duels for comparison in duel.comparisons]
+    judged = Asker(session, "comparisons", engine).compare("comparisons of policies", asked)
+    return [duel.win(judged) for duel in duels]
+
+
+def _engines_order(wanted: Wanted) -> tuple[str, str]:
+    """Those together that one model gives in one way: they share batches."""
+    return wanted.measure, wanted.model_id
 
 
 def _answered(session: Session, asker: Asker, policy: Policy) -> list[Answered]:
-    """A policy's answers to the held-out prompts, in their order."""
-    calls = answer_calls(session.inputs, policy)
-    answers = asker.ask(f"answers of {policy.name}", calls)
-    return [
-        Answered(policy, prompt, call, answers[call.completion_id])
-        for prompt, call in zip(session.inputs.evaluation_prompts, calls, strict=True)
-    ]
+    """A policy's answers to every question, in their order."""
+    asked = answer_calls(session.inputs, policy)
+    answers = asker.ask(f"answers of {policy.name}", [call for _, call in asked])
+    return [Answered(policy, q, call, answers[call.completion_id]) for q, call in asked]
 
 
-def _record_answers(session: Session, evaluation_id: str, answered: list[Answered]) -> None:
+def _verdict(found: Answered) -> Scored | None:
+    """What the program of a probe says of an answer."""
+    question, answer = found.question, found.answer
+    return score(question, answer.text, answer.finish_reason == "length") if found.is_made else None
+
+
+def _record_answers(session: Session, evaluation_id: str, answered: Sequence[Answered]) -> None:
     values = [
         {
             "evaluation_id": evaluation_id,
@@ -85,8 +143,7 @@ def _record_answers(session: Session, evaluation_id: str, answered: list[Answere
 
 def answers_of(session: Session, evaluation_id: str) -> list[dict[str, Any]]:
     """What every policy answered: rows of answers.jsonl."""
-    path = artifact_path(session.workspace, evaluation_id) / ANSWERS
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return read_answers(artifact_path(session.workspace, evaluation_id))
 
 
 def _record_metrics(session: Session, evaluation_id: str) -> None:
@@ -100,76 +157,15 @@ def _record_metrics(session: Session, evaluation_id: str) -> None:
             "high": row["high"],
             "sample_count": row["n"],
         }
-        for row in _summary(session, answers_of(session, evaluation_id))
+        for row in figures(session, evaluation_id)
     ]
     with session.ledger.transaction() as con:
         insert(con, "metrics", values, replace=True)
 
 
-def _summary(session: Session, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Measures of the answers, and how often they keep the principles a program can check."""
-    return summarise(answers, rules(session.inputs.constitution), session.recipe.seed)
-
-
-def report(
-    session: Session, rows: Rows, checkpoints: Mapping[str, str], evaluation_id: str | None
-) -> Path:
-    """Write the report into the folder of the evaluation, else of the run; returns report.md."""
-    inputs = session.inputs
-    answers = answers_of(session, evaluation_id) if evaluation_id else []
-    data = ReportData(
-        run_id=session.run_id,
-        recipe=session.recipe.name,
-        constitution_name=inputs.constitution.name,
-        constitution_id=inputs.constitution_id,
-        model_name=session.recipe.model,
-        model_id=inputs.base_model_id,
-        counts={
-            "prompts": len(inputs.prompts),
-            **{
-                name: step.reused + step.generated
-                for name, step in session.results.steps.items()
-                if name in ("revisions", "samples", "comparisons")
-            },
-            "SFT examples": rows.sft.row_count,
-            "pairs": rows.preferences.row_count,
-            "held-out pairs": len(rows.preferences.held_out),
-        },
-        exclusions=[
-            (found["step"], found["reason"], found["rows"])
-            for found in count_exclusions(inputs.exclusions, rows.left_out)
-        ],
-        stages=[
-            _stage(session, stage, checkpoints[stage]) for stage in STAGES if stage in checkpoints
-        ],
-        evaluation=_summary(session, answers),
-        answers=answers,
-        samples=session.recipe.evaluation.samples,
-    )
-    return write_report(session.workspace.reports / (evaluation_id or session.run_id), data)
-
-
-def _stage(session: Session, stage: str, found: str) -> StageResult:
-    metrics = {
-        row["name"]: row["value"]
-        for row in session.ledger.query(
-            "SELECT name, value FROM metrics WHERE subject_id = ? AND step = -1", [found]
-        )
-    }
-    rows = session.ledger.query(
-        "SELECT row_count FROM datasets d JOIN checkpoints c USING (dataset_id)"
-        " WHERE c.checkpoint_id = ?",
-        [found],
-    )
-    return StageResult(
-        stage=stage,
-        checkpoint_id=found,
-        is_reused=bool(session.results.of(stage).reused),
-        rows=rows[0]["row_count"] if rows else 0,
-        steps=int(metrics.get("steps", 0)),
-        loss_first=metrics.get("loss_first"),
-        loss_last=metrics.get("loss_last"),
-        metrics_path=artifact_path(session.workspace, found) / "metrics.jsonl",
-        measure=learned(metrics),
-        has_changed=has_changed(metrics),
-    )
+def figures(session: Session, evaluation_id: str) -> list[dict[str, Any]]:
+    """Every metric of an evaluation, as `summarise` gives them."""
+    folder = artifact_path(session.workspace, evaluation_id)
+    constitution = session.inputs.constitution
+    read = read_answers(folder), rules(constitution), session.recipe.seed, read_nlls(folder)
+    return summarise(*read, read_wins(folder), demanded(constitution))

@@ -39,8 +39,9 @@ class Request:
 class Continuation:
     """What an assistant said after `messages`, to be scored by the base or one of its adapters.
 
-    `is_ended`: the end of the turn was written too, and counts. Log-probabilities are those of
-    logits divided by `temperature` (0 counts as 1).
+    `messages`: empty for raw text, outside any conversation; its first token, before which nothing
+    stands, is then read and not scored. `is_ended`: the end of the turn was written too, and
+    counts. Log-probabilities are those of logits divided by `temperature` (0 counts as 1).
     """
 
     messages: Sequence[Message]

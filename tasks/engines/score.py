@@ -60,15 +60,20 @@ class Scorer:
     def _questions(self, own: Indexed) -> list[Question]:
         """The continuations by prompt: each distinct conversation is tokenised once."""
         by_prompt: dict[tuple[tuple[str, str], ...], Question] = {}
+        raw = []
         for index, asked in own:
+            temperature = asked["temperature"] or 1.0
+            end = [self.tokenizer.eos_token_id] if asked["is_ended"] else []
+            if not asked["messages"]:
+                tokens = list(self.tokenizer(asked["text"])["input_ids"])
+                raw.append(Question(tokens[:1], [Text(index, tokens[1:] + end, temperature)]))
+                continue
             key = tuple((message["role"], message["content"]) for message in asked["messages"])
             if key not in by_prompt:
                 by_prompt[key] = Question(prompt_ids(self.tokenizer, asked["messages"]), [])
             tokens = text_ids(self.tokenizer, asked["text"])
-            end = [self.tokenizer.eos_token_id] if asked["is_ended"] else []
-            text = Text(index, tokens + end, asked["temperature"] or 1.0)
-            by_prompt[key].texts.append(text)
-        return list(by_prompt.values())
+            by_prompt[key].texts.append(Text(index, tokens + end, temperature))
+        return [*by_prompt.values(), *raw]
 
     def _score(
         self, model: PreTrainedModel, questions: list[Question]

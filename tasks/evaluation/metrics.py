@@ -1,134 +1,120 @@
-"""Measures of answers and their uncertainty: pure functions over rows of answers.jsonl.
+"""The figures of an evaluation with their uncertainty: pure functions over its rows.
 
-| metric | of one answer | range |
-|---|---|---|
-| reward | the reward checkpoint's score | any |
-| reward_minus_sft | reward minus sft's reward on the same prompt | any |
-| kl | log p_policy - log p_sft, summed over tokens (nats); the mean estimates the KL | any |
-| tokens | generated tokens | >= 0 |
-| distinct_1, distinct_2 | different words (pairs of words) per word (pair) | (0, 1] |
-| repetition | share of 4-word sequences that occurred before in the answer | [0, 1) |
-| refusal_rate | declines (see hygiene/refusal.py) | 0 or 1 |
-| eos_rate | ended by itself | 0 or 1 |
-| rule:<slug> | keeps the check of an enabled principle; see constitution/checks.py | 0 or 1 |
-| rules | share of the checks that apply to it which it keeps | [0, 1] |
+A question is what counts: its value is the mean over the samples of it, a figure is the mean over
+questions, and what is drawn again for an interval is questions. So several samples make a figure
+surer as far as they tell more of each question, and no further.
 
-Every value is a mean over answers. Words are split at white space, so the three word measures say
-little about scripts without spaces. Answers too short to have an n-gram, and prompts too long to be
-answered, do not count, nor do answers to which no check applies: `n` says how many did. An answer
-that was cut counts as it stands.
+| metric | what |
+|---|---|
+| reward ... rules, rule:<slug> | mean over held-out answers; see measures.py |
+| probe:<name> | mean score of the probe's answers |
+| stability:<name> | share of its questions whose samples all get the same verdict (score >= 0.5) |
+| overused | share of held-out answers with a phrase that the policy uses more than its parent |
+| reward_follows_rules | of the questions on which its share of rules is not its parent's, |
+| | the share on which the reward moved the same way; 0.5: it says nothing of the rules |
+| perplexity | of our own passages: exp of the mean negative log-probability a token; ordinary.py |
+| win_rate:<other> ... | how often the judge prefers the policy's answer; see wins.py |
+
+Each of the first three kinds is there once more as `<metric>_minus_<other>`: the difference to
+base, parent and champion, paired by question; of perplexity, `perplexity_over_<other>` is the
+ratio.
+`n` says how many questions had a finite value.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, TypeGuard
+from typing import Any
 
-import numpy as np
-
-from constitution.checks import complies
-from constitution.schema import Constitution, Principle
-from tasks.hygiene.refusal import is_refusal
+from tasks.evaluation.columns import Columns, Values, measured, overused_phrases
+from tasks.evaluation.measures import NO_RULES, PER_ANSWER, Answer, Measure, is_finite, rules
+from tasks.evaluation.resampling import bootstrap
+from tasks.evaluation.rows import BASE, CHAMPION, PARENTS
+from tasks.evaluation.wins import Win, win_rows
 from tasks.intervals import wilson
 
-Answer = Mapping[str, Any]
-Measure = Callable[[Answer], float | None]
-NO_RULES: Mapping[str, Measure] = MappingProxyType({})
-RESAMPLES = 2000
-REFERENCE = "sft"
-_CHUNK = 4_000_000  # drawn indices in memory at once
+__all__ = [
+    "HIGHER_IS_BETTER",
+    "PER_ANSWER",
+    "Answer",
+    "Measure",
+    "bootstrap",
+    "higher_is_better",
+    "is_finite",
+    "measured",
+    "overused_phrases",
+    "paired",
+    "rules",
+    "summarise",
+]
+
+# By metric, what stands before a colon; None: neither is better by itself.
+HIGHER_IS_BETTER: Mapping[str, bool | None] = MappingProxyType(
+    {
+        "reward": True,
+        "kl": False,
+        "tokens": None,
+        "distinct_1": True,
+        "distinct_2": True,
+        "repetition": False,
+        "refusal_rate": None,
+        "eos_rate": True,
+        "rules": True,
+        "rule": True,
+        "probe": True,
+        "stability": True,
+        "overused": False,
+        "perplexity": False,
+        "reward_follows_rules": True,
+        "win_rate": True,
+        "win_rate_by_length": True,
+    }
+)
+RATES = (
+    *("refusal_rate", "eos_rate", "rule", "rules", "probe", "stability", "overused"),
+    "reward_follows_rules",
+)
+_DIFFERENCE = re.compile(rf"_(minus|over)_({BASE}|parent|{CHAMPION})$")
+
+Row = dict[str, Any]
+NOTHING: Mapping[str, Values] = MappingProxyType({})
 
 
-def distinct(text: str, n: int) -> float | None:
-    """Different n-grams of words / n-grams (Li et al. 2016, arXiv 1510.03055); None without one."""
-    grams = _grams(text, n)
-    return len(set(grams)) / len(grams) if grams else None
-
-
-def repetition(text: str) -> float | None:
-    """Share of 4-grams of words that are repeats of an earlier one; None below four words."""
-    share = distinct(text, 4)
-    return None if share is None else 1.0 - share
-
-
-def _grams(text: str, n: int) -> list[tuple[str, ...]]:
-    words = text.casefold().split()
-    return list(zip(*(words[start:] for start in range(n)), strict=False))
-
-
-PER_ANSWER: dict[str, Measure] = {
-    "reward": lambda answer: answer["reward"],
-    "kl": lambda answer: answer["kl"],
-    "tokens": lambda answer: answer["tokens"],
-    "distinct_1": lambda answer: distinct(answer["text"], 1),
-    "distinct_2": lambda answer: distinct(answer["text"], 2),
-    "repetition": lambda answer: repetition(answer["text"]),
-    "refusal_rate": lambda answer: float(is_refusal(answer["text"], answer["prompt"])),
-    "eos_rate": lambda answer: float(answer["finish_reason"] == "stop"),
-}
-RATES = ("refusal_rate", "eos_rate")
-
-
-def rules(constitution: Constitution) -> dict[str, Measure]:
-    """The measures by name; none where no enabled principle has a check."""
-    checked = [principle for principle in constitution.enabled if principle.check is not None]
-    measures: dict[str, Measure] = {f"rule:{p.slug}": partial(_kept, p) for p in checked}
-    return measures | ({"rules": partial(_share, checked)} if checked else {})
-
-
-def _kept(principle: Principle, answer: Answer) -> float | None:
-    kept = complies(principle, answer["prompt"], answer["text"])
-    return None if kept is None else float(kept)
-
-
-def _share(checked: list[Principle], answer: Answer) -> float | None:
-    values = [kept for p in checked if (kept := _kept(p, answer)) is not None]
-    return math.fsum(values) / len(values) if values else None
-
-
-def answered(answers: Iterable[Answer]) -> dict[str, dict[str, Answer]]:
-    """The answers that were made, by policy and prompt, in their order."""
-    found: dict[str, dict[str, Answer]] = {}
-    for answer in answers:
-        if answer["finish_reason"] != "too_long":
-            found.setdefault(answer["policy"], {})[answer["prompt_id"]] = answer
-    return found
+def higher_is_better(metric: str) -> bool | None:
+    """Which way a metric, or a difference of it, is better; None: neither, or not known."""
+    return HIGHER_IS_BETTER.get(_DIFFERENCE.sub("", metric).partition(":")[0])
 
 
 def summarise(
     answers: Iterable[Answer],
     rules: Mapping[str, Measure] = NO_RULES,
     seed: int = 0,
-) -> list[dict[str, Any]]:
+    nlls: Mapping[str, Values] = NOTHING,
+    wins: Sequence[Win] = (),
+    demanded: Sequence[str] = (),
+) -> list[Row]:
     """{"policy", "metric", "value", "low", "high", "n"} per policy and metric, in order of answers.
 
-    rules: more measures, with values from 0 to 1, as `rules` makes them. low, high: 95 %
-    interval, a percentile bootstrap over answers, and Wilson's for rules and the two rates (a
-    bootstrap of 0 out of n has no width; for values between 0 and 1 Wilson's is if anything too
-    wide). Both None where n < 2. A metric without any value is left out; reward_minus_sft is paired
-    by prompt and there for every policy but sft.
+    rules: more measures of held-out answers, with values from 0 to 1, as `rules` makes them; nlls:
+    mean negative log-probability a token of each passage, by policy; demanded: phrases that are not
+    overused, as measures.py finds them. low, high: 95 % interval, a
+    percentile bootstrap over questions, and Wilson's of a rate where every question's value is 0 or
+    1 (a bootstrap of 0 out of n has no width). Both None where n < 2. A metric without any value is
+    left out.
     """
-    by_policy = answered(answers)
+    columns = measured(list(answers), rules, demanded)
     rows = []
-    for policy, own in by_policy.items():
-        columns: dict[str, Sequence[float | None]] = {
-            metric: [measure(answer) for answer in own.values()]
-            for metric, measure in (PER_ANSWER | dict(rules)).items()
-        }
-        if policy != REFERENCE:
-            pairs = paired(own, by_policy.get(REFERENCE, {}), PER_ANSWER["reward"])
-            columns["reward_minus_sft"] = [value - base for value, base in pairs]
-        for metric, column in columns.items():
-            values = [value for value in column if is_finite(value)]
-            if values:
-                is_rate = metric in RATES or metric in rules
-                low, high = _interval(is_rate, values, seed)
-                mean = math.fsum(values) / len(values)
-                numbers = {"value": mean, "low": low, "high": high, "n": len(values)}
-                rows.append({"policy": policy, "metric": metric, **numbers})
+    for policy in dict.fromkeys([*columns, *nlls]):
+        own = columns.get(policy, {})
+        rows += [_row(policy, metric, values.values(), seed) for metric, values in own.items()]
+        if follows := _follows(own, columns.get(PARENTS.get(policy, ""), {})):
+            rows.append(_row(policy, "reward_follows_rules", follows, seed))
+        rows += list(_differences(policy, columns, seed))
+        rows += list(_perplexities(policy, nlls, seed))
+        rows += win_rows(policy, others_of(policy), wins, seed)
     return rows
 
 
@@ -140,8 +126,65 @@ def paired(
     return [(a, b) for a, b in found if is_finite(a) and is_finite(b)]
 
 
-def is_finite(value: float | None) -> TypeGuard[float]:
-    return value is not None and math.isfinite(value)
+def others_of(policy: str) -> dict[str, str]:
+    """What a policy is held against, by role: base, parent and champion, none of them itself; the
+    base is held against nothing.
+    """
+    if policy == BASE:
+        return {}
+    roles = {BASE: BASE, "parent": PARENTS.get(policy, ""), CHAMPION: CHAMPION}
+    return {role: name for role, name in roles.items() if name and name != policy}
+
+
+def _follows(own: Mapping[str, Values], parent: Mapping[str, Values]) -> list[float]:
+    """For each question on which the share of rules kept is another than the parent's: 1 where the
+    reward moved with it, 0 where against it, 0.5 where it stayed.
+    """
+    rule, reward = (_gaps(own, parent, metric) for metric in ("rules", "reward"))
+    both = [(gap, reward[q]) for q, gap in rule.items() if gap and q in reward]
+    return [0.5 if not moved else float((gap > 0) == (moved > 0)) for gap, moved in both]
+
+
+def _gaps(own: Mapping[str, Values], other: Mapping[str, Values], metric: str) -> Values:
+    theirs = other.get(metric, {})
+    return {q: value - theirs[q] for q, value in own.get(metric, {}).items() if q in theirs}
+
+
+def _differences(policy: str, columns: Columns, seed: int) -> Iterator[Row]:
+    for role, other in others_of(policy).items():
+        own = columns.get(policy, {})
+        for metric in own:
+            gaps = list(_gaps(own, columns.get(other, {}), metric).values())
+            if gaps and metric != "overused":  # its phrases are each policy's own
+                yield _row(policy, f"{metric}_minus_{role}", gaps, seed)
+
+
+def _perplexities(policy: str, nlls: Mapping[str, Values], seed: int) -> Iterator[Row]:
+    own = nlls.get(policy, {})
+    if not own:
+        return
+    yield _exp(_row(policy, "perplexity", own.values(), seed))
+    for role, other in others_of(policy).items():
+        theirs = nlls.get(other, {})
+        gaps = [value - theirs[passage] for passage, value in own.items() if passage in theirs]
+        if gaps:
+            yield _exp(_row(policy, f"perplexity_over_{role}", gaps, seed))
+
+
+def _exp(row: Row) -> Row:
+    names = ("value", "low", "high")
+    return row | {n: None if row[n] is None else math.exp(row[n]) for n in names}
+
+
+def _row(policy: str, metric: str, values: Collection[float], seed: int) -> Row:
+    is_rate = metric.partition(":")[0] in RATES and not _DIFFERENCE.search(metric)
+    low, high = _interval(is_rate, list(values), seed)
+    numbers = {"value": _mean(values), "low": low, "high": high, "n": len(values)}
+    return {"policy": policy, "metric": metric, **numbers}
+
+
+def _mean(values: Collection[float]) -> float:
+    return math.fsum(values) / len(values)
 
 
 def _interval(
@@ -149,20 +192,6 @@ def _interval(
 ) -> tuple[float | None, float | None]:
     if len(values) < 2:
         return None, None
-    if is_rate:
+    if is_rate and all(value in (0.0, 1.0) for value in values):
         return wilson(math.fsum(values), len(values))
     return bootstrap(values, seed)
-
-
-def bootstrap(
-    values: Sequence[float], seed: int = 0, resamples: int = RESAMPLES
-) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of the mean; the same seed gives the same interval."""
-    data, generator = np.asarray(values, dtype=np.float64), np.random.default_rng(seed)
-    rows = max(1, _CHUNK // len(data))
-    means = [
-        data[generator.integers(len(data), size=(min(rows, resamples - start), len(data)))].mean(1)
-        for start in range(0, resamples, rows)
-    ]
-    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
-    return float(low), float(high)

@@ -8,11 +8,11 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 from storage.ledger import Ledger, insert, now
-from tasks.engines.engine import Continuation, Engine
+from tasks.engines.engine import Continuation, Engine, Score
 from tasks.generation.calls import Answer
 from tasks.generation.memo import OnProgress, committing
 
-Measure = Literal["logprob", "reward"]
+Measure = Literal["logprob", "reward", "nll"]
 KNOWN = "SELECT s.* FROM wanted JOIN scores s USING (completion_id, cut_at, model_id, measure)"
 
 
@@ -27,7 +27,11 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Wanted:
-    """A score that a model is to give an answer to `messages`."""
+    """A score that a model is to give an answer to `messages`; raw text answers none.
+
+    logprob: of the answer, in nats; reward: of the conversation; nll: mean negative log-probability
+    a token, in nats.
+    """
 
     answer: Answer
     messages: Sequence[Mapping[str, str]]
@@ -68,12 +72,16 @@ def complete(
 
 
 def _scored(engine: Engine, wanted: Sequence[Wanted]) -> Iterator[list[Made]]:
-    ask = {"logprob": engine.score, "reward": engine.reward}
+    ask = {"logprob": engine.score, "reward": engine.reward, "nll": engine.score}
     for measure, method in ask.items():
         own = [w for w in wanted if w.measure == measure]
         for batch in method([_continuation(w, engine) for w in own]):
             seconds = batch.duration_s / len(batch.items)
-            yield [(own[item.index], item.value, seconds) for item in batch.items]
+            yield [(own[i.index], _value(own[i.index], i), seconds) for i in batch.items]
+
+
+def _value(wanted: Wanted, score: Score) -> float:
+    return -score.value / len(score.logprobs) if wanted.measure == "nll" else score.value
 
 
 def _continuation(wanted: Wanted, engine: Engine) -> Continuation:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from storage.errors import InputError
-from tasks.evaluation.metrics import wilson
+from tasks.intervals import wilson
 from tasks.judging.comparisons import Comparison, Judged
 from tasks.judging.figures import Orders, ensemble, settle
 from tasks.judging.gold import GoldPair

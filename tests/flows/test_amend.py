@@ -87,7 +87,7 @@ def test_a_refused_edit_leaves_file_rows_and_refs(
     assert row["decided_at"] >= row["asked_at"]
     assert json.loads(row["plan"])["cost"]["calls"][1] > 0
     for shown in (found["artifacts"]["plan"], found["description"]):
-        assert "script&#62;" in shown
+        assert "script>" in shown
         assert "<script>" not in shown
         assert "[click](" not in shown
         assert "calls" in shown
@@ -188,7 +188,7 @@ def test_the_question_showed_samples_and_the_change(
     for shown in (approved[0]["artifacts"]["plan"], approved[0]["description"]):
         assert f"Samples of {slug}" in shown
         assert "| revision |" in shown
-        assert "&#123;+Say" in shown
+        assert "{+Say" in shown
         assert "now in use, " in shown
 
 

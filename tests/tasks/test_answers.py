@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from tasks.engines.scripted import ScriptedEngine
 from tasks.evaluation import scores
 from tasks.evaluation.answers import Answered, Policy, row_of, wanted_scores
 from tasks.evaluation.metrics import summarise
+from tasks.evaluation.ordinary import passages
+from tasks.evaluation.probes import Question, Scored
+from tasks.evaluation.rows import HELD_OUT
 from tasks.generation.calls import Answer, CallForm, Sampling
 from tasks.prompts import Prompt
 
@@ -25,12 +29,14 @@ BASE, SFT, TWIN, PPO = (
 REWARD = Policy("reward", "mdl_r")
 
 
-def answered(policy: Policy, text: str = "It is so.", reason: str = "stop") -> Answered:
+def answered(
+    policy: Policy, text: str = "It is so.", reason: str = "stop", probe: str = HELD_OUT
+) -> Answered:
     asked = {"role": "user", "content": "Is it?"}
     call = CallForm("answer", policy.model_id, SAMPLING, same_draws=True).call("prm_1", (asked,))
     cut_at = {"stop": 0, "length": 30, "too_long": -1}[reason]
     answer = Answer(call.completion_id, text, reason, 4, cut_at)
-    return Answered(policy, Prompt((asked,), "c", "file", 1), call, answer)
+    return Answered(policy, Question(probe, Prompt((asked,), "c", "file", 1)), call, answer)
 
 
 class Counting(ScriptedEngine):
@@ -80,12 +86,39 @@ def test_a_row_holds_the_difference_to_sft_which_is_0_for_its_twin() -> None:
     rows = [row_of(answered(p), SFT, REWARD, lambda w: known[w.model_id]) for p in (SFT, TWIN, PPO)]
     assert [(row["kl"], row["reward"]) for row in rows] == [(0.0, 0.25), (0.0, 0.25), (1.5, 0.25)]
     assert set(rows[0]) == {
-        *("policy", "prompt_id", "completion_id", "category", "prompt", "text"),
-        *("finish_reason", "tokens", "reward", "kl"),
+        *("policy", "probe", "question_id", "prompt_id", "sample", "completion_id", "category"),
+        *("prompt", "text", "finish_reason", "tokens", "reward", "kl", "score", "reason"),
     }
     long = row_of(answered(PPO, "", "too_long"), SFT, REWARD, lambda w: known[w.model_id])
     assert (long["kl"], long["reward"], long["text"]) == (None, None, "")
     assert {row["n"] for row in summarise([*rows, long]) if row["metric"] == "kl"} == {1}
+
+
+def test_an_answer_to_a_probe_is_scored_by_its_program_alone() -> None:
+    found = answered(PPO, probe="helpfulness")
+    assert list(wanted_scores([found], SFT, REWARD)) == []
+    row = row_of(found, SFT, REWARD, lambda w: 0.0, Scored(0.5, "half right"))
+    assert (row["score"], row["reason"], row["reward"], row["kl"]) == (
+        0.5,
+        "half right",
+        None,
+        None,
+    )
+    assert row["probe"] == "helpfulness"
+    untold = row_of(found, SFT, REWARD, lambda w: 0.0)
+    assert (untold["score"], untold["reason"]) == (None, None)
+
+
+def test_ordinary_text_is_read_as_it_is_by_every_model_and_kept(ledger: Ledger) -> None:
+    engine, texts = Counting(), passages()
+    assert len({passage.passage_id for passage in texts}) == 24
+    assert all(60 <= len(passage.text.split()) <= 120 for passage in texts)
+    wanted = [text.wanted(policy.model_id) for text in texts for policy in (BASE, SFT)]
+    made = scores.complete(ledger, engine, "run_1", wanted)
+    assert {(asked.messages, asked.is_ended) for asked in engine.asked} == {((), False)}
+    assert {asked.adapter for asked in engine.asked} == {None, "mdl_s"}
+    assert list(made.values()) == pytest.approx([math.log(2)] * 48)  # a mean, whatever the length
+    assert scores.look_up(ledger, wanted) == made
 
 
 def test_scores_are_asked_once_and_kept_with_who_gave_them(ledger: Ledger) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from constitution.load import load, resolve
 from constitution.schema import Check, Constitution, Principle
-from tasks.evaluation.metrics import rules, summarise, wilson
+from tasks.evaluation.metrics import bootstrap, rules, summarise
+from tasks.intervals import wilson
 
 
 def principle(slug: str, check: Check | None) -> Principle:
@@ -30,8 +31,9 @@ RULES = Constitution(
 
 
 def answer(policy: str, text: str, prompt: str = "Hi", **fields: Any) -> dict[str, Any]:
-    row = {"policy": policy, "prompt_id": "1", "category": "c", "prompt": prompt, "text": text}
-    return row | {"finish_reason": "stop", "tokens": 2, "reward": None, "kl": None} | fields
+    row = {"policy": policy, "question_id": "1", "category": "c", "prompt": prompt, "text": text}
+    more = {"probe": "held-out", "sample": 0, "finish_reason": "stop", "tokens": 2}
+    return row | more | {"reward": None, "kl": None} | fields
 
 
 ANSWERS = [
@@ -46,7 +48,7 @@ ANSWERS = [
 
 def compliance(constitution: Constitution, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows of the rules alone."""
-    numbered = [row | {"prompt_id": str(n)} for n, row in enumerate(answers)]
+    numbered = [row | {"question_id": str(n)} for n, row in enumerate(answers)]
     found = summarise(numbered, rules(constitution))
     return [row for row in found if row["metric"].startswith("rule")]
 
@@ -70,13 +72,13 @@ def test_shares_by_hand() -> None:
     assert values["ppo", "rules"] == (0.5, 1)
 
 
-def test_intervals_are_wilsons_and_left_out_for_one_answer() -> None:
+def test_intervals_of_rates_are_wilsons_and_left_out_for_one_answer() -> None:
     rows = {(r["policy"], r["metric"]): r for r in compliance(RULES, ANSWERS)}
     calm, single = rows["sft", "rule:calm"], rows["ppo", "rules"]
     assert (calm["low"], calm["high"]) == wilson(2, 4)
     assert (single["low"], single["high"]) == (None, None)
     total = rows["sft", "rules"]
-    assert (total["low"], total["high"]) == wilson(2.5, 4)
+    assert (total["low"], total["high"]) == bootstrap([1, 0.5, 0, 1])
 
 
 def test_rows_look_like_those_of_summarise() -> None:

@@ -116,6 +116,21 @@ def test_log_probabilities_in_padded_batches_equal_plain_forwards(home, model, a
         assert item["value"] == pytest.approx(sum(expected), abs=1e-3)
 
 
+def test_raw_text_is_read_outside_any_conversation_from_its_second_token(home, model):
+    text = "It is so, and it was so before."
+    raw = asdict(Continuation((), text, False))
+    found = values(Scorer(model).score([*said(), raw, raw | {"text": "Not so."}]))
+    ids = model.tokenizer(text)["input_ids"]
+    plain = AutoModelForCausalLM.from_pretrained(home / "model").eval()
+    with torch.no_grad():
+        steps = plain(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+    expected = [steps[place, token].item() for place, token in enumerate(ids[1:])]
+    assert found[-2]["logprobs"] == pytest.approx(expected, abs=1e-3)
+    assert [item["value"] for item in found[:-2]] == pytest.approx(
+        [item["value"] for item in values(Scorer(model).score(said()))], abs=1e-3
+    )
+
+
 def test_scores_do_not_depend_on_the_batch_and_each_adapter_has_its_own(model):
     mixed = [*said("sft"), *said(None), *said("ppo"), *said("sft")]
     together = [item["value"] for item in values(Scorer(model).score(mixed))]
