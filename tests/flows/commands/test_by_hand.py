@@ -84,9 +84,8 @@ def _rows(con: Any, base: str) -> None:
     measure = {"subject_id": EVALUATION, "name": "dpo/rules", "step": -1, "value": 0.706}
     measure |= {"low": 0.674, "high": 0.738, "sample_count": 34}
     insert(con, "metrics", [measure])
-    con.execute(
-        "INSERT INTO refs (name, target_id, updated_at) VALUES ('latest/dpo', ?, now())", [DPO]
-    )
+    moved = "INSERT INTO refs (name, target_id, updated_at) VALUES ('latest/dpo', ?, now())"
+    con.execute(moved, [DPO])
 
 
 def _model(model_id: str, reference: str) -> dict[str, Any]:
