@@ -14,6 +14,7 @@ from storage.ids import short
 from storage.ledger import Ledger
 from storage.refs import find
 from storage.workspace import Workspace
+from tasks.models import parse
 
 BASE = "base"
 
@@ -48,7 +49,10 @@ def subject(ledger: Ledger, workspace: Workspace, name: str, recipe: str) -> Sub
     """
     if name == BASE:
         chosen = load(recipe, {})
-        wanted = Base(chosen.model, chosen.quantization, chosen.compute, chosen.threads)
+        known, reference = parse(chosen.model), chosen.model
+        if known.kind == "checkpoint":
+            reference = find_checkpoint(ledger, workspace, known.value)[2]
+        wanted = Base(reference, chosen.quantization, chosen.compute, chosen.threads)
         return Subject(BASE, wanted)
     target = find(ledger, name)[0]
     rows = ledger.query(
