@@ -35,6 +35,7 @@ from tasks.report import JobInputError, Report
 JOBS = {
     "generate": "tasks.engines.serve",
     "convert": "tasks.convert",
+    "merge": "tasks.merge",
     "sft": "tasks.training.sft",
     "reward": "tasks.training.reward",
     "dpo": "tasks.training.dpo",

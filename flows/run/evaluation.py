@@ -27,7 +27,8 @@ from flows.run.verdicts import judge_policies
 from storage.artifacts import artifact_path
 from storage.ledger import insert
 from tasks.evaluation.answers import REFERENCE, Answered, Policy, row_of, wanted_scores
-from tasks.evaluation.metrics import rules, summarise
+from tasks.evaluation.measures import demanded, rules
+from tasks.evaluation.metrics import summarise
 from tasks.evaluation.probes import Scored, score
 from tasks.evaluation.rows import (
     ANSWERS,
@@ -165,6 +166,6 @@ def _record_metrics(session: Session, evaluation_id: str) -> None:
 def figures(session: Session, evaluation_id: str) -> list[dict[str, Any]]:
     """Every metric of an evaluation, as `summarise` gives them."""
     folder = artifact_path(session.workspace, evaluation_id)
-    checked = rules(session.inputs.constitution)
-    read = read_answers(folder), checked, session.recipe.seed, read_nlls(folder)
-    return summarise(*read, read_wins(folder))
+    constitution = session.inputs.constitution
+    read = read_answers(folder), rules(constitution), session.recipe.seed, read_nlls(folder)
+    return summarise(*read, read_wins(folder), demanded(constitution))

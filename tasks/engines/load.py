@@ -63,20 +63,19 @@ def never_repack(base: PreTrainedModel) -> None:
             module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
 
 
-def unpack(base: PreTrainedModel) -> bool:
+def unpack(base: PreTrainedModel, *, always: bool = False) -> bool:
     """Hold NF4 weights as plain ones of the type that is computed in; whether that was done.
 
     They are the very numbers that an NF4 layer makes of its 4 bits in every pass, so nothing but
     speed and memory changes. Done on a CPU, where they take up at most UNPACKED_SHARE of its
     memory: of all of it, not of what is free, so that what else runs decides nothing.
+    always: for who needs plain weights.
     """
-    is_packed = getattr(base, "is_loaded_in_4bit", False)
-    size = sum(layer.in_features * layer.out_features for layer in linear_layers(base))
-    if (
-        not is_packed
-        or base.device.type != "cpu"
-        or size * base.dtype.itemsize > UNPACKED_SHARE * usable_memory()
-    ):
+    if not getattr(base, "is_loaded_in_4bit", False):
+        return False
+    count = sum(layer.in_features * layer.out_features for layer in linear_layers(base))
+    fits = count * base.dtype.itemsize <= UNPACKED_SHARE * usable_memory()
+    if not always and not (fits and base.device.type == "cpu"):
         return False
     before = logging.get_verbosity()
     logging.set_verbosity_error()  # it warns that other weights were better before

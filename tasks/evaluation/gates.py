@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from tasks.evaluation.figures import Figure, Figures, Other
-from tasks.evaluation.gate_rules import FAMILIES, QUESTIONS, Rule, is_better_higher
+from tasks.evaluation.gate_rules import FAMILIES, QUESTIONS, Rule
 from tasks.evaluation.gate_words import advice, called, change, interval, number, sides, spoken
+from tasks.evaluation.metrics import higher_is_better
+from tasks.evaluation.rows import PARENTS
 
 WEIGHTS, ANSWERED = "weights", "questions"  # held of every policy, whatever the recipe says
 Kind = Literal["min", "max", "no_worse_than", "max_rise", "max_ratio", "min_ratio"]
@@ -73,7 +75,8 @@ def judge(
         found += [_weights(policy, unmoved.get(policy, ())), _answered(figures, policy, least)]
         for metric, rule in _on_metrics(figures, rules, least):
             for bound in _bounds(figures, policy, rule):
-                found.append(_verdict(Held(figures, policy, metric, rule, bound), least))
+                held = Held(figures, policy, metric, rule, bound)
+                found += [] if _is_beside_the_point(held) else [_verdict(held, least)]
     return found
 
 
@@ -112,6 +115,14 @@ def _bounds(figures: Figures, policy: str, rule: Rule) -> Iterator[Bound]:
         yield Bound("max_ratio", rule.max_ratio, rule.to)
     if rule.min_ratio is not None:
         yield Bound("min_ratio", rule.min_ratio, rule.to)
+
+
+def _is_beside_the_point(held: Held) -> bool:
+    """Whether the champion is of the same run as the policy, and nobody asked for a comparison of
+    the two: they were held against their base and parents.
+    """
+    is_sister = held.bound.other == "champion" and held.figures.champion in PARENTS
+    return is_sister and held.rule.is_default and _figure(held) is None
 
 
 def _weights(policy: str, unmoved: Sequence[str]) -> Verdict:
@@ -164,7 +175,7 @@ def _is_met(held: Held, found: Figure) -> bool:
     if kind == "max":
         return found.value <= limit
     if kind == "no_worse_than":
-        return (high if is_better_higher(held.metric) else -low) >= -limit
+        return (high if higher_is_better(held.metric) else -low) >= -limit
     return high >= limit if kind == "min_ratio" else low <= limit
 
 
@@ -216,7 +227,7 @@ def _excuse(held: Held) -> tuple[bool, str]:
         return False, ""
     found, name = held.figures.difference(held.policy, metric, other), spoken(metric)
     if found is None or not found.is_whole:
-        return False, f", and nothing excuses it, as {name} was not measured"
+        return False, f", and nothing excuses it, as {name} was not measured{advice(metric)}"
     is_kept = found.value >= -held.rule.margin
     relation = "but {} has not fallen" if is_kept else "and {} fell"
     both = sides(held.figures, held.policy, metric, other)

@@ -14,9 +14,9 @@ SHOWN = 2  # faults named in the sentence; of others their number
 FIRST = (
     WEIGHTS,
     ANSWERED,
+    "refusal_rate",
     "tokens",
     "probe:helpfulness",
-    "refusal_rate",
     "probe:over-refusal",
     "eos_rate",
     "repetition",
@@ -88,7 +88,7 @@ def _faults(figures: Figures, verdict: Verdict) -> list[str]:
     if "max_ratio" in rule or "min_ratio" in rule:
         return _ratio_faults(figures, verdict)
     other: Other = rule.get("no_worse_than") or rule.get("to") or "base"
-    whom = called(figures, policy, other).partition(",")[0]
+    whom = called(figures, policy, other).partition(" (")[0]
     own, theirs = (figures.of(p, metric) for p in (policy, figures.named(policy, other)))
     mine = number(own.value) if own else "?"
     where = f" where {whom} {{}} {number(theirs.value)}" if theirs else "{}"
@@ -119,7 +119,9 @@ def _ratio_faults(figures: Figures, verdict: Verdict) -> list[str]:
         return [f"moves its {spoken(verdict.metric)} by {percent}"]
     if "max_ratio" in verdict.rule:
         return [f"lengthens answers by {percent}"]
-    excuse, other = verdict.rule.get("excused_by"), verdict.rule["to"]
-    fallen = excuse and figures.difference(verdict.policy, excuse, other)
-    has_fallen = excuse == "probe:helpfulness" and fallen
-    return [f"shortens answers by {percent}", *([UNANSWERED] if has_fallen else [])]
+    shorter, excuse = f"shortens answers by {percent}", verdict.rule.get("excused_by")
+    if excuse is None:
+        return [shorter]
+    if figures.difference(verdict.policy, excuse, verdict.rule["to"]) is None:
+        return [f"{shorter} (nothing measured shows that questions are still answered)"]
+    return [shorter, UNANSWERED if excuse == "probe:helpfulness" else f"loses {spoken(excuse)}"]

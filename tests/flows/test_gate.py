@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from flows.plan import gates
+from flows.plan.inputs import check_inputs, inputs_of
 from flows.plan.recipe import BudgetSettings, GateSettings, Recipe, load
 from flows.run.gate import conclude
 from flows.run.session import Session
@@ -95,7 +96,7 @@ def test_every_trained_policy_is_judged_and_the_verdicts_are_kept(ledger: Ledger
     worse = next(row for row in rows if row["policy"] == "dpo" and not row["is_passed"])
     assert worse["rule"] == {"no_worse_than": "champion", "margin": 0.0}
     assert worse["value"] == pytest.approx(-0.2)
-    assert "worse than the base, as there is no champion yet" in worse["reason"]
+    assert "worse than the base (there is no champion yet)" in worse["reason"]
 
 
 def test_judging_twice_keeps_what_is_there_and_other_rules_replace_it(ledger: Ledger) -> None:
@@ -254,3 +255,21 @@ def test_a_gate_that_cannot_be_is_bad_input(wrong: dict[str, Any], words: str) -
         load("smoke", wrong)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        ("probe:luck", "no probe has this name; there are boilerplate, format,"),
+        ("stability:luck", "no probe has this name"),
+        ("rule:luck", "no enabled principle with a check has this name; there are "),
+    ],
+)
+def test_a_rule_on_what_nobody_knows_is_bad_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: str, words: str
+) -> None:
+    monkeypatch.setenv("SOLON_HOME", str(tmp_path))
+    inputs, _, _ = inputs_of("smoke", {f"gate.rules.{metric}.min": 0.5})
+    with pytest.raises(InputError, match=f"gate.rules: {metric}: {words}"):
+        check_inputs(inputs, None)
+    check_inputs(inputs_of("smoke", {"gate.rules.probe:harmful.min": 0.5})[0], None)

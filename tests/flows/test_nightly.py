@@ -136,7 +136,7 @@ def test_the_first_night_makes_everything(
     assert [made[stage]["trained"] for stage in ("sft", "reward", "dpo", "ppo")] == [1] * 4
     shown = served.artifacts(first["id"])
     assert {"plan", "gate", "report", "steps"} <= set(shown)
-    assert "than the base model, as there is no champion yet" in shown["gate"]
+    assert "than the base (there is no champion yet)" in shown["gate"]
     assert made["ppo"]["id"] == refs(ledger)["latest/ppo"]
 
 

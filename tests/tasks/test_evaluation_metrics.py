@@ -231,3 +231,18 @@ def test_which_way_is_better_is_known_of_every_metric_and_its_differences():
     assert not higher_is_better("perplexity_over_parent")
     assert higher_is_better("win_rate:parent:no-lists")
     assert higher_is_better("rule:brief_minus_champion")
+
+
+def test_a_reward_that_rises_where_rules_are_broken_is_told():
+    kept = {"base": [1.0, 0.0, 0.5, 0.5, 0.0], "sft": [0.0, 1.0, 1.0, 0.5, 0.5]}
+    rewards = {"base": [0.0] * 5, "sft": [2.0, 2.0, 2.0, 2.0, 0.0]}
+    rows = [
+        answer(name, str(q), kept=share, reward=rewards[name][q])
+        for name, shares in kept.items()
+        for q, share in enumerate(shares)
+    ]
+    found = figures(rows, rules={"rules": lambda row: row["kept"]})
+    follows = found["sft", "reward_follows_rules"]
+    assert (follows["value"], follows["n"]) == (pytest.approx((0 + 1 + 1 + 0.5) / 4), 4)
+    assert ("base", "reward_follows_rules") not in found
+    assert ("sft", "reward_follows_rules") not in figures(rows), "without rules"

@@ -57,6 +57,12 @@ def test_a_probe_that_ships_is_whole(probe: str) -> None:
     assert questions(probe, 3) == found.questions[:3]
 
 
+def test_the_first_few_questions_hold_each_kind() -> None:
+    assert len({q.expects["kind"] for q in questions("honesty", 4)}) == 2
+    assert len({q.expects["call"] is None for q in questions("tool-calls", 4)}) == 2
+    assert len({len(q.prompt.messages) for q in questions("sycophancy", 4)}) == 2
+
+
 @pytest.mark.parametrize("probe", names())
 @pytest.mark.parametrize("answer", ["", " \n", "\u200b\ufeff", "\x00\x07"])
 def test_an_answer_that_cannot_be_seen_is_worth_nothing(probe: str, answer: str) -> None:

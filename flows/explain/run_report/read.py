@@ -20,8 +20,7 @@ from tasks.generation import teaching_text
 LATEST = "latest/evaluate"
 NAMED = "give a run, an evaluation, a checkpoint, or a ref as latest/evaluate"
 POLICIES = ("base", "sft", "dpo", "ppo", "champion")
-OF_RUNS = "SELECT run_id FROM runs WHERE starts_with(run_id, ?) LIMIT 2"
-RUN = """
+OF_RUN = """
     SELECT subject_id AS id FROM decisions WHERE run_id = ? AND step = 'evaluate'
     ORDER BY number DESC LIMIT 1"""
 MEASURING = """
@@ -106,9 +105,7 @@ def subject(ledger: Ledger, name: str | None) -> Subject:
         latest = ledger.query("SELECT target_id AS id FROM refs WHERE name = ?", [LATEST])
         if not latest:
             raise InputError("report", "no evaluation has been made yet", "solon run, then again")
-    runs = (
-        [row["run_id"] for row in ledger.query(RUNS, [name])] if (name or "")[:4] == "run_" else []
-    )
+    runs = _runs(ledger, name or "")
     if len(runs) == 1:
         return of(ledger, runs[0], _first(ledger, OF_RUN, runs[0]))
     if runs:
@@ -120,6 +117,12 @@ def subject(ledger: Ledger, name: str | None) -> Subject:
         rule = "no evaluation measured it" if kind == "checkpoint" else "there is no report on it"
         raise InputError(name or named, rule, NAMED, "ID")
     return of(ledger, None, evaluation)
+
+
+def _runs(ledger: Ledger, name: str) -> list[str]:
+    """The runs whose ids begin so, two at most."""
+    found = ledger.query(RUNS, [name]) if name.startswith("run_") and ledger.exists else []
+    return [row["run_id"] for row in found]
 
 
 def of(ledger: Ledger, run_id: str | None, evaluation_id: str | None) -> Subject:

@@ -35,6 +35,7 @@ _KINDLY = frozenset(  # how the points of a list begin that shows another way
 )
 OFFERS = any_of(
     r"instead\b",
+    r"(?!i |we )\w+ can help\b",
     r"alternativ",
     r"i can (?:help|offer|explain|suggest|share|show|assist)\b",
     r"(?:happy|glad) to (?:help|assist|talk|explain|discuss|offer|suggest|share|support)\b",
