@@ -69,7 +69,7 @@ def _gates(found: Evidence) -> Iterator[Section]:
         by_cell: dict[tuple[str, str], list[Gate]] = {}
         for gate in found.gates:
             by_cell.setdefault((gate.metric, gate.policy), []).append(gate)
-        rows = [
+        rows: list[tuple[str | Cell, ...]] = [
             (metric, *(_gate(by_cell.get((metric, policy), [])) for policy in policies))
             for metric in dict.fromkeys(gate.metric for gate in found.gates)
         ]
@@ -230,7 +230,6 @@ def _lineage(report: RunReport) -> Section:
         "pairs": report.data.dataset_id,
         "constitution": report.about.constitution_id,
         "base model": report.about.model_id,
-        "run": report.about.run_id,
     }
     rows = [
         (what, short(found), f"solon why {short(found)}") for what, found in ids.items() if found
