@@ -60,9 +60,7 @@ def test_a_second_run_does_nothing_and_says_the_same(
         assert again[name] == first[name]
 
 
-def test_every_policy_is_judged_and_said_in_a_sentence(
-    solon: Solon, first: dict[str, Any]
-) -> None:
+def test_every_policy_is_judged_and_said_in_a_sentence(solon: Solon, first: dict[str, Any]) -> None:
     said = "PPO answered too few held-out prompts for a verdict: not promoted."
     assert first["verdict"] == said
     assert {gate["policy"]: gate["checkpoint_id"] for gate in first["gates"]} == {
