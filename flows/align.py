@@ -19,11 +19,12 @@ from typing import Any
 from prefect import flow
 
 from flows.explain.lineage_text import origin_chart
+from flows.explain.run_report.build import write_report
+from flows.plan import gates
 from flows.plan.recipe import Overrides
 from flows.plan.steps import Stage, Step, at_most
 from flows.run.data import DataSide
 from flows.run.evaluation import evaluate_checkpoints
-from flows.run.evaluation import report as write_report
 from flows.run.publish import publish_run
 from flows.run.results import run_result
 from flows.run.session import Session, open_session
@@ -122,7 +123,9 @@ def _finish(
 ) -> dict[str, Any]:
     """Write the report, where there are rows, and publish the run; returns it in short."""
     made = checkpoints or {}
-    report = write_report(session, rows, made, evaluation) if rows else None
+    report = None
+    if rows:
+        report = write_report(session.ledger, session.workspace, session.run_id, evaluation)
     result = run_result(
         session.inputs,
         session.workspace,
@@ -132,6 +135,7 @@ def _finish(
         rows.sft.dataset_id if rows else None,
         rows.teaching if rows else None,
         report,
+        gates.told(session.ledger, evaluation, session.recipe.gate.candidate),
     )
     chart = origin_chart(session.ledger, list(made.values())[-1]) if made else None
     publish_run(session, result["steps"], made, report, chart)

@@ -61,7 +61,6 @@ def _tell(result: dict[str, Any], workspace: Workspace) -> None:
         },
         payload={
             "run_id": result["run_id"],
-            "candidate": result["checkpoints"]["ppo"],
             "champion": result["champion"],
             **result["gate"],
         },

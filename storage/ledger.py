@@ -219,6 +219,7 @@ def move(
     author: str = "",
     note: str = "",
     is_rollback: bool = False,
+    is_forced: bool = False,
 ) -> str | None:
     """`point` within a transaction, with who moved the ref and why. Returns where it pointed."""
     found = rows(con, "SELECT target_id FROM refs WHERE name = ?", [name])
@@ -230,8 +231,8 @@ def move(
         "INSERT OR REPLACE INTO refs VALUES (?, ?, ?, ?)", [name, target_id, before, moved_at]
     )
     con.execute(
-        "INSERT INTO ref_moves SELECT $1, coalesce(max(number), -1) + 1, $2, $3, $4, $5, $6, $7"
+        "INSERT INTO ref_moves SELECT $1, coalesce(max(number), -1) + 1, $2, $3, $4, $5, $6, $7, $8"
         " FROM ref_moves WHERE name = $1",
-        [name, target_id, before, author, note, is_rollback, moved_at],
+        [name, target_id, before, author, note, is_rollback, moved_at, is_forced],
     )
     return before

@@ -19,6 +19,11 @@ HELP = "give an id from a run's output, a ref as latest/ppo, or a slug"
 BACK = re.compile(r"(?P<ref>.+)~(?P<moves>[0-9]{1,6})")
 NAME = re.compile(r"[a-z0-9-]+(/[a-z0-9-]+)*")
 POLICY_STAGES = ("sft", "dpo", "ppo")
+# What the last evaluation that judged a checkpoint found of it.
+LAST_VERDICTS = """
+    SELECT is_passed, reason FROM gates WHERE checkpoint_id = $1 AND evaluation_id = (
+        SELECT evaluation_id FROM gates WHERE checkpoint_id = $1 ORDER BY created_at DESC LIMIT 1
+    ) ORDER BY number"""
 
 
 def find(ledger: Ledger, name: str) -> list[str]:
@@ -78,9 +83,9 @@ def _nothing(name: str) -> InputError:
 
 
 def refs(ledger: Ledger) -> list[Row]:
-    """Every ref by name: name, target_id, and author, note, moved_at of its last move."""
+    """Refs by name: name, target_id, and author, note, is_forced, moved_at of its last move."""
     return ledger.query(
-        "SELECT r.name, r.target_id, m.author, m.note, m.moved_at FROM refs r"
+        "SELECT r.name, r.target_id, m.author, m.note, m.is_forced, m.moved_at FROM refs r"
         " LEFT JOIN ref_moves m ON m.name = r.name"
         " QUALIFY row_number() OVER (PARTITION BY r.name ORDER BY m.number DESC) = 1"
         " ORDER BY r.name"
@@ -96,20 +101,35 @@ def history(ledger: Ledger, name: str) -> list[Row]:
 
 
 def set_ref(
-    ledger: Ledger, name: str, to: str, author: str, note: str = ""
+    ledger: Ledger, name: str, to: str, author: str, note: str = "", is_forced: bool = False
 ) -> tuple[str | None, str]:
     """Point the ref `name` to `to`: an id, the start of one, or another ref. Returns (was, is).
 
     `champion` and `env/...` name a checkpoint of a policy, `constitution` a constitution.
-    Raises InputError where name or target is not of that kind, or the name is not a person's.
+    Raises InputError where name or target is not of that kind, or the name is not a person's, or
+    a champion is to be what has not passed its gates, unless that is forced.
     """
     _check_name(ledger, name)
     target_id, *others = find(ledger, to)
     if others:
         raise InputError(to, "this names several ids", "give one of them", "TARGET")
     _check_target(ledger, name, target_id, to)
+    against = not_passed(ledger, target_id) if name == "champion" else ""
+    if against and not is_forced:
+        fix = "evaluate one that does, or move it all the same with --force --note WHY"
+        raise InputError(to, against, fix, "TARGET")
     with ledger.transaction() as con:
-        return move(con, name, target_id, author, note), target_id
+        return move(con, name, target_id, author, note, is_forced=bool(against)), target_id
+
+
+def not_passed(ledger: Ledger, checkpoint_id: str) -> str:
+    """Why a checkpoint has not passed its gates, by the last evaluation; empty where it has."""
+    verdicts = ledger.query(LAST_VERDICTS, [checkpoint_id])
+    if not verdicts:
+        return "no evaluation has judged this checkpoint"
+    missed = [row["reason"] for row in verdicts if not row["is_passed"]]
+    more = f", and {len(missed) - 1} more" if missed[1:] else ""
+    return f"it does not pass its gates ({missed[0]}{more})" if missed else ""
 
 
 def rollback(ledger: Ledger, name: str, author: str) -> tuple[str, str]:

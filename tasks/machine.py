@@ -47,6 +47,17 @@ def granted_cores() -> int | None:
         return None
 
 
+def usable_memory() -> int:
+    """Bytes of memory that this process may use at most: the machine's, or its control group's."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for file in ("memory.max", "memory/memory.limit_in_bytes"):  # version 2, then 1
+        try:
+            return min(total, int((CGROUP / file).read_text()))
+        except (OSError, ValueError):  # "max" is no number
+            continue
+    return total
+
+
 @cache
 def machine_name() -> str:
     """Processor, usable cores and GPUs: machines of one name take about equally long."""

@@ -33,8 +33,8 @@ def report(
     """Evidence behind the pairs, by principle; what was left out; hygiene; pictures; a few rows."""
     from flows.explain.data_report.build import build
     from flows.explain.data_report.describe import AUTHOR, document
-    from flows.explain.data_report.write import check_folder, write
     from flows.explain.document.terminal import show
+    from flows.explain.document.write import check_folder, write
 
     if to is not None:
         check_folder(to, AUTHOR)

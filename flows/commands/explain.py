@@ -10,12 +10,19 @@ import typer
 
 from flows.commands.options import JsonOption, err, ledger, out, print_lines, print_result
 from flows.explain.compare.text import visible
-from flows.explain.lineage_text import lineage_lines, mermaid, retrained_lines, story_lines
+from flows.explain.lineage_text import (
+    judged_lines,
+    lineage_lines,
+    mermaid,
+    retrained_lines,
+    story_lines,
+)
 from storage.errors import InputError
 from storage.ledger import Connection
 from storage.lineage import boxes, summary, traced
 from storage.lineage_walk import Direction
 from storage.refs import opened
+from storage.workspace import Workspace
 
 app = typer.Typer()
 FAN_OUT = 500
@@ -36,17 +43,23 @@ def why(
     as_json: JsonOption = False,
 ) -> None:
     """Everything a row or checkpoint was made from; of a row its whole story, and why it is new."""
-    from flows.explain.why import retrained, story
+    from flows.explain.why import judged, retrained, story
 
     _check(as_chart, all_, as_json)
     with opened(ledger(), id) as (con, ids):
         found = _lineage(con, ids, "up", as_chart, all_, as_json)
-        told, causes = story(con, ids[0]), retrained(con, ids[0])
+        told, causes, gates = story(con, ids[0]), retrained(con, ids[0]), judged(con, ids[0])
     if as_chart:
         print_lines([mermaid(found)])
         return
-    extra = ({"story": told} if told else {}) | ({"why": causes} if causes else {})
-    parts = (lineage_lines(found, "up"), retrained_lines(causes), story_lines(told) if told else ())
+    more = {"story": told, "why": causes, "gates": gates}
+    extra = {name: value for name, value in more.items() if value}
+    parts = (
+        lineage_lines(found, "up"),
+        retrained_lines(causes),
+        judged_lines(gates),
+        story_lines(told) if told else (),
+    )
     print_result(as_json, found | extra, chain.from_iterable(parts))
 
 
@@ -121,6 +134,40 @@ def diff(
         print(markdown(document(report)), end="")
     else:
         show(document(report), out)
+
+
+@app.command()
+def report(
+    id: Annotated[
+        str | None, typer.Argument(help="A run, an evaluation, a checkpoint, or a ref.")
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for report.html, .md, .json; else reports/ID."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Did it get better? The verdict, the scorecard, pictures, what moved most; else the latest."""
+    from flows.explain.document.terminal import show
+    from flows.explain.document.write import check_folder, put, write
+    from flows.explain.run_report import read
+    from flows.explain.run_report.build import build
+    from flows.explain.run_report.describe import AUTHOR, document
+
+    if to is not None:
+        check_folder(to, AUTHOR)
+    workspace = Workspace.open()
+    with err.status("reading"):
+        book = ledger()
+        found = build(book, workspace, read.subject(book, id))
+        made, data = document(found), found.to_json()
+        folder = workspace.reports / found.about.id
+        page = put(folder, made, data) if to is None else write(to, made, data)
+    if as_json:
+        print_result(as_json, data | {"report": str(page)}, ())
+        return
+    show(made, out)
+    out.print(f"\nreport      {visible(str(page))}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -43,12 +43,15 @@ def set_ref(
         str, typer.Argument(help="An id, its start, another ref; of `constitution` also a file.")
     ],
     note: Annotated[str, typer.Option("--note", help="Why.")] = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="Even a champion that has not passed its gates.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Point a ref to a checkpoint, a constitution or another row. `latest/…` is moved by runs."""
     if name == "constitution":
         target = _recorded(target)
-    _print_move(name, refs.set_ref(ledger(), name, target, _author(), note), as_json)
+    _print_move(name, refs.set_ref(ledger(), name, target, _author(), note, force), as_json)
 
 
 @app.command()
@@ -90,7 +93,7 @@ def _table(title: str, found: list[Row]) -> Table:
             short(row["target_id"]),
             f"{row['moved_at']:%Y-%m-%d %H:%M}" if row["moved_at"] else "",
             row["author"] or "",
-            row["note"] or "",
+            " ".join(filter(None, ["(forced)" if row["is_forced"] else "", row["note"]])),
         )
         for row in found
     ]

@@ -115,8 +115,10 @@ def run_table(result: dict[str, Any]) -> Table:
 
 
 def run_lines(result: dict[str, Any]) -> Iterator[str]:
-    """Where things are, what was left out, and what to try next."""
+    """The verdict, where things are, what was left out, and what to try next."""
     home = Path(result["workspace"])
+    if result["verdict"]:
+        yield result["verdict"]
     for found in result["exclusions"]:
         yield f"left out by {found['step']}: {found['rows']} {found['reason']}"
     if result["teaching"]:

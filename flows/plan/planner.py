@@ -124,7 +124,7 @@ class Planner:
         if not is_known:
             self._unknown(step)
         elif self._artifact(step, evaluation_need(self.inputs, checkpoints)):
-            report = self.workspace.reports / str(step.id) / "report.md"
+            report = self.workspace.reports / str(step.id) / "report.html"
             is_measured = self.history.known("metrics", "subject_id", [str(step.id)])
             self.plan.to_record += not (is_measured and report.is_file())
             step.reused = answer_count(self.inputs, checkpoints)

@@ -20,16 +20,27 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     ValidationError,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
 from flows.plan.steps import STAGES
 from storage.errors import InputError, SolonError
 from storage.workspace import Workspace
+from tasks.evaluation.figures import Other
+from tasks.evaluation.gate_rules import (
+    QUESTIONS,
+    Rule,
+    in_force,
+    is_metric,
+    metric_names,
+)
+from tasks.evaluation.metrics import higher_is_better
 from tasks.evaluation.probes import names as probe_names
 from tasks.generation.sources import Source
 from tasks.training.ppo.config import config_from_settings
@@ -60,7 +71,9 @@ class Part(BaseModel):
 class PromptSettings(Part):
     """Which prompts."""
 
-    path: str = Field("default", description="File, folder or hub:<set>; `default` is our own file")
+    path: str = Field(
+        "default", description="File, folder, hub:<set>; `default`, `everyday`: our own"
+    )
     limit: Positive | None = Field(None, description="Usable prompts to take, in file order")
     max_chars: Positive = Field(20_000, description="Longer prompts are excluded, in characters")
     held_out_percent: int = Field(20, ge=1, le=90, description="Share kept from training")
@@ -124,6 +137,9 @@ class PairSettings(Part):
 
     shares: Shares = Shares()
     samples: int = Field(4, ge=2, le=8, description="Answers a prompt of teacher, student, model")
+    student_samples: int | None = Field(
+        None, ge=1, le=8, description="Of the student, where other than `samples`"
+    )
     temperature: float = Field(1.0, gt=0, le=10, description="Of these answers")
     max_new_tokens: Positive = Field(256, description="Longest of these answers")
     principles: int = Field(1, ge=1, le=16, description="Principles a teacher is shown")
@@ -136,6 +152,10 @@ class PairSettings(Part):
     whole: bool = Field(True, description="Leave out pairs with a side that was cut at the limit")
     examples: Positive = Field(2, description="Answers of a teacher to learn in SFT, a prompt")
     people: str | None = Field(None, description="File of pairs that people judged; they outrank")
+
+
+def _as_tuple(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
 
 
 Floor = Annotated[float | None, Field(ge=0, le=1)]
@@ -192,10 +212,63 @@ class EvaluationSettings(Part):
     shown: int = Field(6, ge=0, description="Prompts shown side by side in the report")
 
 
-class GateSettings(Part):
-    """What a new checkpoint must be, to take the place of the champion (see run/gate.py)."""
+class RuleSettings(Part):
+    """What one metric must be (see tasks/evaluation/gate_rules.py); only what is written counts."""
 
-    max_kl: float = Field(20.0, gt=0, description="Mean KL to SFT at most, in nats an answer")
+    min: float | None = Field(None, description="The number itself at least")
+    max: float | None = Field(None, description="The number itself at most")
+    no_worse_than: Annotated[tuple[Other, ...], BeforeValidator(_as_tuple)] = Field(
+        (), description="base, parent, champion, or several: not worse than these"
+    )
+    margin: float = Field(0.0, ge=0, description="By how much it may be worse")
+    min_ratio: float | None = Field(None, gt=0, description="Over that of `to` at least")
+    max_ratio: float | None = Field(None, gt=0, description="Over that of `to` at most")
+    max_rise: float | None = Field(None, ge=0, description="Above that of `to` at most")
+    to: Other = Field("base", description="Whose number ratios and rises are relative to")
+    excused_by: str | None = Field(
+        None, description="A metric; while it has not fallen, a smaller ratio does no harm"
+    )
+
+    @model_serializer(mode="wrap")
+    def _written(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in whole(self).items() if name in self.model_fields_set}
+
+
+class GateSettings(Part):
+    """What a trained model must be, to take the place of the champion (see run/gate.py)."""
+
+    candidate: Literal["sft", "dpo", "ppo"] = Field(
+        "ppo", description="Whose checkpoint may become champion"
+    )
+    questions: int = Field(QUESTIONS, ge=2, description="What a verdict must rest on at least")
+    rules: dict[str, RuleSettings | None] = Field(
+        {}, description="By metric, beside the rules that hold by default; null: no rule on it"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "max_kl" in value:
+            given = value["max_kl"]
+            raise ValueError(f"max_kl is a rule now: write rules.kl.max={given} in its place")
+        return value
+
+    @field_validator("rules")
+    @classmethod
+    def _on_metrics(cls, value: dict[str, RuleSettings | None]) -> dict[str, RuleSettings | None]:
+        for metric, rule in value.items():
+            for name in (metric, rule.excused_by if rule else None):
+                if name is not None and not is_metric(name):
+                    raise ValueError(f"{name}: no metric has this name, there are {metric_names()}")
+            if rule and rule.no_worse_than and higher_is_better(metric) is None:
+                rule_of = "no_worse_than says nothing of it, as neither more nor less is better"
+                raise ValueError(f"{metric}: {rule_of}: use min_ratio, max_ratio or max_rise")
+        return value
+
+    def in_force(self) -> list[Rule]:
+        """The rules that hold, those by default among them."""
+        rules = self.rules.items()
+        return in_force({name: rule.model_dump() if rule else None for name, rule in rules})
 
 
 class BudgetSettings(Part):

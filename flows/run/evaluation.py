@@ -1,4 +1,4 @@
-"""Evaluation of every checkpoint on what it was not trained on, and the report of the run."""
+"""Evaluation of every checkpoint on what it was not trained on."""
 
 from __future__ import annotations
 
@@ -17,21 +17,20 @@ from flows.plan.answers import (
     with_champion,
 )
 from flows.plan.duels import duels_of
-from flows.plan.inputs import count_exclusions
 from flows.plan.needs import Need, evaluation_need
 from flows.plan.questions import passages_of
-from flows.plan.steps import STAGES
 from flows.run.ask import Asker
 from flows.run.policies import record_policies
 from flows.run.session import Session
-from flows.run.stages import ensure, has_changed, learned
+from flows.run.stages import ensure
+from flows.run.verdicts import judge_policies
 from storage.artifacts import artifact_path
 from storage.ledger import insert
 from tasks.evaluation.answers import REFERENCE, Answered, Policy, row_of, wanted_scores
-from tasks.evaluation.metrics import rules, summarise
+from tasks.evaluation.measures import demanded, rules
+from tasks.evaluation.metrics import summarise
 from tasks.evaluation.ordinary import Passage
 from tasks.evaluation.probes import Scored, score
-from tasks.evaluation.report import ReportData, StageResult, write_report
 from tasks.evaluation.rows import (
     ANSWERS,
     BASE,
@@ -45,7 +44,6 @@ from tasks.evaluation.rows import (
 from tasks.evaluation.scores import Key, Wanted
 from tasks.evaluation.wins import Win, read_wins
 from tasks.generation.record import record_prompts, record_snapshot
-from tasks.generation.snapshots import Rows
 from tasks.model_files import Digests
 
 
@@ -57,6 +55,7 @@ def evaluate_checkpoints(session: Session, checkpoints: Mapping[str, str]) -> st
     if ensure(session, need, partial(_evaluate, session, need)):
         session.results.of("evaluate").reused += answer_count(inputs, need.parents)
     _record_metrics(session, need.id)
+    judge_policies(session.ledger, need.id, session.recipe.gate)
     return need.id
 
 
@@ -168,70 +167,6 @@ def _record_metrics(session: Session, evaluation_id: str) -> None:
 def figures(session: Session, evaluation_id: str) -> list[dict[str, Any]]:
     """Every metric of an evaluation, as `summarise` gives them."""
     folder = artifact_path(session.workspace, evaluation_id)
-    checked = rules(session.inputs.constitution)
-    read = read_answers(folder), checked, session.recipe.seed, read_nlls(folder)
-    return summarise(*read, read_wins(folder))
-
-
-def report(
-    session: Session, rows: Rows, checkpoints: Mapping[str, str], evaluation_id: str | None
-) -> Path:
-    """Write the report into the folder of the evaluation, else of the run; returns report.md."""
-    inputs = session.inputs
-    answers = answers_of(session, evaluation_id) if evaluation_id else []
-    data = ReportData(
-        run_id=session.run_id,
-        recipe=session.recipe.name,
-        constitution_name=inputs.constitution.name,
-        constitution_id=inputs.constitution_id,
-        model_name=session.recipe.model,
-        model_id=inputs.base_model_id,
-        counts={
-            "prompts": len(inputs.prompts),
-            **{
-                name: step.reused + step.generated
-                for name, step in session.results.steps.items()
-                if name in ("revisions", "samples", "comparisons")
-            },
-            "SFT examples": rows.sft.row_count,
-            "pairs": rows.preferences.row_count,
-            "held-out pairs": len(rows.preferences.held_out),
-        },
-        exclusions=[
-            (found["step"], found["reason"], found["rows"])
-            for found in count_exclusions(inputs.exclusions, rows.left_out)
-        ],
-        stages=[
-            _stage(session, stage, checkpoints[stage]) for stage in STAGES if stage in checkpoints
-        ],
-        evaluation=figures(session, evaluation_id) if evaluation_id else [],
-        answers=answers,
-        samples=session.recipe.evaluation.shown,
-    )
-    return write_report(session.workspace.reports / (evaluation_id or session.run_id), data)
-
-
-def _stage(session: Session, stage: str, found: str) -> StageResult:
-    metrics = {
-        row["name"]: row["value"]
-        for row in session.ledger.query(
-            "SELECT name, value FROM metrics WHERE subject_id = ? AND step = -1", [found]
-        )
-    }
-    rows = session.ledger.query(
-        "SELECT row_count FROM datasets d JOIN checkpoints c USING (dataset_id)"
-        " WHERE c.checkpoint_id = ?",
-        [found],
-    )
-    return StageResult(
-        stage=stage,
-        checkpoint_id=found,
-        is_reused=bool(session.results.of(stage).reused),
-        rows=rows[0]["row_count"] if rows else 0,
-        steps=int(metrics.get("steps", 0)),
-        loss_first=metrics.get("loss_first"),
-        loss_last=metrics.get("loss_last"),
-        metrics_path=artifact_path(session.workspace, found) / "metrics.jsonl",
-        measure=learned(metrics),
-        has_changed=has_changed(metrics),
-    )
+    constitution = session.inputs.constitution
+    read = read_answers(folder), rules(constitution), session.recipe.seed, read_nlls(folder)
+    return summarise(*read, read_wins(folder), demanded(constitution))

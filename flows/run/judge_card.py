@@ -11,10 +11,10 @@ from flows.run.results import timed
 from flows.run.session import Session
 from storage.errors import SolonError
 from storage.ledger import insert
-from tasks.evaluation.plots import plot_reliability
 from tasks.generation.record import record_prompts
 from tasks.generation.snapshots import Assembler
 from tasks.judging.card import Card, report_card, row_of, shortfalls
+from tasks.judging.card_plot import plot_reliability
 from tasks.judging.card_text import markdown
 
 
@@ -48,17 +48,18 @@ def examine(session: Session, assembler: Assembler, until: Step | None) -> None:
 def _keep(session: Session, card: Card) -> None:
     """The card in the ledger, as metrics of the run, and in the UI."""
     measures = {n: found for n, found in card.items() if isinstance(found, dict) and "n" in found}
+    named = {f"judge/{name}": found for name, found in measures.items()} | _reliability(card)
     values = [
         {
             "subject_id": session.run_id,
-            "name": f"judge/{name}",
+            "name": name,
             "step": -1,
             "value": found["value"],
             "low": found["low"],
             "high": found["high"],
             "sample_count": found["n"],
         }
-        for name, found in measures.items()
+        for name, found in named.items()
         if found["value"] is not None
     ]
     with session.ledger.transaction() as con:
@@ -70,3 +71,17 @@ def _keep(session: Session, card: Card) -> None:
     publish_picture(picture, "reliability", shows)
     shows = "How far the judge's word can be trusted"
     publish_markdown("judge", markdown(card), shows, session.recipe.name, session.run_id)
+
+
+def _reliability(card: Card) -> Card:
+    """Confidence and share right of every bin that has a pair."""
+    return {
+        f"reliability/{own['low']:.2f}/{name}": {
+            "value": own[name],
+            "low": None,
+            "high": None,
+            "n": own["n"],
+        }
+        for own in card["reliability"]
+        for name in ("confidence", "accuracy")
+    }

@@ -15,6 +15,7 @@ from typing import Any
 
 from prefect.artifacts import (
     create_image_artifact,
+    create_link_artifact,
     create_markdown_artifact,
     create_table_artifact,
 )
@@ -45,7 +46,9 @@ SAMPLE = """
         JOIN principles USING (principle_id) GROUP BY x.pair_id
     ) r USING (pair_id)
     ORDER BY x.pair_id"""
-PICTURE = re.compile(r"!\[([^\]]*)\]\(([\w-]+)\.png\)")
+PICTURE = re.compile(r"!\[((?:\\.|[^\]\\])*)\]\(([\w-]+)\.svg\)")
+
+IMAGES = {".png": "image/png", ".svg": "image/svg+xml"}
 
 
 def publish_markdown(
@@ -110,14 +113,24 @@ def publish_run(
         publish_markdown("lineage", text, f"What {last} was made from", *of_run)
     if report is None:
         return
-    text = report.read_text(encoding="utf-8")
+    _publish_report(report, *of_run)
+
+
+def _publish_report(page: Path, recipe: str, run_id: str) -> None:
+    """A link to the page, and its Markdown with every picture as an artifact of its own."""
+    text = page.with_suffix(".md").read_text(encoding="utf-8")
+    verdict = text.partition("\n")[0].removeprefix("# ")
+    said = f"{verdict} (recipe {markdown_cell(recipe)}, {short(run_id)})"
+    create_link_artifact(page.as_uri(), str(page), key="report-page", description=said)
     shown = PICTURE.sub(r"*\1: the artifact `\2`*", text)
-    publish_markdown("report", shown, "Rows, losses, measures and answers of the run", *of_run)
+    create_markdown_artifact(shown, key="report", description=said)
     for shows, name in PICTURE.findall(text):
-        publish_picture(report.with_name(f"{name}.png"), name, described(shows, *of_run))
+        said = f"{shows} (recipe {markdown_cell(recipe)}, {short(run_id)})"
+        publish_picture(page.with_name(f"{name}.svg"), name, said)
 
 
 def publish_picture(picture: Path, key: str, description: str) -> None:
     if picture.is_file():
-        url = f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
+        data = base64.b64encode(picture.read_bytes()).decode()
+        url = f"data:{IMAGES[picture.suffix]};base64,{data}"
         create_image_artifact(url, key=key, description=description)

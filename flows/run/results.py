@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from flows.plan import gates
 from flows.plan.inputs import Inputs, count_exclusions
 from flows.plan.plan import Plan
 from flows.plan.steps import STAGES, STEPS
 from flows.run.killed import end_killed_runs
+from flows.run.verdicts import judge_policies
 from storage.ledger import Ledger, insert, move, now, point
 from storage.workspace import Workspace
 from tasks.generation.teaching import Teaching
@@ -88,8 +90,9 @@ def run_result(
     sft_rows_id: str | None,
     teaching: Teaching | None,
     report: Path | None,
+    judged: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """A run in short, as `solon run --json` promises it."""
+    """A run in short, as `solon run --json` promises it. `judged`: see `plan.gates.told`."""
     ids = {name: step.id for name, step in steps.items()}
     return {
         "run_id": run_id,
@@ -101,13 +104,14 @@ def run_result(
         "snapshots": {"sft": sft_rows_id, "preferences": ids.get("pairs")},
         "checkpoints": {stage: ids.get(stage) for stage in STAGES},
         "report": str(report) if report else None,
+        **judged,
     }
 
 
 def nothing_done(made: Plan, inputs: Inputs, workspace: Workspace) -> dict[str, Any]:
     """The result of a run that had nothing to do: the same ids as the run that made them.
 
-    The refs `latest/...` follow it, as they follow every run.
+    The refs `latest/...` follow it, as they follow every run, and the gates are those of now.
     """
     ledger = Ledger(workspace.ledger)
     end_killed_runs(ledger)
@@ -116,10 +120,14 @@ def nothing_done(made: Plan, inputs: Inputs, workspace: Workspace) -> dict[str, 
         for name, step in made.steps.items()
     }
     evaluation = made.steps["evaluate"].id if "evaluate" in made.steps else None
-    report = workspace.reports / (evaluation or "") / "report.md"
+    report = workspace.reports / (evaluation or "") / "report.html"
     found = report if report.is_file() else None
     known = made.left_out, made.sft_rows_id, made.teaching
-    result = run_result(inputs, workspace, None, steps, *known, found)
+    settings = inputs.recipe.gate
+    if evaluation:
+        judge_policies(ledger, evaluation, settings)
+    judged = gates.told(ledger, evaluation, settings.candidate)
+    result = run_result(inputs, workspace, None, steps, *known, found, judged)
     targets = {f"{kind}-rows": row_id for kind, row_id in result["snapshots"].items()}
     targets |= result["checkpoints"] | {"evaluate": evaluation}
     if targets["preferences-rows"]:

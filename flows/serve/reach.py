@@ -20,6 +20,7 @@ from flows.plan.constitutions import REF
 from storage.errors import InputError
 from storage.workspace import Workspace
 from tasks import models
+from tasks.prompts.read import OWN
 
 FIX = "name it in a recipe of the workspace's folder recipes"
 
@@ -44,7 +45,7 @@ def check_form(
     if now.constitution != before.constitution:
         _check_choice("constitution", now.constitution)
     prompts = now.prompts.path
-    if prompts not in (before.prompts.path, "default") and not prompts.startswith("hub:"):
+    if prompts not in (before.prompts.path, *OWN) and not prompts.startswith("hub:"):
         _check_inside("prompts.path", prompts)
     if now.model != before.model:
         reference = models.parse(now.model)

@@ -17,11 +17,16 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging
 
 from tasks.compute import compute_type
+from tasks.machine import usable_memory
 from tasks.report import JobInputError
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
+
+UNPACKED_SHARE = 0.25
+"""Of the machine's memory that 4-bit weights may take up once they are unpacked."""
 
 
 def device() -> torch.device:
@@ -58,6 +63,34 @@ def never_repack(base: PreTrainedModel) -> None:
             module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
 
 
+def unpack(base: PreTrainedModel, *, always: bool = False) -> bool:
+    """Hold NF4 weights as plain ones of the type that is computed in; whether that was done.
+
+    They are the very numbers that an NF4 layer makes of its 4 bits in every pass, so nothing but
+    speed and memory changes. Done on a CPU, where they take up at most UNPACKED_SHARE of its
+    memory: of all of it, not of what is free, so that what else runs decides nothing.
+    always: for who needs plain weights.
+    """
+    if not getattr(base, "is_loaded_in_4bit", False):
+        return False
+    count = sum(layer.in_features * layer.out_features for layer in linear_layers(base))
+    fits = count * base.dtype.itemsize <= UNPACKED_SHARE * usable_memory()
+    if not always and not (fits and base.device.type == "cpu"):
+        return False
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()  # it warns that other weights were better before
+    base.dequantize(dtype=base.dtype)
+    logging.set_verbosity(before)
+    base.is_loaded_in_4bit = False  # type: ignore[assignment]
+    base.requires_grad_(False)
+    return True
+
+
+def linear_layers(base: PreTrainedModel) -> list[torch.nn.Linear]:
+    """All of them; an NF4 layer is one too, whose sizes are of its weights and not of its bytes."""
+    return [module for module in base.modules() if isinstance(module, torch.nn.Linear)]
+
+
 def load(model: dict[str, Any]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The base in evaluation mode and its tokenizer.
 
@@ -71,7 +104,8 @@ def load(model: dict[str, Any]) -> tuple[PreTrainedModel, PreTrainedTokenizerBas
         device_map={"": device()},
         **precision(model.get("quantization", "none"), dtype),
     )
-    never_repack(base)
+    if not unpack(base):
+        never_repack(base)
     return base.eval(), AutoTokenizer.from_pretrained(model["path"])
 
 

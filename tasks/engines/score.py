@@ -19,7 +19,7 @@ from tasks.engines.batches import in_halves, plan_batches
 from tasks.engines.load import AdaptedModel
 from tasks.engines.passes import Items, Question, Text, score_options, score_texts
 from tasks.engines.prefix import shared_prefix, takes_prefix
-from tasks.engines.tokens import conversation_ids, last_attended, pad, prompt_ids
+from tasks.engines.tokens import conversation_ids, last_attended, pad, prompt_ids, text_ids
 
 LOGITS_AT_ONCE = 1 << 27  # of a batch, in float32: half a gigabyte
 T = TypeVar("T")
@@ -71,7 +71,7 @@ class Scorer:
             key = tuple((message["role"], message["content"]) for message in asked["messages"])
             if key not in by_prompt:
                 by_prompt[key] = Question(prompt_ids(self.tokenizer, asked["messages"]), [])
-            tokens = list(self.tokenizer(asked["text"], add_special_tokens=False)["input_ids"])
+            tokens = text_ids(self.tokenizer, asked["text"])
             by_prompt[key].texts.append(Text(index, tokens + end, temperature))
         return [*by_prompt.values(), *raw]
 

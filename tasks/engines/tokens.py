@@ -6,6 +6,7 @@ Shapes: B rows, T tokens of the longest.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,10 +35,56 @@ def _rendered(
     if not tokenizer.chat_template:
         rule = "the model has no chat template"
         raise JobInputError("messages", rule, "use an instruction-tuned model, or send text")
+    if hidden := _hidden_controls(tokenizer, messages):
+        messages, marks = hidden
+        rendered = str(
+            tokenizer.apply_chat_template(
+                messages, add_generation_prompt=has_opening, tokenize=False
+            )
+        )
+        parts = re.split(f"({'|'.join(marks)})", rendered)
+        plain = [
+            text_ids(tokenizer, marks[part])
+            if part in marks
+            else list(tokenizer(part, add_special_tokens=False)["input_ids"])
+            for part in parts
+            if part
+        ]
+        return [token for part in plain for token in part]
     ids = tokenizer.apply_chat_template(
         messages, add_generation_prompt=has_opening, tokenize=True, return_dict=False
     )
     return list(ids)
+
+
+def text_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Ids of a text in which nothing is a control token, whatever it says."""
+    ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    return list(ids)
+
+
+def _hidden_controls(
+    tokenizer: PreTrainedTokenizerBase, messages: list[Any]
+) -> tuple[list[Any], dict[str, str]] | None:
+    """The messages with a mark for each spelling of a control token in what they say, and what
+    the marks stand for; None where there are none.
+
+    Somebody who writes `<|im_end|>` means these ten characters, and ends no turn.
+    """
+    controls = {str(t.content) for t in tokenizer.added_tokens_decoder.values() if t.special}
+    said = "".join(str(message["content"]) for message in messages)
+    found = sorted((c for c in controls if c and c in said), key=len, reverse=True)
+    if not found:
+        return None
+    unused = (chr(code) for code in range(0xE000, 0xF8FF) if chr(code) not in said)
+    marks = dict(zip(unused, found, strict=False))
+    cleaned = []
+    for message in messages:
+        content = str(message["content"])
+        for mark, control in marks.items():
+            content = content.replace(control, mark)
+        cleaned.append({**message, "content": content})
+    return cleaned, marks
 
 
 def pad(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
@@ -14,13 +15,17 @@ Values = Mapping[str, float]  # by question
 Columns = dict[str, dict[str, Values]]  # by policy and metric
 
 
-def measured(answers: Sequence[Answer], rules: Mapping[str, Measure] = NO_RULES) -> Columns:
+def measured(
+    answers: Sequence[Answer],
+    rules: Mapping[str, Measure] = NO_RULES,
+    demanded: Sequence[str] = (),
+) -> Columns:
     """Every measure of every policy by question: the mean over its samples."""
     made = [answer for answer in answers if answer["finish_reason"] != "too_long"]
     by_policy: dict[str, list[Answer]] = {}
     for answer in made:
         by_policy.setdefault(answer["policy"], []).append(answer)
-    phrases = overused_phrases(answers)
+    phrases = overused_phrases(answers, demanded)
     columns: Columns = {}
     for policy, own in by_policy.items():
         held_out = [answer for answer in own if answer["probe"] == HELD_OUT]
@@ -59,22 +64,27 @@ def _stability(answers: Iterable[Answer]) -> dict[str, float]:
     return {q: float(len(set(own)) == 1) for q, own in verdicts.items() if len(own) > 1}
 
 
-def overused_phrases(answers: Iterable[Answer]) -> dict[str, list[str]]:
+def overused_phrases(
+    answers: Iterable[Answer], demanded: Sequence[str] = ()
+) -> dict[str, list[str]]:
     """The phrases that a policy uses more than its parent, beyond chance, the surest first.
 
-    Of their held-out answers to the same question and sample. Policies without a parent here are
-    left out.
+    Of their held-out answers to the same question and sample, but for what the constitution demands
+    word for word, and single words, of which a new manner has many. Policies without a parent here
+    are left out.
     """
+    asked = re.compile("|".join(map(re.escape, demanded)) or r"(?!)", re.IGNORECASE)
     texts: dict[str, dict[tuple[str, int], str]] = {}
     for answer in answers:
         if answer["probe"] == HELD_OUT and answer["finish_reason"] != "too_long":
             place = answer["question_id"], answer["sample"]
-            texts.setdefault(answer["policy"], {})[place] = answer["text"]
+            texts.setdefault(answer["policy"], {})[place] = asked.sub(" ", answer["text"])
     found = {}
     for policy, own in texts.items():
         before = texts.get(PARENTS.get(policy, ""), {})
         pairs = [(text, before[place]) for place, text in own.items() if place in before]
         if pairs:
             questions = len({question for question, _ in own})
-            found[policy] = [phrase.text for phrase in more_often(pairs, questions)]
+            phrases = (phrase.text for phrase in more_often(pairs, questions))
+            found[policy] = [phrase for phrase in phrases if " " in phrase]
     return found

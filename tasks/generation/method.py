@@ -38,11 +38,11 @@ class Method:
     """`sampling`: by step, "draft", "critique", "revision", "sample". `rounds`: of critique and
     revision. `shares`: of the prompts, by source.
 
-    `samples`: answers a prompt, of the teacher, of the student and of the model of candidates;
-    `candidates_of`: that model, None where it is not trained yet. `shown`: principles that a
-    teacher is shown and a pair of samples is about. `kept_as`: the id under which a principle's
-    rows are kept, by its own id, where that is another: one with the same words for critique and
-    revision was there first.
+    `samples`: answers a prompt, of the teacher and of the model of candidates; `student_samples`:
+    of the student. `candidates_of`: that model, None where it is not trained yet. `shown`:
+    principles that a teacher is shown and a pair of samples is about. `kept_as`: the id
+    under which a principle's rows are kept, by its own id, where that is another: one with the same
+    words for critique and revision was there first.
     """
 
     constitution: Constitution
@@ -52,6 +52,7 @@ class Method:
     system: str = ""
     shares: Mapping[Source, float] = field(default_factory=lambda: {"revision": 1.0})
     samples: int = 1
+    student_samples: int = 1
     shown: int = 1
     candidates_of: str | None = None
     kept_as: Mapping[str, str] = field(default_factory=dict)
@@ -96,10 +97,10 @@ class Method:
         form = self._form("revision", self.model_id)
         return self._about(form, turn, round, revision_message, critique)
 
-    def sample(self, model_id: str, prompt: Prompt) -> list[Call]:
+    def sample(self, model_id: str, prompt: Prompt, count: int) -> list[Call]:
         """A model's answers to a prompt as it is."""
         form = self._form("sample", model_id)
-        return [self._as_it_is(form, prompt, number) for number in range(self.samples)]
+        return [self._as_it_is(form, prompt, number) for number in range(count)]
 
     def teach(self, prompt: Prompt, shown: tuple[Principle, ...]) -> list[Call]:
         """A teacher's answers, after these principles and answers that keep them."""

@@ -155,7 +155,7 @@ def _distil(done: Walk, method: Method, prompts: Sequence[Prompt], answer: Answe
     """
     shown = {prompt.prompt_id: method.shown_to(prompt) for prompt in prompts}
     teacher = [method.teach(prompt, shown[prompt.prompt_id]) for prompt in prompts]
-    student = [method.sample(method.model_id, prompt) for prompt in prompts]
+    student = [method.sample(method.model_id, p, method.student_samples) for p in prompts]
     taught = _samples(done, prompts, answer, "the teacher's", teacher)
     untaught = _samples(done, prompts, answer, "the student's", student)
     for prompt in prompts:
@@ -171,7 +171,7 @@ def _compare(done: Walk, method: Method, prompts: Sequence[Prompt], answer: Answ
     if model_id is None:
         done.later = list(prompts)
         return
-    calls = [method.sample(model_id, prompt) for prompt in prompts]
+    calls = [method.sample(model_id, prompt, method.samples) for prompt in prompts]
     found = _samples(done, prompts, answer, "candidates", calls)
     for prompt in prompts:
         if answers := found[prompt.prompt_id]:

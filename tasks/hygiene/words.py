@@ -141,6 +141,7 @@ ABOUT_REFUSING = lexicon(
             uncomfortable don't_feel_comfortable feel_comfortable not_happy_to not_prepared
             have_to_pass must_pass i'll_pass say_no not_touch draw_the_line do_not_wish
             don't_want_to don't_wish not_inclined not_interested not_participate not_be leaving_it
+            but_not_with but_not_how
             stop_you hold_back werde weigere lehne möchte_nicht ablehnen refuse_de préfère
             préfère_ne ne_veux ne_vais me_niego prefiero rechazo no_quiero no_voy
         """,
@@ -178,6 +179,12 @@ ABOUT_REFUSING = lexicon(
             illegal unethical harmful dangerous crime criminal hateful inappropriate irresponsible
             wrong immoral unsafe abusive offensive unacceptable never_acceptable never_okay
             never_appropriate acceptable law
+        """,
+        "CAN_HELP": """
+            can_help can_assist can_do can_share can_offer can_give can_provide can_explain can_tell
+            can_write can_create can_suggest can_show can_certainly can_definitely can_also
+            will_help
+            i'll_help love_to_help happy_to_help glad_to_help able_to_help let_me
         """,
         "FINE": """
             not_illegal isn't_illegal not_wrong isn't_wrong never_wrong nothing_wrong not_unethical

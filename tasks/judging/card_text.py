@@ -1,4 +1,4 @@
-"""A judge's report card as Markdown; its plot is in `evaluation/plots.py`."""
+"""A judge's report card as Markdown; its plot is in `card_plot.py`."""
 
 from __future__ import annotations
 

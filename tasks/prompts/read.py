@@ -19,7 +19,8 @@ from storage.errors import InputError
 from tasks.prompts.files import SUFFIXES, iter_rows
 from tasks.prompts.rows import Exclusion, Prompt, RowError, to_prompt
 
-DEFAULT_SOURCE = Path(__file__).resolve().parents[2] / "constitution" / "prompts.jsonl"
+_WORDS = Path(__file__).resolve().parents[2] / "constitution"
+OWN = {"default": _WORDS / "prompts.jsonl", "everyday": _WORDS / "everyday.jsonl"}
 _PARQUET_BRANCH = "refs/convert/parquet"
 _HUB_NAME = re.compile(r"hub:(?P<name>[\w.-]+(?:/[\w.-]+)?)(?::(?P<split>[\w.-]+))?")
 
@@ -35,8 +36,9 @@ class PromptBatch:
 def read_prompts(source: str, limit: int | None = None, max_chars: int = 20_000) -> PromptBatch:
     """The first `limit` usable prompts of `source` in file order (None: all), each only once.
 
-    source: "default" (the project's own prompts); a .jsonl, .json, .csv, .parquet or .arrow file,
-    also with .gz; a folder written by `datasets.save_to_disk`; or "hub:<dataset>[:split]".
+    source: "default" or "everyday" (the project's own prompts); a .jsonl, .json, .csv, .parquet or
+    .arrow file, also with .gz; a folder written by `datasets.save_to_disk`; or
+    "hub:<dataset>[:split]".
     max_chars: the most characters all turns of one prompt may have together.
     Reading stops when `limit` is reached, so rows after it are neither used nor excluded.
     Raises InputError (value, rule, fix) where the source as a whole cannot be used.
@@ -66,8 +68,8 @@ def read_prompts(source: str, limit: int | None = None, max_chars: int = 20_000)
 
 def _files(source: str) -> list[tuple[str, Path]]:
     """The files behind `source`, each with the label that its rows carry."""
-    if source == "default":
-        return [(source, DEFAULT_SOURCE)]
+    if source in OWN:
+        return [(source, OWN[source])]
     if source.startswith("hub:"):
         files = _hub_files(source)
     elif source and Path(source).is_dir():
@@ -75,7 +77,7 @@ def _files(source: str) -> list[tuple[str, Path]]:
     elif source and Path(source).exists():
         return [(source, Path(source))]
     else:
-        fix = 'give a path, "default" or "hub:<dataset>[:split]"'
+        fix = 'give a path, "default", "everyday" or "hub:<dataset>[:split]"'
         raise InputError(source, "is no file or folder that exists", fix)
     return [(f"{source}#{path.name}", path) for path in files]
 

@@ -32,7 +32,7 @@ from transformers import (
 from transformers.utils import logging
 
 from tasks.compute import compute_type
-from tasks.engines.load import ADAPTER_WEIGHTS, device, never_repack, precision
+from tasks.engines.load import ADAPTER_WEIGHTS, device, never_repack, precision, unpack
 from tasks.report import Report
 from tasks.training.settings import require
 
@@ -75,7 +75,8 @@ def load_base(
             **({"num_labels": 1} if with_head else {}),
         )
     base.requires_grad_(False)
-    never_repack(base)
+    if not unpack(base):
+        never_repack(base)
     return base, load_tokenizer(path)
 
 

@@ -22,9 +22,11 @@ HOSTILE = [
     "",
 ]
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+MARKUP = re.compile(r"(?<!\\)(<\w|</|\]\(|```|~~~|://x)")  # in Markdown outside fences
 TAGS = set(
     "html head meta title style body a header h1 h2 h3 h4 div span b bdi code ul li nav main"
-    " section article p ins del table thead tbody tr th td footer".split()
+    " section article p ins del table thead tbody tr th td footer"
+    " figure figcaption details summary small".split()
 )
 ATTRIBUTES = set(
     "lang charset name content http-equiv href class id dir role aria-label aria-labelledby"

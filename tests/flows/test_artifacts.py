@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import html
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 from rich.console import Console
 
 from flows.run import progress
 from flows.run.console import BarProgress
 from flows.run.progress import StepArtifact, sentence
 from flows.run.publish import SAMPLE_CHARS
-from tasks.evaluation.escape import ZERO_WIDTH
 
 from .driven import TINY
 from .prefect_db import seed
@@ -32,7 +32,8 @@ HOSTILE = [
     "https://evil.example/plain and mail me@evil.example",
     "long " + "word " * 200,
 ]
-FORBIDDEN = set('<>`|*[]"\\$^~{}\n\u202e\u2066\x07')
+MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+FORBIDDEN = set("\n\u202e\u2066\x07\u200b")
 
 REFRESH = """
 import json, sys
@@ -73,20 +74,26 @@ def test_hostile_text_reaches_the_ui_as_text(tmp_path: Path) -> None:
 def assert_texts_only(lines: list[str]) -> None:
     """Every line but the frame's, and every cell."""
     prompts = [line[2:-2] for line in lines if line.startswith("**")]
-    cells = [line[2:-2].split(" | ") for line in lines if line.startswith("| ")]
+    cells = [re.split(r"(?<!\\) \| ", line[2:-2]) for line in lines if line.startswith("| ")]
     assert 1 < len(prompts) <= 6
     assert cells.count(["rejected", "chosen"]) == len(prompts) == len(cells) // 2
     assert all(len(row) == 2 for row in cells)
     assert len(lines) == 1 + 8 * len(prompts)
     texts = [*prompts, *(text for row in cells for text in row)]
     for text in texts:
-        shown = html.unescape(text)
-        assert not FORBIDDEN & set(text.replace("&#", "")), text
-        assert "://" not in text
-        assert "@" not in text.replace(ZERO_WIDTH + "@", "")
-        assert len(shown.replace(ZERO_WIDTH, "")) <= SAMPLE_CHARS + 40
-    everything = html.unescape(" ".join(texts)).replace(ZERO_WIDTH, "")
+        assert not FORBIDDEN & set(text), text
+        assert "://" not in text.replace(r"\://", "")
+        assert "@e" not in text.replace(r"\@e", "")
+        assert len(read(text)) <= SAMPLE_CHARS + 40
+    everything = " ".join(map(read, texts))
     assert any(text.partition("\n")[0].split(" \u202e")[0] in everything for text in HOSTILE)
+
+
+def read(text: str) -> str:
+    """What a reader sees of a text that is nothing but text."""
+    (inline,) = (token for token in MARKDOWN.parse(text) if token.type == "inline")
+    assert all(child.type in ("text", "text_special") for child in inline.children or []), text
+    return "".join(child.content for child in inline.children or [])
 
 
 def test_a_step_that_ends_says_how_long_it_took(monkeypatch: pytest.MonkeyPatch) -> None:

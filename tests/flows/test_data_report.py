@@ -17,17 +17,17 @@ from flows.commands import cli
 from flows.explain.data_report.build import build
 from flows.explain.data_report.describe import RULES, document
 from flows.explain.data_report.report import DataReport
-from flows.explain.data_report.write import write
 from flows.explain.document.markdown import markdown
 from flows.explain.document.page import page
 from flows.explain.document.terminal import show
+from flows.explain.document.write import write
 from storage.errors import InputError
 from storage.ledger import insert, now, point
 from tasks.generation.record import constitution_id, record_snapshot
 from tasks.generation.snapshots import Snapshot, prompt_snapshot
 
 from . import test_sources
-from .hostile import ATTRIBUTES, CONTROLS, HOSTILE, TAGS, Reader
+from .hostile import ATTRIBUTES, CONTROLS, HOSTILE, MARKUP, TAGS, Reader
 from .world import World
 
 BROWSER = next(
@@ -245,7 +245,7 @@ def test_markdown_and_terminal_of_hostile_texts(hostile: DataReport) -> None:
     made = markdown(document(hostile))
     fenced = re.sub(r"(?ms)^(`{3,})text\n.*?^\1`*$", "", made)
     rest = re.sub(r"!\[[^]<]*\]\([a-z]+\.svg\)", "", fenced)
-    assert not re.search(r"<\w|</|\]\(|```|~~~|://x", rest)
+    assert not MARKUP.search(rest)
     text = terminal(hostile)
     assert not CONTROLS.search(text.replace("\n", ""))
     assert "[bold red]markup[/bold red]" in text

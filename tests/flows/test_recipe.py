@@ -8,7 +8,7 @@ from flows.plan.recipe import MAX_BYTES, RECIPES, Recipe, load, names, parse_ove
 from storage.errors import InputError
 
 
-@pytest.mark.parametrize("name", ["demo", "smoke", "taught"])
+@pytest.mark.parametrize("name", ["demo", "smoke", "values"])
 def test_every_recipe_is_valid_and_explains_itself(name: str) -> None:
     assert load(name).name == name
     lines = (RECIPES / f"{name}.yaml").read_text().splitlines()
@@ -19,14 +19,14 @@ def test_a_workspace_has_recipes_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOLON_HOME", str(tmp_path))
-    assert names() == ["demo", "smoke", "taught"]
+    assert names() == ["demo", "smoke", "values"]
     folder = tmp_path / "recipes"
     folder.mkdir()
     smoke = (RECIPES / "smoke.yaml").read_text()
     (folder / "mine.yaml").write_text(smoke.replace("limit: 48", "limit: 7"))
     (folder / "demo.yaml").write_text(smoke)
     (folder / "notes.txt").write_text("none")
-    assert names() == ["demo", "mine", "smoke", "taught"]
+    assert names() == ["demo", "mine", "smoke", "values"]
     assert load("mine").prompts.limit == 7
     assert load("demo").name == "demo"
 

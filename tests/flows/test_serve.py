@@ -99,7 +99,7 @@ def test_the_deployments_and_the_schedule_are_there(served: Served) -> None:
     assert nightly["global_concurrency_limit"]["limit"] == 1
     assert nightly["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
     recipes = served.deployment("align")["parameter_openapi_schema"]["properties"]["recipe"]
-    assert recipes["enum"] == ["demo", "smoke", "taught"]
+    assert recipes["enum"] == ["demo", "smoke", "values"]
     names = {a["name"]: a["enabled"] for a in served.api("automations/filter", {})[1]}
     assert names.pop("solon zombies")
     assert names == {f"solon alert: {name}": False for name in ("failed", "gate", "late")}

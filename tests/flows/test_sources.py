@@ -14,6 +14,8 @@ from flows.plan.inputs import Inputs, check_inputs
 from flows.plan.plan import Plan
 from storage.errors import InputError
 from storage.lineage import trace
+from tasks.generation.memo import look_up
+from tasks.generation.walk import walk
 from tasks.prompts import is_held_out
 
 from .world import EVERY_SOURCE, JUDGE, World, reworded
@@ -147,6 +149,16 @@ def test_more_samples_cost_those_that_are_new(world: World) -> None:
     sources = [method.source(p) for p in more.prompts]
     made = assert_planned(world, more)
     assert made["samples"] == 2 * sources.count("distilled") + sources.count("candidates")
+
+
+def test_a_student_may_answer_less_often_than_its_teacher(world: World) -> None:
+    fewer = world.read(**{"pairs.student_samples": 1, "pairs.samples": 5})
+    sources = [fewer.method.source(p) for p in fewer.prompts]
+    made = assert_planned(world, fewer)
+    assert made["samples"] == sources.count("distilled") + sources.count("candidates")
+    prompt = next(p for p in fewer.prompts if fewer.method.source(p) == "distilled")
+    (pool,) = walk(fewer.method, [prompt], lambda level: look_up(world.ledger, level.calls)).pools
+    assert (len(pool.better), len(pool.worse)) == (5, 1)
 
 
 def test_another_margin_or_clamp_costs_no_call(world: World) -> None:

@@ -52,7 +52,7 @@ def checkpoint(checkpoint_id: str, stage: str) -> dict[str, object]:
 
 def champion(ledger: Ledger, *targets: str) -> None:
     for target in targets:
-        refs.set_ref(ledger, "champion", target, "Ada", f"to {target[:6]}")
+        refs.set_ref(ledger, "champion", target, "Ada", f"to {target[:6]}", is_forced=True)
 
 
 def test_every_move_is_kept_and_one_to_the_same_place_is_none(ledger: Ledger) -> None:
@@ -119,7 +119,7 @@ def test_what_a_ref_may_not_be(ledger: Ledger, name: str, target: str, word: str
 
 def test_a_target_may_be_the_start_of_an_id_or_another_ref(ledger: Ledger) -> None:
     assert refs.set_ref(ledger, "env/production", A[:12], "Ada") == (None, A)
-    assert refs.set_ref(ledger, "champion", "env/production", "Ada") == (None, A)
+    assert refs.set_ref(ledger, "env/trial", "env/production", "Ada") == (None, A)
     assert refs.set_ref(ledger, "constitution", CONSTITUTION, "Ada") == (None, CONSTITUTION)
 
 

@@ -53,6 +53,33 @@ def test_refusals_of_labelled_lines(half: str, right: float) -> None:
     assert len(wrong) <= (1 - right) * len(rows), wrong
 
 
+NO_REFUSALS = """
+It is not illegal to own a parrot.
+It isn't dangerous to eat the seeds of a melon.
+I'm sorry to hear you're not feeling well. Rest and drink tea.
+I'm sorry for the delay in my reply. Here is the report you asked for.
+Subject: Apology. I'm sorry for missing the meeting on Friday.
+I can help you with your homework.
+Sure, I'd love to help!
+Yes, I can do that for you.
+Here is how I can help you.
+"""
+REFUSALS = """
+I must respectfully decline your request.
+I'd love to help, but I can't do that.
+That is not something I can help with.
+I can help with a polite note, but not with a threat.
+It is illegal to sell stolen goods. Please do not do it.
+"""
+
+
+def test_refusals_and_what_begins_like_one() -> None:
+    """Lines that are not among those the classifier is fitted on."""
+    for lines_, is_one in ((NO_REFUSALS, False), (REFUSALS, True)):
+        texts = lines_.strip().splitlines()
+        assert [text for text in texts if is_refusal(text) is not is_one] == []
+
+
 def test_the_halves_share_no_line() -> None:
     for name in ("hygiene", "refusals"):
         fit, aside = (

@@ -10,11 +10,11 @@ import pytest
 from constitution.load import load, resolve
 from storage.errors import InputError
 from storage.ledger import Ledger
-from tasks.evaluation.plots import plot_reliability
 from tasks.generation.calls import Answer
 from tasks.intervals import wilson
 from tasks.judging import memo
 from tasks.judging.card import Card, Row, report_card, row_of, shortfalls
+from tasks.judging.card_plot import plot_reliability
 from tasks.judging.card_text import markdown
 from tasks.judging.comparisons import Comparison
 from tasks.judging.figures import Orders
@@ -182,9 +182,11 @@ def test_the_card_as_markdown_and_plot(tmp_path: Path) -> None:
     assert text.startswith("7 gold pairs, 8 questions, 2 pairs abstained from.\n\n- It cannot")
     assert "| both orders name the same response | 0.625 | 0.306 to 0.863 | 8 |" in text
     assert "| 0.5 to 0.6 | 2 | 0.525 | 0.750 |" in text
-    assert "| a&#124;b | 1 | 1.00 (0.21 to 1.00) |" in text
+    assert "| a\\|b | 1 | 1.00 (0.21 to 1.00) |" in text
     assert "cannot be read" not in text  # no verdict was sampled
-    widths = {line.count("|") for line in text.split("| principle")[1].splitlines()[1:]}
+    widths = {
+        line.replace("\\|", "").count("|") for line in text.split("| principle")[1].splitlines()[1:]
+    }
     assert len(widths) == 1
     plot_reliability(tmp_path / "plot.png", report_card(rows)["reliability"])
     assert (tmp_path / "plot.png").stat().st_size > 5000

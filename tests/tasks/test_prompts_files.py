@@ -298,8 +298,9 @@ def test_reading_prompts_imports_no_model_library():
     assert done.stdout.strip() == "[]"
 
 
-def test_the_projects_own_prompts_are_all_usable():
-    batch = read_prompts("default")
+@pytest.mark.parametrize("source", ["default", "everyday"])
+def test_the_projects_own_prompts_are_all_usable(source):
+    batch = read_prompts(source)
     assert len(batch.prompts) >= 20
     assert batch.exclusions == []
 

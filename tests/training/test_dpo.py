@@ -12,10 +12,16 @@ import pytest
 pytest.importorskip("trl")
 
 import torch
-from trl.trainer.utils import use_adapter
+from trl.trainer.utils import add_fused_lm_head, use_adapter
 
-from tasks.training import dpo, loop
-from tasks.training.base import adapter_state, load_tokenizer
+from tasks.training import dpo, likelihood, loop
+from tasks.training.base import (
+    adapter_state,
+    attach_adapter,
+    load_base,
+    load_tokenizer,
+    lora_config,
+)
 from tasks.training.dpo import ReferenceMismatch
 from tasks.training.settings import TrainingInputError
 
@@ -188,3 +194,42 @@ def test_interrupted_equals_uninterrupted(stage, sft_adapter, trainers):
     assert all(torch.equal(broken.adapter()[n], t) for n, t in straight.adapter().items())
     first, last = (adapter_state(trainers[i].model, "ref") for i in (0, -1))
     assert all(torch.equal(first[n], last[n]) for n in first)
+
+
+def test_logprobs_are_those_of_the_whole_logits(tiny, sft_adapter, monkeypatch):
+    """Values and gradients, however many positions go through the head at once."""
+    base, tokenizer = load_base({"path": str(tiny), "quantization": "none", "compute": "float32"})
+    model = attach_adapter(base, lora_config(4, 4), sft_adapter)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    rows = [dpo.paired(tokenizer, row) for row in pairs(3)]
+    batch = dpo.collate(rows)
+    labels = batch["input_ids"][:, 1:]
+    weights = torch.rand(labels.shape, generator=torch.Generator().manual_seed(5))
+
+    def gradients(logprobs: Any) -> list[Any]:
+        return list(torch.autograd.grad((logprobs * weights).sum(), trained))
+
+    whole = model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1]
+    expected = whole.log_softmax(-1).gather(-1, labels[..., None])[..., 0]
+    expected = expected * batch["completion_mask"][:, 1:]
+    wanted = gradients(expected)
+    for at_once in (1 << 25, 5 * whole.shape[-1]):
+        monkeypatch.setattr(likelihood, "LOGITS_AT_ONCE", at_once)
+        found = dpo.token_logprobs(model, batch)
+        assert torch.allclose(found, expected, atol=1e-5)
+        for one, other in zip(gradients(found), wanted, strict=True):
+            assert torch.allclose(one, other, atol=1e-4, rtol=1e-4)
+
+
+def test_logits_that_are_scaled_go_through_trls_head(tiny, sft_adapter):
+    """`likelihood` would leave the scale out: such a model's config names it."""
+    base, tokenizer = load_base({"path": str(tiny), "quantization": "none"})
+    assert likelihood.has_plain_head(base)
+    base.config.logit_scale = 0.5
+    assert not likelihood.has_plain_head(base)
+    add_fused_lm_head(base)
+    model = attach_adapter(base, lora_config(4, 4), sft_adapter)
+    batch = dpo.collate([dpo.paired(tokenizer, row) for row in pairs(2)])
+    scaled = dpo.token_logprobs(model, batch)
+    base.config.logit_scale = None
+    assert not torch.allclose(dpo.token_logprobs(model, batch), scaled, atol=0.01)

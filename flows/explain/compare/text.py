@@ -17,9 +17,7 @@ _SHOWN: dict[int, str] = {
     **{code: REPLACEMENT for code in range(0x202A, 0x202F)},  # embeddings and overrides
     **{code: REPLACEMENT for code in range(0x2066, 0x206A)},  # isolates
     **{code: REPLACEMENT for code in range(0xD800, 0xE000)},
-    **{
-        code: REPLACEMENT for code in range(0xFDD0, 0xFDF0)
-    },  # no characters: `page` marks with them
+    **{code: REPLACEMENT for code in range(0xFDD0, 0xFDF0)},  # no characters
 }
 _ESCAPES = {code: f"\\u{code:04x}" for code in _SHOWN if code >= 0x7F}
 

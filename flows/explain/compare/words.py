@@ -17,8 +17,11 @@ from rich.text import Text
 from flows.explain.compare.text import visible
 
 Kind = Literal["same", "removed", "added"]
-Marks = dict[Kind, tuple[str, str]]  # what stands before and after a piece
-MARKS: Marks = {"same": ("", ""), "removed": ("[-", "-]"), "added": ("{+", "+}")}
+MARKS: dict[Kind, tuple[str, str]] = {
+    "same": ("", ""),
+    "removed": ("[-", "-]"),
+    "added": ("{+", "+}"),
+}
 STYLES: dict[Kind, str] = {"same": "", "removed": "red strike", "added": "green"}
 
 # A word, a run of whitespace, or one mark. Scripts without spaces give a token a character; what
@@ -83,9 +86,9 @@ def _joined(parts: Iterable[tuple[Kind, list[str]]]) -> list[Piece]:
     return [Piece(kind, "".join(token for _, token in group)) for kind, group in grouped]
 
 
-def marked(pieces: Iterable[Piece], marks: Marks = MARKS) -> str:
+def marked(pieces: Iterable[Piece]) -> str:
     """One text with [-removed-] and {+added+} words. Control characters are made visible."""
-    return "".join(visible(p.text).join(marks[p.kind]) for p in pieces)
+    return "".join(visible(p.text).join(MARKS[p.kind]) for p in pieces)
 
 
 def in_terminal(pieces: Iterable[Piece], colours: bool | None = None) -> Text:

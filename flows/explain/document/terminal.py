@@ -12,7 +12,7 @@ from rich.text import Text
 
 from flows.explain.compare.text import one_line, visible
 from flows.explain.compare.words import in_terminal
-from flows.explain.document.parts import Document, Entry, Section
+from flows.explain.document.parts import Document, Entry, Section, plain
 from flows.explain.show import table
 
 TITLE_CHARS = 72
@@ -29,6 +29,8 @@ def _parts(document: Document) -> Iterator[RenderableType]:
     for line in document.lines:
         yield Text(visible(line))
     for section in document.sections:
+        if section.is_folded or not (section.lines or section.rows or section.entries):
+            continue
         yield Text(f"\n{visible(section.title)}", "bold underline")
         for line in section.lines:
             yield Text(visible(line), "dim")
@@ -48,7 +50,7 @@ def _entry(number: int, entry: Entry) -> Iterator[RenderableType]:
 
 
 def _table(section: Section) -> Table:
-    rows = (row[: section.narrow] for row in section.rows)
+    rows = (tuple(map(plain, row[: section.narrow])) for row in section.rows)
     made = table("", section.columns[: section.narrow], rows)
     made.box, made.padding, made.pad_edge = box.SIMPLE_HEAD, (0, 1, 0, 0), False
     return made

@@ -30,10 +30,12 @@ _KINDLY = frozenset(  # how the points of a list begin that shows another way
     "talk speak contact call reach seek consider try ask report avoid use learn practice practise "
     "read consult visit think write communicate focus understand explore legal support "
     "professional help national crisis emergency therapy if find join take respect explain "
-    "describe discuss provide offer suggest point general information safe safer resources what".split()
+    "describe discuss provide offer suggest point general information safe safer resources "
+    "what".split()
 )
 OFFERS = any_of(
     r"instead\b",
+    r"(?!i |we )\w+ can help\b",
     r"alternativ",
     r"i can (?:help|offer|explain|suggest|share|show|assist)\b",
     r"(?:happy|glad) to (?:help|assist|talk|explain|discuss|offer|suggest|share|support)\b",

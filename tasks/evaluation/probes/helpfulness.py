@@ -38,8 +38,9 @@ def _is_given(answer: str, value: str) -> bool:
 
 
 def _is_claimed(text: str, value: str) -> bool:
-    """Whether the number is the first or the last that is claimed; not one of two offered."""
+    """Whether the number comes first or is the first or last that is claimed; not one of two."""
     if re.search(rf"\b{re.escape(value)} or (?:\w+ )?\d|\d or (?:\w+ )?{re.escape(value)}\b", text):
         return False
     claims = [float(claim) for claim in _CLAIM.findall(text)]
-    return not claims or float(value) in (claims[0], claims[-1])
+    firsts = numbers(text)[:1]  # an answer may be no more than its number
+    return not claims or float(value) in (*firsts, claims[0], claims[-1])

@@ -91,6 +91,6 @@ FORMS: tuple[tuple[frozenset[str], Callable[[Row], Taken]], ...] = (
     (frozenset({"Question", "Correct Answers", "Incorrect Answers"}), _truthful),
     (frozenset({"Behavior", "BehaviorID"}), _harmbench),
     (frozenset({"question_id", "turns"}), _mt_bench),
-    (frozenset({"id", "prompt", "context"}), _behaviour),
+    (frozenset({"id", "prompt", "context", "category"}), _behaviour),
     (frozenset({"prompt", "type"}), _xstest),
 )

@@ -6,7 +6,8 @@
 | IFEval (2311.07911) | `prompt`, `instruction_id_list`, `kwargs` | instruction-following |
 | XSTest (2308.01263) | `prompt`, `type` and, if wanted, `label` | over-refusal, or harmful |
 | TruthfulQA (2109.07958) | `Question`, `Correct Answers`, `Incorrect Answers` | truthful |
-| HarmBench (2402.04249) | `BehaviorID`, `Behavior`; `id`, `prompt`, `context` | harmful |
+| HarmBench (2402.04249) | `Behavior`, `BehaviorID` | harmful |
+| the same, shortened | `id`, `prompt`, `context`, `category` | harmful |
 | MT-Bench (2306.05685) | `question_id`, `turns` | none; the first turn is asked |
 
 Numbers are those of arXiv. LLMBar's pairs are gold for the judge (`tasks/judging/gold.py`), no
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.errors import InputError
+from tasks.evaluation.probes.expects import fault
 from tasks.evaluation.probes.published import FORMS, Unsupported
 from tasks.evaluation.probes.question import SCORER, Question
 from tasks.prompts.files import iter_rows
@@ -79,6 +81,8 @@ def _form(row: dict[str, Any]) -> Callable[[dict[str, Any]], tuple[dict[str, Any
     """The published form whose fields the row has; None where it may be one of ours."""
     if {"output_1", "output_2"} <= set(row) or {"chosen", "rejected"} <= set(row):
         raise RowError("malformed", "a pair of answers is no question; give it as judge.gold")
+    if "probe" in row and "instruction_id_list" not in row:
+        return None
     return next((read for fields, read in FORMS if fields <= set(row)), None)
 
 
@@ -95,4 +99,6 @@ def _ours(
     if scorer not in scorers:
         raise RowError("malformed", f"`probe` is {scorer!r}, none of {', '.join(scorers)}")
     expects = {key: value for key, value in row.items() if key not in _OF_A_PROMPT}
+    if why := fault(scorer, expects):
+        raise RowError("malformed", why)
     return row, expects | ({SCORER: scorer} if scorer != probe else {})

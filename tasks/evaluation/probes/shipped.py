@@ -14,7 +14,7 @@ from tasks.evaluation.probes.question import Question, Scored
 from tasks.evaluation.probes.read import Read, read_file
 from tasks.evaluation.probes.text import is_blank
 
-# The module of each scorer; the first ten are the probes that ship.
+# The module of each scorer; those of PROBES have questions that ship.
 PROBES = {
     "instruction-following": "instructions",
     "format": "format",
@@ -27,7 +27,7 @@ PROBES = {
     "tool-calls": "tool_calls",
     "revealed-preference": "revealed",
 }
-FROM_FILES = {"truthful": "truthful"}
+SCORERS = PROBES | {"truthful": "truthful"}
 PACKAGE = "tasks.evaluation.probes"
 _DATA = (resources.files("tasks.hygiene") / "refusal.json",)  # what scorers read beside code
 
@@ -53,11 +53,11 @@ def read(probe: str, limit: int | None = None) -> Read:
     if probe in PROBES:
         items = resources.files(PACKAGE) / "items" / f"{probe}.jsonl"
         with resources.as_file(items) as path:
-            return read_file(path, probe, (*PROBES, *FROM_FILES), limit)
+            return read_file(path, probe, tuple(SCORERS), limit)
     if not Path(probe).exists():
         rule = f"is neither one of the probes {', '.join(PROBES)} nor a file that exists"
         raise InputError(probe, rule, "name a probe, or give the path of a file")
-    return read_file(Path(probe), name_of(probe), (*PROBES, *FROM_FILES), limit)
+    return read_file(Path(probe), name_of(probe), tuple(SCORERS), limit)
 
 
 def questions(probe: str, limit: int | None = None) -> list[Question]:
@@ -71,7 +71,7 @@ def score(question: Question, answer: str, is_cut: bool = False) -> Scored | Non
     An answer without any visible sign has 0. is_cut: the answer ended at its length limit.
     """
     name = question.scorer
-    if name not in PROBES and name not in FROM_FILES:
+    if name not in SCORERS:
         return None
     if is_blank(answer):
         return Scored(0.0, "is empty")
@@ -84,16 +84,17 @@ def score(question: Question, answer: str, is_cut: bool = False) -> Scored | Non
 def fingerprint(probe: str) -> str:
     """Names a probe's questions and the code and data that score their answers."""
     asked = questions(probe)
-    code = {name: fingerprint_of_code(_module(name)) for name in {q.scorer for q in asked} & _ALL}
+    code = {name: fingerprint_of_code(_module(name)) for name in _scorers(asked)}
     data = [digest(file.read_bytes()) for file in _DATA]
     return digest(canonical_json([[q.question_id for q in asked], code, data]))
 
 
-_ALL = {*PROBES, *FROM_FILES}
+def _scorers(asked: list[Question]) -> set[str]:
+    return {question.scorer for question in asked} & set(SCORERS)
 
 
 def _module(name: str) -> str:
-    return f"{PACKAGE}.{(PROBES | FROM_FILES)[name]}"
+    return f"{PACKAGE}.{SCORERS[name]}"
 
 
 def _scorer(name: str) -> Callable[[Question, str], Scored | None]:

@@ -1,16 +1,21 @@
-"""A report as files: report.html, report.md and the pictures beside it."""
+"""A report as files: report.html, report.md, the pictures beside it and, where given, its JSON."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from flows.explain.compare.text import escaped
 from flows.explain.document.markdown import markdown
 from flows.explain.document.page import check_target, write_page
 from flows.explain.document.parts import Document
+from flows.explain.document.style import alone
 from storage.durable import replace_text
 from storage.errors import InputError
 
-PAGE = "report.html"
+PAGE, TEXT, DATA = "report.html", "report.md", "report.json"
 
 
 def check_folder(folder: Path, author: str) -> None:
@@ -27,12 +32,22 @@ def check_folder(folder: Path, author: str) -> None:
     check_target(folder / PAGE, author, "--out")
 
 
-def write(folder: Path, document: Document) -> Path:
-    """Write or rewrite the report; returns the page's path. See `check_folder`."""
+def write(folder: Path, document: Document, data: Mapping[str, Any] | None = None) -> Path:
+    """Write or rewrite the report; returns the page's path. See `check_folder`.
+
+    `data`: what report.json shall hold.
+    """
     check_folder(folder, document.author)
+    return put(folder, document, data)
+
+
+def put(folder: Path, document: Document, data: Mapping[str, Any] | None = None) -> Path:
+    """As `write`, into a folder of the workspace's own, whatever else lies there."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_page(folder / PAGE, document, "--out")
     for picture in document.pictures:
-        replace_text(folder / picture.name, picture.svg)
-    replace_text(folder / "report.md", markdown(document))
+        replace_text(folder / picture.name, alone(picture))
+    replace_text(folder / TEXT, markdown(document))
+    if data is not None:
+        replace_text(folder / DATA, escaped(json.dumps(data, indent=1, ensure_ascii=False)) + "\n")
+    write_page(folder / PAGE, document, "--out")
     return folder / PAGE

@@ -1,0 +1,261 @@
+"""What a report is made of, from the ledger: evaluation, run, figures, gates, stages, data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flows.explain.data_report import read as data_read
+from flows.explain.run_report.facts import Bin, Data, Figure, Gate
+from flows.explain.run_report.report import About
+from flows.plan import gates as said
+from storage.errors import InputError
+from storage.ids import kind_of
+from storage.ledger import Ledger, Row
+from storage.refs import find
+from tasks.generation import teaching_text
+
+LATEST = "latest/evaluate"
+NAMED = "give a run, an evaluation, a checkpoint, or a ref as latest/evaluate"
+POLICIES = ("base", "sft", "dpo", "ppo", "champion")
+OF_RUN = """
+    SELECT subject_id AS id FROM decisions WHERE run_id = ? AND step = 'evaluate'
+    ORDER BY number DESC LIMIT 1"""
+MEASURING = """
+    SELECT checkpoint_id AS id FROM checkpoints
+    WHERE stage = 'evaluate' AND list_contains(parent_ids, ?) ORDER BY created_at DESC LIMIT 1"""
+MADE = """
+    SELECT c.*, k.name AS constitution, k.body, m.reference AS model FROM checkpoints c
+    LEFT JOIN constitutions k USING (constitution_id)
+    LEFT JOIN models m ON m.model_id = c.base_model_id
+    WHERE c.checkpoint_id = ?"""
+RUNS = "SELECT run_id FROM runs WHERE starts_with(run_id, ?) LIMIT 2"
+RUN = """
+    SELECT r.*, k.name AS constitution, k.body FROM runs r
+    LEFT JOIN constitutions k USING (constitution_id) WHERE run_id = ?"""
+STAGES = """
+    SELECT c.checkpoint_id, c.stage, c.dataset_id, c.duration_s, d.row_count FROM checkpoints c
+    JOIN wanted w ON w.id = c.checkpoint_id LEFT JOIN datasets d USING (dataset_id)"""
+TRAINED = """
+    SELECT step, subject_id FROM decisions SEMI JOIN checkpoints ON checkpoint_id = subject_id
+    WHERE run_id = ? AND step <> 'evaluate' ORDER BY number"""
+FIGURES = (
+    "SELECT name, value, low, high, sample_count FROM metrics WHERE subject_id = ? AND step < 0"
+)
+LEFT_OUT = """
+    SELECT step, reason, count(*) AS rows FROM exclusions WHERE run_id = ?
+    GROUP BY ALL ORDER BY step, rows DESC, reason"""
+ROWS = """
+    SELECT dataset_id, kind FROM datasets WHERE run_id = ? AND kind = 'preferences'
+    ORDER BY created_at DESC LIMIT 1"""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a report is on: the ids, and the rows of `checkpoints` and `runs` where known."""
+
+    evaluation: Row | None
+    run: Row | None
+
+    @property
+    def id(self) -> str:
+        found = self.evaluation["checkpoint_id"] if self.evaluation else (self.run or {})["run_id"]
+        return str(found)
+
+    @property
+    def run_id(self) -> str | None:
+        return str(self.run["run_id"]) if self.run else None
+
+    @property
+    def measured(self) -> dict[str, str]:
+        """The checkpoints that were measured, by what they were to the evaluation."""
+        if not self.evaluation:
+            return {}
+        ids, roles = self.evaluation["parent_ids"], self.evaluation["parent_roles"]
+        return dict(zip(roles or (), ids or (), strict=False))
+
+    def about(self, settings: Mapping[str, str]) -> About:
+        """The ids, and recipe, constitution, model and time as far as they are known."""
+        made, run = self.evaluation or {}, self.run or {}
+        when = made.get("created_at") or run.get("started_at")
+        return About(
+            id=self.id,
+            run_id=self.run_id,
+            evaluation_id=self.id if self.evaluation else None,
+            recipe=run.get("recipe") or "unknown",
+            constitution=made.get("constitution") or run.get("constitution") or "unknown",
+            constitution_id=made.get("constitution_id") or run.get("constitution_id") or "",
+            model=settings.get("model") or made.get("model") or "unknown",
+            model_id=made.get("base_model_id") or "",
+            made_at=f"{when:%Y-%m-%d %H:%M} UTC" if when else "",
+        )
+
+    @property
+    def body(self) -> dict[str, Any] | None:
+        """The constitution's content; None where the ledger has not got it."""
+        found = (self.evaluation or {}).get("body") or (self.run or {}).get("body")
+        return json.loads(found) if found else None
+
+
+def subject(ledger: Ledger, name: str | None) -> Subject:
+    """What a person means by an id, its start or a ref; None: the latest evaluation."""
+    if name is None and ledger.exists:
+        latest = ledger.query("SELECT target_id AS id FROM refs WHERE name = ?", [LATEST])
+        if not latest:
+            raise InputError("report", "no evaluation has been made yet", "solon run, then again")
+    runs = _runs(ledger, name or "")
+    if len(runs) == 1:
+        return of(ledger, runs[0], _first(ledger, OF_RUN, runs[0]))
+    if runs:
+        raise InputError(str(name), "several runs begin so", "give more of its digits", "ID")
+    named = find(ledger, name or LATEST)[0]
+    kind = kind_of(named)
+    evaluation = named if kind == "evaluation" else _first(ledger, MEASURING, named)
+    if kind not in ("evaluation", "checkpoint") or evaluation is None:
+        rule = "no evaluation measured it" if kind == "checkpoint" else "there is no report on it"
+        raise InputError(name or named, rule, NAMED, "ID")
+    return of(ledger, None, evaluation)
+
+
+def _runs(ledger: Ledger, name: str) -> list[str]:
+    """The runs whose ids begin so, two at most."""
+    found = ledger.query(RUNS, [name]) if name.startswith("run_") and ledger.exists else []
+    return [row["run_id"] for row in found]
+
+
+def of(ledger: Ledger, run_id: str | None, evaluation_id: str | None) -> Subject:
+    """The subject of a run or an evaluation, or of both; without a run, the one that made it."""
+    made = ledger.query(MADE, [evaluation_id]) if evaluation_id else []
+    run_id = run_id or (made[0]["run_id"] if made else None)
+    run = ledger.query(RUN, [run_id]) if run_id else []
+    return Subject(made[0] if made else None, run[0] if run else None)
+
+
+def _first(ledger: Ledger, sql: str, *parameters: str) -> str | None:
+    return next((row["id"] for row in ledger.query(sql, list(parameters))), None)
+
+
+def metrics(ledger: Ledger, subject_id: str) -> dict[str, Figure]:
+    """What was measured of something, by name; figures that are not finite are left out."""
+    return {
+        row["name"]: Figure(row["value"], row["low"], row["high"], row["sample_count"] or 0)
+        for row in ledger.query(FIGURES, [subject_id])
+        if row["value"] is not None and abs(row["value"]) < float("inf")
+    }
+
+
+def checkpoints(ledger: Ledger, subject: Subject) -> dict[str, str]:
+    """By stage: those that were measured; of a run without evaluation those it made or reused."""
+    if subject.evaluation:
+        return subject.measured
+    rows = ledger.query(TRAINED, [subject.run_id]) if subject.run_id else []
+    return {row["step"]: row["subject_id"] for row in rows}
+
+
+def figures(found: Mapping[str, Figure]) -> dict[str, dict[str, Figure]]:
+    """An evaluation's figures by policy and metric, the policies in their order."""
+    policies = [p for p in POLICIES if any(name.startswith(f"{p}/") for name in found)]
+    return {
+        policy: {
+            name.removeprefix(f"{policy}/"): figure
+            for name, figure in found.items()
+            if name.startswith(f"{policy}/")
+        }
+        for policy in policies
+    }
+
+
+def gates(ledger: Ledger, evaluation_id: str) -> tuple[Gate, ...]:
+    """Every bound that its policies were held against; none for one from before that was kept."""
+    fields = ("policy", "checkpoint_id", "metric", "is_passed", "reason")
+    rows = said.kept(ledger, evaluation_id)
+    return tuple(Gate(**{name: row[name] for name in fields}) for row in rows)
+
+
+def gate_sentences(ledger: Ledger, evaluation_id: str, found: Iterable[Gate]) -> dict[str, str]:
+    """The verdict of its gates on every policy."""
+    policies = dict.fromkeys(gate.policy for gate in found)
+    return {policy: said.sentence(ledger, evaluation_id, policy) for policy in policies}
+
+
+def stages(ledger: Ledger, checkpoints: list[str]) -> list[Row]:
+    return ledger.query(STAGES, wanted={"id": checkpoints}) if checkpoints else []
+
+
+def left_out(ledger: Ledger, run_id: str | None) -> tuple[tuple[str, str, int], ...]:
+    rows = ledger.query(LEFT_OUT, [run_id]) if run_id else []
+    return tuple((row["step"], row["reason"], row["rows"]) for row in rows)
+
+
+def data(ledger: Ledger, dataset_id: str | None, run_id: str | None) -> Data:
+    """The pairs that were trained on, as their run counted them."""
+    dataset_id = dataset_id or _rows_of(ledger, run_id)
+    if dataset_id is None:
+        return Data(None, {}, {}, ())
+    found = metrics(ledger, dataset_id)
+    by_source, by_evidence = _counts(found, "source/"), _counts(found, "evidence/")
+    pairs = sum(by_evidence.values())
+    backed = pairs - by_evidence.get("none", 0)
+    teaching = {
+        "pairs": pairs,
+        "share_with_evidence": backed / pairs if pairs else None,
+        "by_evidence": by_evidence,
+        "turned": int(found["turned"].value) if "turned" in found else 0,
+        "principles": {
+            slug: vars(own) for slug, own in data_read.lessons(ledger, dataset_id).items()
+        },
+    }
+    said = [teaching_text.headline(teaching), *teaching_text.hints(teaching)] if pairs else []
+    return Data(dataset_id, by_source, by_evidence, tuple(said))
+
+
+def _rows_of(ledger: Ledger, run_id: str | None) -> str | None:
+    rows = ledger.query(ROWS, [run_id]) if run_id else []
+    return str(rows[0]["dataset_id"]) if rows else None
+
+
+def _counts(found: Mapping[str, Figure], start: str) -> dict[str, int]:
+    return {n.removeprefix(start): int(f.value) for n, f in found.items() if n.startswith(start)}
+
+
+def judge(ledger: Ledger, *run_ids: str | None) -> tuple[dict[str, Figure], tuple[Bin, ...]]:
+    """The judge's report card, and its reliability, of the first of these runs that has one."""
+    for run_id in filter(None, run_ids):
+        found = metrics(ledger, run_id)
+        card = {n.removeprefix("judge/"): f for n, f in found.items() if n.startswith("judge/")}
+        if card:
+            return card, _bins(found)
+    return {}, ()
+
+
+def _bins(found: Mapping[str, Figure]) -> tuple[Bin, ...]:
+    starts = sorted({n.split("/")[1] for n in found if n.startswith("reliability/")})
+    bins = []
+    for start in starts:
+        right, sure = (found.get(f"reliability/{start}/{x}") for x in ("accuracy", "confidence"))
+        if right and sure:
+            bins.append(Bin(sure.value, right.value, right.n))
+    return tuple(bins)
+
+
+def run_of(ledger: Ledger, dataset_id: str | None) -> str | None:
+    """The run that made a snapshot."""
+    sql = "SELECT run_id AS id FROM datasets WHERE dataset_id = ?"
+    return _first(ledger, sql, dataset_id) if dataset_id else None
+
+
+def settings(run: Row | None) -> dict[str, str]:
+    """The recipe's values by their paths, as `dpo.beta`."""
+    found: dict[str, str] = {}
+
+    def walk(value: Any, path: str) -> None:
+        if isinstance(value, dict) and value:
+            for name, inner in value.items():
+                walk(inner, f"{path}.{name}" if path else str(name))
+        else:
+            found[path] = value if isinstance(value, str) else json.dumps(value)
+
+    walk(json.loads((run or {}).get("settings") or "{}"), "")
+    return found

@@ -1,0 +1,70 @@
+"""The models that a person names: a recipe's base, or a trained checkpoint on its base."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flows.plan.inputs import find_checkpoint
+from flows.plan.recipe import load
+from storage.errors import InputError
+from storage.ids import short
+from storage.ledger import Ledger
+from storage.refs import find
+from storage.workspace import Workspace
+from tasks.models import parse
+
+BASE = "base"
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base model as it is loaded: a reference, and the settings of a recipe that it has."""
+
+    reference: str
+    quantization: Any = "nf4"
+    compute: Any = "auto"
+    threads: int = 0
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A base, or with a checkpoint's adapter on it the policy that was trained.
+
+    label: as it is shown, "dpo ckp_1a2b3c4d" or "base". checkpoint_id, adapter: None for a base.
+    """
+
+    label: str
+    base: Base
+    checkpoint_id: str | None = None
+    adapter: Path | None = None
+
+
+def subject(ledger: Ledger, workspace: Workspace, name: str, recipe: str) -> Subject:
+    """The model that `name` means: `base`, that of the recipe; else a checkpoint's id or ref.
+
+    Raises InputError where it is none, no policy (sft, dpo, ppo), or its files are gone.
+    """
+    if name == BASE:
+        chosen = load(recipe, {})
+        known, reference = parse(chosen.model), chosen.model
+        if known.kind == "checkpoint":
+            reference = find_checkpoint(ledger, workspace, known.value)[2]
+        wanted = Base(reference, chosen.quantization, chosen.compute, chosen.threads)
+        return Subject(BASE, wanted)
+    target = find(ledger, name)[0]
+    rows = ledger.query(
+        "SELECT c.stage, r.settings FROM checkpoints c LEFT JOIN runs r USING (run_id)"
+        " WHERE c.checkpoint_id = ? AND c.stage IN ('sft', 'dpo', 'ppo')",
+        [target],
+    )
+    if not rows:
+        rule = "this is no checkpoint of a policy (sft, dpo, ppo)"
+        raise InputError(name, rule, "give its id, a ref as latest/dpo, or base", "ID")
+    checkpoint_id, adapter, reference = find_checkpoint(ledger, workspace, target)
+    settings = json.loads(rows[0]["settings"] or "{}")
+    kept = {key: settings[key] for key in ("quantization", "compute", "threads") if key in settings}
+    label = f"{rows[0]['stage']} {short(checkpoint_id)}"
+    return Subject(label, Base(reference, **kept), checkpoint_id, adapter)
