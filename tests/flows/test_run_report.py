@@ -101,8 +101,12 @@ def test_equal_answers_are_said_to_be_equal(book: Book) -> None:
     assert "DPO gives SFT's own answers, word for word." in cautions
 
 
-def test_what_the_interval_does_not_tell_is_no_difference(book: Book) -> None:
-    book.evaluated(lambda policy, n, s: GOOD if policy == "ppo" and n == 3 else PLAIN)
+@pytest.mark.parametrize("are_judged", [True, False])
+def test_what_the_interval_does_not_tell_is_no_difference(book: Book, are_judged: bool) -> None:
+    write = says({})
+    book.evaluated(
+        lambda p, n, s: GOOD if p == "ppo" and n == 3 else write(p, n, s), are_judged=are_judged
+    )
     verdict = book.report().said[0]
     assert verdict.startswith("PPO ")
     assert "which is no clear difference" in verdict
