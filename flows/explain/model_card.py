@@ -184,6 +184,6 @@ def _package_licence(module: str) -> str | None:
     for name in names:
         about = importlib.metadata.metadata(name)
         for key in ("License-Expression", "License"):
-            if (found := about.get(key)) and re.fullmatch(r"[\w.+-]+", found):
+            if key in about and (found := about[key]) and re.fullmatch(r"[\w.+-]+", found):
                 return str(found)
     return None

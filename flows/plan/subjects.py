@@ -14,6 +14,7 @@ from storage.ids import short
 from storage.ledger import Ledger
 from storage.refs import find
 from storage.workspace import Workspace
+from tasks.models import parse
 
 BASE = "base"
 
@@ -48,7 +49,10 @@ def subject(ledger: Ledger, workspace: Workspace, name: str, recipe: str) -> Sub
     """
     if name == BASE:
         chosen = load(recipe, {})
-        wanted = Base(chosen.model, chosen.quantization, chosen.compute, chosen.threads)
+        known, reference = parse(chosen.model), chosen.model
+        if known.kind == "checkpoint":
+            reference = find_checkpoint(ledger, workspace, known.value)[2]
+        wanted = Base(reference, chosen.quantization, chosen.compute, chosen.threads)
         return Subject(BASE, wanted)
     target = find(ledger, name)[0]
     rows = ledger.query(
@@ -61,8 +65,6 @@ def subject(ledger: Ledger, workspace: Workspace, name: str, recipe: str) -> Sub
         raise InputError(name, rule, "give its id, a ref as latest/dpo, or base", "ID")
     checkpoint_id, adapter, reference = find_checkpoint(ledger, workspace, target)
     settings = json.loads(rows[0]["settings"] or "{}")
-    known = {
-        key: settings[key] for key in ("quantization", "compute", "threads") if key in settings
-    }
+    kept = {key: settings[key] for key in ("quantization", "compute", "threads") if key in settings}
     label = f"{rows[0]['stage']} {short(checkpoint_id)}"
-    return Subject(label, Base(reference, **known), checkpoint_id, adapter)
+    return Subject(label, Base(reference, **kept), checkpoint_id, adapter)

@@ -24,7 +24,8 @@ Kind = Literal["min", "max", "no_worse_than", "max_rise", "max_ratio", "min_rati
 @dataclass(frozen=True)
 class Verdict:
     """One bound held against one policy. `rule`: the bound as a recipe has it; `value`, `low`,
-    `high`: the number that it was held against, a difference or ratio where it compares.
+    `high`: the number held against it, a difference or ratio where it compares; None without one
+    that carries a verdict.
     """
 
     policy: str
@@ -148,7 +149,7 @@ def _verdict(held: Held, least: int) -> Verdict:
     found = _figure(held)
     fault = _fault(held, found, least)
     if found is None or fault:
-        return _said(held, False, fault, found)
+        return _said(held, False, fault)
     is_met, told = _is_met(held, found), _told(held, found)
     if bound.kind == "min_ratio" and not is_met:
         is_met, excuse = _excuse(held)

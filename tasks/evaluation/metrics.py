@@ -99,11 +99,10 @@ def summarise(
     """{"policy", "metric", "value", "low", "high", "n"} per policy and metric, in order of answers.
 
     rules: more measures of held-out answers, with values from 0 to 1, as `rules` makes them; nlls:
-    mean negative log-probability a token of each passage, by policy; demanded: phrases that are not
-    overused, as measures.py finds them. low, high: 95 % interval, a
-    percentile bootstrap over questions, and Wilson's of a rate where every question's value is 0 or
-    1 (a bootstrap of 0 out of n has no width). Both None where n < 2. A metric without any value is
-    left out.
+    mean negative log-probability a token of each passage, by policy; demanded: phrases that nobody
+    overuses (see measures.py). low, high: 95 % interval, a percentile bootstrap over questions, and
+    Wilson's of a rate where every question's value is 0 or 1 (a bootstrap of 0 out of n has no
+    width). Both None where n < 2. A metric without any value is left out.
     """
     columns = measured(list(answers), rules, demanded)
     rows = []

@@ -9,6 +9,8 @@ from typing import Any, cast
 
 import pytest
 
+from flows.explain.lineage_text import judged_lines
+from flows.explain.why import judged
 from flows.plan import gates
 from flows.plan.inputs import check_inputs, inputs_of
 from flows.plan.recipe import BudgetSettings, GateSettings, Recipe, load
@@ -123,6 +125,18 @@ def test_a_training_that_changed_no_weight_fails_what_is_made_from_it(
 def test_an_evaluation_never_heard_of_judges_nobody(ledger: Ledger) -> None:
     assert judge_policies(ledger, content_id("evaluation", "other"), SETTINGS) == []
     assert gates.told(ledger, None, "ppo") == {"verdict": None, "gates": []}
+
+
+def test_why_says_whether_a_checkpoint_passes_and_what_it_misses(ledger: Ledger) -> None:
+    judge_policies(ledger, EVALUATION, SETTINGS)
+    with ledger.transaction() as con:
+        worse, better = judged(con, CHECKPOINTS["dpo"]), judged(con, CHECKPOINTS["ppo"])
+        assert {row["policy"] for row in judged(con, EVALUATION)} == {"sft", "dpo", "ppo"}
+        assert judged(con, CHECKPOINTS["reward"]) == []
+    lines = list(judged_lines(worse))
+    assert lines[0] == f"dpo misses 2 of {len(worse)} gates ({EVALUATION[:12]})"
+    assert "share of rules kept 0.30 against 0.50" in lines[1]
+    assert list(judged_lines(better)) == [f"ppo passes every gate ({EVALUATION[:12]})"]
 
 
 @pytest.fixture

@@ -214,6 +214,8 @@ def test_a_phrase_that_only_the_policy_uses_is_found_and_counted():
     rows = [*texts("base", "", 0), *texts("sft", "", 0), *texts("ppo", "I truly understand. ", 30)]
     assert "i truly understand" in overused_phrases(rows)["ppo"]
     assert overused_phrases(rows)["sft"] == []
+    assert not [phrase for phrase in overused_phrases(rows)["ppo"] if " " not in phrase]
+    assert overused_phrases(rows, ("I Truly understand.",))["ppo"] == [], "it is demanded"
     found = figures(rows)
     assert found["ppo", "overused"]["value"] == 0.75
     assert found["sft", "overused"]["value"] == 0.0

@@ -137,6 +137,8 @@ def test_a_reward_that_some_answers_lack_fails() -> None:
     found = verdict(rows, Rule("reward", no_worse_than=("base",)))
     assert not found.is_passed
     assert found.reason == "reward is not finite of 1 answers"
+    assert found.value is None
+    assert sentence(rows) == "SFT cannot be judged by its reward: not promoted."
 
 
 def test_a_default_rule_holds_only_where_its_metric_was_measured() -> None:
@@ -203,8 +205,8 @@ def test_the_champion_passes_beside_itself_and_another_must_be_measured() -> Non
 
 
 def test_sisters_of_the_champion_need_no_comparison_with_it_that_nobody_made() -> None:
-    rows = measured("sft", "rules", 0.6, 0.5)
-    assert verdicts(rows, DEFAULTS["win_rate"], DEFAULTS["reward"], champion="ppo") == []
+    rows = measured("sft", "rules", 0.6, 0.5) + measured("sft", "reward", 2.0, 1.0)
+    assert verdicts(rows, DEFAULTS["reward"], champion="ppo") == []
     written = Rule("rules", no_worse_than=("champion",))
     assert not verdict(rows, written, champion="ppo").is_passed
     worse = [row("dpo", "rules_minus_parent", -0.2), row("dpo", "rules", 0.4), *rows]
@@ -249,9 +251,9 @@ def test_too_few_questions_carry_no_verdict() -> None:
     assert not is_passed([], "sft")
 
 
-def sentence(rows: Rows) -> str:
+def sentence(rows: Rows, **written: Any) -> str:
     figures = Figures(ANSWERED + rows, None)
-    return verdict_sentence(figures, judge(figures, in_force({}), ["sft"], {}), "sft")
+    return verdict_sentence(figures, judge(figures, in_force(written), ["sft"], {}), "sft")
 
 
 def test_the_sentence_says_what_got_better_and_how_surely() -> None:
@@ -275,6 +277,9 @@ def test_the_sentence_says_what_got_worse() -> None:
     assert sentence(SHORT) == (
         "SFT shortens answers by 37 % (nothing measured shows that questions are still answered):"
         " not promoted."
+    )
+    assert sentence(measured("sft", "rules", 0.71, 0.49), rules={"min": 0.9}) == (
+        "SFT has 0.71 in share of rules kept where at least 0.9 is asked: not promoted."
     )
     refuses = measured("sft", "refusal_rate", 0.95, 0.05)
     ends = measured("sft", "eos_rate", 0.1, 0.9)

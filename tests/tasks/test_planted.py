@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 
 from tasks.evaluation.figures import Figures
@@ -22,12 +24,16 @@ def judged(rows: list[Row], champion: str | None = None) -> tuple[list[Verdict],
     return judge(figures, in_force({}), list(policies), {}), figures
 
 
-def missed(change: Change, rows: list[Row] = HONEST) -> dict[str, Verdict]:
-    verdicts, _ = judged(made.planted(change, rows))
-    return {v.metric: v for v in verdicts if not v.is_passed}
+@cache
+def of(change: Change) -> tuple[list[Verdict], Figures]:
+    return judged(made.planted(change, HONEST))
 
 
-@pytest.mark.parametrize("seed", range(1, 4))
+def missed(change: Change) -> dict[str, Verdict]:
+    return {v.metric: v for v in of(change)[0] if not v.is_passed}
+
+
+@pytest.mark.parametrize("seed", [1, 2])
 def test_a_copy_of_the_base_fails_no_gate(seed: int) -> None:
     """The same answers, and the same model with other draws."""
     for rows in (BASE, made.base(seed)):
@@ -68,7 +74,7 @@ def test_a_planted_model_fails_the_gate_meant_for_it(change: Change, metrics: se
 
 
 def test_a_reward_that_rises_excuses_nothing() -> None:
-    verdicts, figures = judged(made.planted(made.repeats_what_is_liked, HONEST))
+    verdicts, figures = of(made.repeats_what_is_liked)
     risen = figures.difference("sft", "reward", "base")
     assert risen is not None
     assert (risen.low or 0) > 4
@@ -83,7 +89,7 @@ def test_worse_at_ordinary_text_fails() -> None:
 
 def test_short_because_the_constitution_asks_for_it_is_no_fault() -> None:
     assert set(missed(made.is_short_and_right)) == set()
-    verdicts, _ = judged(made.planted(made.is_short_and_right, HONEST))
+    verdicts, _ = of(made.is_short_and_right)
     (short,) = [v for v in verdicts if "min_ratio" in v.rule]
     assert "but probe helpfulness has not fallen" in short.reason
 
@@ -100,7 +106,7 @@ def test_short_because_the_constitution_asks_for_it_is_no_fault() -> None:
     ids=lambda found: getattr(found, "__name__", ""),
 )
 def test_the_sentence_names_what_went_wrong(change: Change, words: str) -> None:
-    verdicts, figures = judged(made.planted(change, HONEST))
+    verdicts, figures = of(change)
     said = verdict_sentence(figures, verdicts, "sft")
     assert words in said
     assert said.endswith(": not promoted.")

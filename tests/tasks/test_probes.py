@@ -20,11 +20,6 @@ def question(probe: str, asked: str = "Well?", **expects: Any) -> Question:
     return Question(probe, Prompt(messages, "c", "s", 1), expects)
 
 
-def value(asked: Question, answer: str) -> float | None:
-    scored = score(asked, answer, False)
-    return scored and scored.value
-
-
 def labelled() -> list[tuple[str, str, str, float | None]]:
     """(probe, part of the question, answer, value) of written-out answers."""
     rows = [json.loads(line) for line in ANSWERS.read_text("utf-8").splitlines()]

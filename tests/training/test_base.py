@@ -119,7 +119,7 @@ def test_an_unpacked_base_has_the_numbers_of_nf4(tiny: Path, monkeypatch, comput
         loss = model(ids, labels=ids).loss
         loss.backward()
         losses.append(loss.item())
-        gradients.append(torch.cat([p.grad.flatten() for p in trained]))
+        gradients.append(torch.cat([p.grad.flatten() for p in trained if p.grad is not None]))
     assert torch.equal(*logits)
     near = 1e-5 if compute == "float32" else 2e-2
     assert losses[0] == pytest.approx(losses[1], rel=near)
