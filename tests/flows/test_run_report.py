@@ -88,11 +88,11 @@ def test_a_failed_gate_is_told_whatever_the_verdict_is_on(book: Book) -> None:
     verdict, *also = book.report().said
     assert verdict.startswith("SFT has helpfulness 1.00 where the base has 0.00 (+1.00, 1.00 to ")
     assert verdict.endswith("it passes every gate.")
-    assert any(line.startswith("PPO lengthens answers by") for line in also)
+    (failed,) = (line for line in also if line.startswith("PPO ") and "not promoted" in line)
     drop(book, "name LIKE '%/probe%'")
     verdict, *also = book.report().said
     assert verdict.startswith("No verdict: ")
-    assert [line[:14] for line in also] == ["PPO lengthens "]
+    assert [line for line in also if failed.startswith(line)] == also != []
 
 
 @pytest.mark.parametrize("prompts", [1, 5, 7])
