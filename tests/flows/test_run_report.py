@@ -81,6 +81,20 @@ def test_a_policy_that_fails_its_gates_is_no_headline_while_another_passes(book:
     assert any(line.startswith("PPO ") and "not promoted" in line for line in also)
 
 
+def test_a_failed_gate_is_told_whatever_the_verdict_is_on(book: Book) -> None:
+    more = [probed(p, n, float(p != "base"), f"{p} {n}") for p in POLICIES for n in range(10)]
+    book.evaluated(lambda p, n, s: KEPT[n] * 3 if p == "ppo" else KEPT[n], more=more)
+    drop(book, "name LIKE '%/rule%'")
+    verdict, *also = book.report().said
+    assert verdict.startswith("SFT has helpfulness 1.00 where the base has 0.00 (+1.00, 1.00 to ")
+    assert verdict.endswith("it passes every gate.")
+    (failed,) = (line for line in also if line.startswith("PPO ") and "not promoted" in line)
+    drop(book, "name LIKE '%/probe%'")
+    verdict, *also = book.report().said
+    assert verdict.startswith("No verdict: ")
+    assert [line for line in also if failed.startswith(line)] == also != []
+
+
 @pytest.mark.parametrize("prompts", [1, 5, 7])
 def test_few_prompts_carry_no_verdict_and_no_mark(book: Book, prompts: int) -> None:
     book.evaluated(better, prompts)

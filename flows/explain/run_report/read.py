@@ -31,6 +31,7 @@ MADE = """
     LEFT JOIN constitutions k USING (constitution_id)
     LEFT JOIN models m ON m.model_id = c.base_model_id
     WHERE c.checkpoint_id = ?"""
+REF = "SELECT target_id AS id FROM refs WHERE name = ?"
 RUNS = "SELECT run_id FROM runs WHERE starts_with(run_id, ?) LIMIT 2"
 RUN = """
     SELECT r.*, k.name AS constitution, k.body FROM runs r
@@ -101,10 +102,8 @@ class Subject:
 
 def subject(ledger: Ledger, name: str | None) -> Subject:
     """What a person means by an id, its start or a ref; None: the latest evaluation."""
-    if name is None and ledger.exists:
-        latest = ledger.query("SELECT target_id AS id FROM refs WHERE name = ?", [LATEST])
-        if not latest:
-            raise InputError("report", "no evaluation has been made yet", "solon run, then again")
+    if name is None and not (ledger.exists and _first(ledger, REF, LATEST)):
+        raise InputError("report", "no evaluation has been made yet", "solon run, then again")
     runs = _runs(ledger, name or "")
     if len(runs) == 1:
         return of(ledger, runs[0], _first(ledger, OF_RUN, runs[0]))
