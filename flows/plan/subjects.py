@@ -28,6 +28,12 @@ class Base:
     compute: Any = "auto"
     threads: int = 0
 
+    @property
+    def public_name(self) -> str:
+        """The reference as others may read it: of a folder its name, not its place here."""
+        known = parse(self.reference)
+        return Path(known.value).name if known.kind == "folder" else known.text
+
 
 @dataclass(frozen=True)
 class Subject:

@@ -67,7 +67,7 @@ def export_model(
             _copy(base, TOKENIZER, aside)
             _adapter_config(subject, aside)
         (aside / "README.md").write_text(card(base, dtype), encoding="utf-8")
-        facts = {"checkpoint_id": subject.checkpoint_id, "base": subject.base.reference}
+        facts = {"checkpoint_id": subject.checkpoint_id, "base": subject.base.public_name}
         seal(aside, MARK, **facts, is_merged=merged)
         check_target(out)  # again: something may have come meanwhile
         if out.exists():
@@ -121,12 +121,9 @@ def _adapter_config(subject: Subject, out: Path) -> None:
     assert subject.adapter is not None
     config = json.loads((subject.adapter / "adapter_config.json").read_text(encoding="utf-8"))
     base = models.parse(subject.base.reference)
-    config["base_model_name_or_path"] = base.value if base.kind == "hub" else hub_name(base)
+    config["base_model_name_or_path"] = (
+        base.value if base.kind == "hub" else subject.base.public_name
+    )
     config["revision"] = base.detail if base.kind == "hub" else None
     text = json.dumps(config, indent=2, sort_keys=True)
     (out / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
-
-
-def hub_name(base: models.Reference) -> str:
-    """A base that is on no hub, without the path of this machine."""
-    return Path(base.value).name if base.kind == "folder" else base.text
