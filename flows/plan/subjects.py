@@ -48,12 +48,16 @@ class Subject:
     adapter: Path | None = None
 
 
-def subject(ledger: Ledger, workspace: Workspace, name: str, recipe: str) -> Subject:
+def subject(ledger: Ledger, workspace: Workspace, name: str, recipe: str | None) -> Subject:
     """The model that `name` means: `base`, that of the recipe; else a checkpoint's id or ref.
 
-    Raises InputError where it is none, no policy (sft, dpo, ppo), or its files are gone.
+    recipe: None where a base will not do. Raises InputError where it is none, no policy (sft, dpo,
+    ppo), or its files are gone.
     """
-    if name == BASE:
+    if name == BASE and recipe is None:
+        rule = "a base is there as it is: only checkpoints are exported"
+        raise InputError(name, rule, "give an id, or a ref as latest/dpo", "ID")
+    if name == BASE and recipe is not None:
         chosen = load(recipe, {})
         known, reference = parse(chosen.model), chosen.model
         if known.kind == "checkpoint":
