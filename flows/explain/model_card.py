@@ -80,7 +80,7 @@ def _front_matter(licence: str | None, dtype: str | None) -> Iterator[str]:
 
 
 def _what_it_is(subject: Subject, dtype: str | None) -> Iterator[str]:
-    base, kind = code(subject.base.reference), subject.base.quantization
+    base, kind = code(subject.base.public_name), subject.base.quantization
     if dtype:
         whole = "its 4-bit NF4 values" if kind == "nf4" else "it"
         yield f"A whole model in {dtype}: {base}, of which {whole} and the adapter were added"
@@ -94,7 +94,7 @@ def _what_it_is(subject: Subject, dtype: str | None) -> Iterator[str]:
 
 def _origin(ledger: Ledger, made: Row, subject: Subject, licence: str | None) -> Iterator[str]:
     known = f"licence {markdown_cell(licence)}" if licence else "its licence is not known here"
-    yield f"base: {code(subject.base.reference)}, `{made['base_model_id']}`, {known}"
+    yield f"base: {code(subject.base.public_name)}, `{made['base_model_id']}`, {known}"
     if made["constitution_id"]:
         name = markdown_cell(str(made["constitution"]))
         yield f"constitution: {name} `{made['constitution_id']}`"
