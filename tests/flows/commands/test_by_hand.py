@@ -180,7 +180,7 @@ def test_a_conversation_remembers_and_begins_again(home, monkeypatch) -> None:
     monkeypatch.setattr(commands, "_is_typed", lambda: True)
     done = solon("chat", "base", said="one\n\ntwo\n/new\nthree\n/quit\nfour\n")
     assert done.exit_code == 0
-    contents = [[message["content"] for message in asked.messages] for asked in engine.asked]
+    contents = [[message["content"] for message in asked.messages or ()] for asked in engine.asked]
     assert contents == [["one"], ["one", "yes", "two"], ["three"]]
     assert {asked.adapter for asked in engine.asked} == {None}
     assert solon("chat", "base", said="one\n").exit_code == 0  # the end of the input
@@ -259,12 +259,12 @@ def test_a_merged_model_is_the_engines(home, no_worker, tmp_path: Path) -> None:
 
     out = tmp_path / "merged"
     solon("export-model", "latest/dpo", "--merge", "--out", str(out))
-    model = AutoModelForCausalLM.from_pretrained(out)
+    model: Any = AutoModelForCausalLM.from_pretrained(out)
     tokenizer = AutoTokenizer.from_pretrained(out)
     engine = _engine(home)
     with engine.model.use(DPO) as ours, torch.no_grad():
         ids = torch.tensor([prompt_ids(engine.tokenizer, HELLO)])
-        rendered = tokenizer.apply_chat_template(
+        rendered: Any = tokenizer.apply_chat_template(
             HELLO, add_generation_prompt=True, return_tensors="pt", return_dict=True
         )
         assert torch.equal(rendered["input_ids"], ids)
