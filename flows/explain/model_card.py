@@ -184,6 +184,7 @@ def _package_licence(module: str) -> str | None:
     for name in names:
         about = importlib.metadata.metadata(name)
         for key in ("License-Expression", "License"):
-            if key in about and (found := about[key]) and re.fullmatch(r"[\w.+-]+", found):
-                return str(found)
+            found = about[key] if key in about else ""
+            if re.fullmatch(r"[\w.+-]+", found or ""):
+                return found
     return None

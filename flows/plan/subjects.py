@@ -75,6 +75,6 @@ def subject(ledger: Ledger, workspace: Workspace, name: str, recipe: str | None)
         raise InputError(name, rule, "give its id, a ref as latest/dpo, or base", "ID")
     checkpoint_id, adapter, reference = find_checkpoint(ledger, workspace, target)
     settings = json.loads(rows[0]["settings"] or "{}")
-    kept = {key: settings[key] for key in ("quantization", "compute", "threads") if key in settings}
+    used = {key: settings[key] for key in ("quantization", "compute", "threads") if key in settings}
     label = f"{rows[0]['stage']} {short(checkpoint_id)}"
-    return Subject(label, Base(reference, **kept), checkpoint_id, adapter)
+    return Subject(label, Base(reference, **used), checkpoint_id, adapter)

@@ -260,11 +260,11 @@ def test_a_merged_model_is_the_engines(home, no_worker, tmp_path: Path) -> None:
     out = tmp_path / "merged"
     solon("export-model", "latest/dpo", "--merge", "--out", str(out))
     model: Any = AutoModelForCausalLM.from_pretrained(out)
-    tokenizer: Any = AutoTokenizer.from_pretrained(out)
+    tokenizer = AutoTokenizer.from_pretrained(out)
     engine = _engine(home)
     with engine.model.use(DPO) as ours, torch.no_grad():
         ids = torch.tensor([prompt_ids(engine.tokenizer, HELLO)])
-        rendered = tokenizer.apply_chat_template(
+        rendered: Any = tokenizer.apply_chat_template(
             HELLO, add_generation_prompt=True, return_tensors="pt", return_dict=True
         )
         assert torch.equal(rendered["input_ids"], ids)
