@@ -101,7 +101,8 @@ def test_an_unpacked_base_has_the_numbers_of_nf4(tiny: Path, tmp_path, monkeypat
             if parameter.requires_grad:
                 parameter.copy_(torch.randn_like(parameter) * 0.1)
     save_adapter(adapted, tmp_path, "tiny")
-    ids, found = torch.arange(32).view(2, 16), list[Any]()
+    ids = torch.arange(32).view(2, 16)
+    found: list[list[torch.Tensor]] = []
     for share in (1.0, 0.0):
         monkeypatch.setattr(load, "UNPACKED_SHARE", share)
         spec = {"path": str(tiny), "quantization": "nf4", "dtype": dtype}
