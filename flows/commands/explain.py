@@ -11,6 +11,7 @@ import typer
 from flows.commands.options import JsonOption, err, ledger, out, print_lines, print_result
 from flows.explain.compare.text import visible
 from flows.explain.lineage_text import lineage_lines, mermaid, retrained_lines, story_lines
+from flows.explain.standard import standard_lines, standard_rows
 from storage.errors import InputError
 from storage.ledger import Connection
 from storage.lineage import boxes, summary, traced
@@ -43,11 +44,18 @@ def why(
     with opened(ledger(), id) as (con, ids):
         found = _lineage(con, ids, "up", as_chart, all_, as_json)
         told, causes = story(con, ids[0]), retrained(con, ids[0])
+        measured = standard_rows(con, ids[0])
     if as_chart:
         print_lines([mermaid(found)])
         return
-    extra = ({"story": told} if told else {}) | ({"why": causes} if causes else {})
-    parts = (lineage_lines(found, "up"), retrained_lines(causes), story_lines(told) if told else ())
+    extra = {"story": told, "why": causes, "standard": measured}
+    extra = {name: value for name, value in extra.items() if value}
+    parts = (
+        lineage_lines(found, "up"),
+        retrained_lines(causes),
+        standard_lines(measured),
+        story_lines(told) if told else (),
+    )
     print_result(as_json, found | extra, chain.from_iterable(parts))
 
 
