@@ -50,8 +50,9 @@ def _of_task(results: Mapping[str, Any], task: str, own: Mapping[str, Any]) -> I
         if not comma or metric.endswith(STDERR) or not isinstance(value, int | float):
             continue
         error = own.get(f"{metric}{STDERR},{kind}")
-        known = isinstance(error, int | float) and math.isfinite(error)
-        low, high = interval(float(value), float(error), n) if known else (None, None)
+        low = high = None
+        if isinstance(error, int | float) and math.isfinite(error):
+            low, high = interval(float(value), float(error), n)
         yield Figure(
             task=task,
             metric=metric if kind == NO_FILTER else key,
