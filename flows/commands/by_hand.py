@@ -190,7 +190,7 @@ def _table(
     return made
 
 
-def subjects(recipe: str, *names: str) -> tuple[Workspace, list[Subject]]:
+def subjects(recipe: str | None, *names: str) -> tuple[Workspace, list[Subject]]:
     """The models of these names. `base` beside a checkpoint is that checkpoint's own base."""
     from flows.plan.subjects import Subject, subject
 
@@ -251,7 +251,7 @@ def export(
     from flows.run.export_model import export_model
 
     with clean_end():
-        workspace, (model,) = subjects("demo", id)
+        workspace, (model,) = subjects(None, id)
         ledger = Ledger(workspace.ledger)
         with err.status("writing"):
             export_model(

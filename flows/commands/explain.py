@@ -10,7 +10,13 @@ import typer
 
 from flows.commands.options import JsonOption, err, ledger, out, print_lines, print_result
 from flows.explain.compare.text import visible
-from flows.explain.lineage_text import lineage_lines, mermaid, retrained_lines, story_lines
+from flows.explain.lineage_text import (
+    judged_lines,
+    lineage_lines,
+    mermaid,
+    retrained_lines,
+    story_lines,
+)
 from flows.explain.standard import standard_lines, standard_rows
 from storage.errors import InputError
 from storage.ledger import Connection
@@ -38,21 +44,22 @@ def why(
     as_json: JsonOption = False,
 ) -> None:
     """Everything a row or checkpoint was made from; of a row its whole story, and why it is new."""
-    from flows.explain.why import retrained, story
+    from flows.explain.why import judged, retrained, story
 
     _check(as_chart, all_, as_json)
     with opened(ledger(), id) as (con, ids):
         found = _lineage(con, ids, "up", as_chart, all_, as_json)
-        told, causes = story(con, ids[0]), retrained(con, ids[0])
+        told, causes, gates = story(con, ids[0]), retrained(con, ids[0]), judged(con, ids[0])
         measured = standard_rows(con, ids[0])
     if as_chart:
         print_lines([mermaid(found)])
         return
-    extra = {"story": told, "why": causes, "standard": measured}
-    extra = {name: value for name, value in extra.items() if value}
+    more = {"story": told, "why": causes, "gates": gates, "standard": measured}
+    extra = {name: value for name, value in more.items() if value}
     parts = (
         lineage_lines(found, "up"),
         retrained_lines(causes),
+        judged_lines(gates),
         standard_lines(measured),
         story_lines(told) if told else (),
     )

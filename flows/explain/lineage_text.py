@@ -25,6 +25,7 @@ LABEL_CHARS = 80
 BOX_CHARS = 100  # a label and the kind before it
 WIDTH = 96
 MAX_LINES = 24
+REASON_CHARS = 300
 AROUND_CHARS = 120  # of unchanged text kept on either side of a difference
 ENDS = {
     "stop": "ended by itself",
@@ -111,6 +112,16 @@ def retrained_lines(causes: list[dict[str, str | None]]) -> Iterator[str]:
             yield "why: it was trained with none of its stage in use before"
         else:
             yield f"why: it was trained again {_because(cause)}"
+
+
+def judged_lines(verdicts: list[dict[str, Any]]) -> Iterator[str]:
+    """Whether each policy passes its gates, and what it misses."""
+    for policy in dict.fromkeys(found["policy"] for found in verdicts):
+        own = [found for found in verdicts if found["policy"] == policy]
+        missed = [found for found in own if not found["is_passed"]]
+        outcome = f"misses {len(missed)} of {len(own)} gates" if missed else "passes every gate"
+        yield f"{policy} {outcome} ({short(own[0]['evaluation_id'])})"
+        yield from (f"  {one_line(found['reason'], REASON_CHARS)}" for found in missed)
 
 
 def _prompt(prompt: dict[str, Any]) -> Iterator[str]:

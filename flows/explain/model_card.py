@@ -82,7 +82,7 @@ def _front_matter(licence: str | None, dtype: str | None) -> Iterator[str]:
 
 
 def _what_it_is(subject: Subject, dtype: str | None) -> Iterator[str]:
-    base, kind = code(subject.base.reference), subject.base.quantization
+    base, kind = code(subject.base.public_name), subject.base.quantization
     if dtype:
         whole = "its 4-bit NF4 values" if kind == "nf4" else "it"
         yield f"A whole model in {dtype}: {base}, of which {whole} and the adapter were added"
@@ -96,7 +96,7 @@ def _what_it_is(subject: Subject, dtype: str | None) -> Iterator[str]:
 
 def _origin(ledger: Ledger, made: Row, subject: Subject, licence: str | None) -> Iterator[str]:
     known = f"licence {markdown_cell(licence)}" if licence else "its licence is not known here"
-    yield f"base: {code(subject.base.reference)}, `{made['base_model_id']}`, {known}"
+    yield f"base: {code(subject.base.public_name)}, `{made['base_model_id']}`, {known}"
     if made["constitution_id"]:
         name = markdown_cell(str(made["constitution"]))
         yield f"constitution: {name} `{made['constitution_id']}`"
@@ -191,6 +191,7 @@ def _package_licence(module: str) -> str | None:
     for name in names:
         about = importlib.metadata.metadata(name)
         for key in ("License-Expression", "License"):
-            if (found := about.get(key)) and re.fullmatch(r"[\w.+-]+", found):
-                return str(found)
+            found = about[key] if key in about else ""
+            if re.fullmatch(r"[\w.+-]+", found or ""):
+                return found
     return None

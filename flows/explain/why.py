@@ -35,6 +35,13 @@ TRAINED = """
 """
 
 
+JUDGED = """
+    SELECT policy, metric, is_passed, reason, evaluation_id FROM gates
+    WHERE evaluation_id = $1 OR (checkpoint_id = $1 AND evaluation_id = (
+        SELECT evaluation_id FROM gates WHERE checkpoint_id = $1 ORDER BY created_at DESC LIMIT 1))
+    ORDER BY number"""
+
+
 def story(con: Connection, row_id: str) -> dict[str, Any] | None:
     """How a completion, revision, pair or example came to be; None for every other id.
 
@@ -65,6 +72,14 @@ def retrained(con: Connection, row_id: str) -> list[dict[str, str | None]]:
     for a checkpoint of which the run that made it noted nothing.
     """
     return rows(con, TRAINED, [row_id])
+
+
+def judged(con: Connection, row_id: str) -> list[Row]:
+    """What the last evaluation of a checkpoint says of promoting it, or what an evaluation says.
+
+    `[{"policy", "metric", "is_passed", "reason", "evaluation_id"}]`; empty for every other id.
+    """
+    return rows(con, JUDGED, [row_id])
 
 
 def _chain(past: Past, kind: str, row: Row) -> tuple[list[Link], Row | None]:

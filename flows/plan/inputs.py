@@ -22,6 +22,7 @@ from storage.ledger import Ledger
 from storage.workspace import Workspace
 from tasks import models
 from tasks.evaluation.probes import Question, name_of, questions
+from tasks.evaluation.probes import names as probe_names
 from tasks.evaluation.rows import HELD_OUT
 from tasks.generation.assemble import Exclusion
 from tasks.generation.calls import Sampling, category_of
@@ -210,6 +211,7 @@ def check_inputs(inputs: Inputs, until: Step | None) -> None:
     of the prompts is held out for the evaluation.
     """
     _ = inputs.gold, inputs.people  # which read their files
+    _check_gate(inputs)
     if at_most("evaluate", until):
         _ = inputs.questions
     if until == "comparisons":
@@ -231,6 +233,20 @@ def check_inputs(inputs: Inputs, until: Step | None) -> None:
             "take more prompts, raise prompts.held_out_percent, or stop with --until ppo",
             "prompts",
         )
+
+
+def _check_gate(inputs: Inputs) -> None:
+    """Raise InputError for a rule on a probe or principle that nobody knows."""
+    checked = [p.slug for p in inputs.constitution.enabled if p.check]
+    known = {"probe": {*probe_names(), *inputs.probes}, "rule": set(checked)}
+    for metric in inputs.recipe.gate.rules:
+        family, _, member = metric.partition(":")
+        if member and member not in known.get(
+            "probe" if family == "stability" else family, {member}
+        ):
+            what = "no enabled principle with a check" if family == "rule" else "no probe"
+            there = ", ".join(sorted(known.get(family, known["probe"]))) or "none"
+            raise InputError(metric, f"{what} has this name", f"there are {there}", "gate.rules")
 
 
 def count_exclusions(

@@ -37,10 +37,10 @@ from tasks.evaluation.gate_rules import (
     QUESTIONS,
     Rule,
     in_force,
-    is_better_higher,
     is_metric,
     metric_names,
 )
+from tasks.evaluation.metrics import higher_is_better
 from tasks.evaluation.probes import names as probe_names
 from tasks.generation.sources import Source
 from tasks.training.ppo.config import config_from_settings
@@ -257,18 +257,18 @@ class GateSettings(Part):
     @classmethod
     def _on_metrics(cls, value: dict[str, RuleSettings | None]) -> dict[str, RuleSettings | None]:
         for metric, rule in value.items():
-            for name in (metric, *filter(None, [rule and rule.excused_by])):
-                if not is_metric(name):
+            for name in (metric, rule.excused_by if rule else None):
+                if name is not None and not is_metric(name):
                     raise ValueError(f"{name}: no metric has this name, there are {metric_names()}")
-            if rule and rule.no_worse_than and is_better_higher(metric) is None:
+            if rule and rule.no_worse_than and higher_is_better(metric) is None:
                 rule_of = "no_worse_than says nothing of it, as neither more nor less is better"
                 raise ValueError(f"{metric}: {rule_of}: use min_ratio, max_ratio or max_rise")
         return value
 
     def in_force(self) -> list[Rule]:
         """The rules that hold, those by default among them."""
-        written = {name: rule and rule.model_dump() for name, rule in self.rules.items()}
-        return in_force(written)
+        rules = self.rules.items()
+        return in_force({name: rule.model_dump() if rule else None for name, rule in rules})
 
 
 class BudgetSettings(Part):

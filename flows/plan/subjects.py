@@ -14,6 +14,7 @@ from storage.ids import short
 from storage.ledger import Ledger
 from storage.refs import find
 from storage.workspace import Workspace
+from tasks.models import parse
 
 BASE = "base"
 
@@ -26,6 +27,12 @@ class Base:
     quantization: Any = "nf4"
     compute: Any = "auto"
     threads: int = 0
+
+    @property
+    def public_name(self) -> str:
+        """The reference as others may read it: of a folder its name, not its place here."""
+        known = parse(self.reference)
+        return Path(known.value).name if known.kind == "folder" else known.text
 
 
 @dataclass(frozen=True)
@@ -41,14 +48,21 @@ class Subject:
     adapter: Path | None = None
 
 
-def subject(ledger: Ledger, workspace: Workspace, name: str, recipe: str) -> Subject:
+def subject(ledger: Ledger, workspace: Workspace, name: str, recipe: str | None) -> Subject:
     """The model that `name` means: `base`, that of the recipe; else a checkpoint's id or ref.
 
-    Raises InputError where it is none, no policy (sft, dpo, ppo), or its files are gone.
+    recipe: None where a base will not do. Raises InputError where it is none, no policy (sft, dpo,
+    ppo), or its files are gone.
     """
-    if name == BASE:
+    if name == BASE and recipe is None:
+        rule = "a base is there as it is: only checkpoints are exported"
+        raise InputError(name, rule, "give an id, or a ref as latest/dpo", "ID")
+    if name == BASE and recipe is not None:
         chosen = load(recipe, {})
-        wanted = Base(chosen.model, chosen.quantization, chosen.compute, chosen.threads)
+        known, reference = parse(chosen.model), chosen.model
+        if known.kind == "checkpoint":
+            reference = find_checkpoint(ledger, workspace, known.value)[2]
+        wanted = Base(reference, chosen.quantization, chosen.compute, chosen.threads)
         return Subject(BASE, wanted)
     target = find(ledger, name)[0]
     rows = ledger.query(
@@ -61,8 +75,6 @@ def subject(ledger: Ledger, workspace: Workspace, name: str, recipe: str) -> Sub
         raise InputError(name, rule, "give its id, a ref as latest/dpo, or base", "ID")
     checkpoint_id, adapter, reference = find_checkpoint(ledger, workspace, target)
     settings = json.loads(rows[0]["settings"] or "{}")
-    known = {
-        key: settings[key] for key in ("quantization", "compute", "threads") if key in settings
-    }
+    used = {key: settings[key] for key in ("quantization", "compute", "threads") if key in settings}
     label = f"{rows[0]['stage']} {short(checkpoint_id)}"
-    return Subject(label, Base(reference, **known), checkpoint_id, adapter)
+    return Subject(label, Base(reference, **used), checkpoint_id, adapter)

@@ -8,6 +8,7 @@ draw the same random numbers.
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from tasks import models
 from tasks.engines.child import WorkerEngine
 from tasks.engines.engine import Completion, Engine, Message, Request
 from tasks.generation.calls import CallForm, Sampling
+from tasks.process import WorkerError
 
 NO_LIMIT = 1 << 30  # of a prompt: the model's context is the limit
 OnProgress = Callable[[int], None]
@@ -59,23 +61,29 @@ def engine_of(
 ) -> Iterator[Engine]:
     """An engine with a base and the adapters of these subjects; its process ends with the block.
 
-    say: told what is prepared or loaded, which may take a while.
+    say: told where the model must be downloaded or converted first, which may take a while.
     """
-    say("preparing the model")
-    model = models.prepare(base.reference, workspace)
+    model = models.prepare(base.reference, workspace, lambda event: say("preparing the model"))
+    logs = workspace.tmp / f"by-hand-{uuid.uuid4().hex}"
     adapters = {s.checkpoint_id: s.adapter for s in subjects if s.checkpoint_id and s.adapter}
     engine = WorkerEngine(
         model.path,
-        workspace.logs / "by_hand" / f"{uuid.uuid4().hex}.log",
+        logs / "generate.log",
         adapters=adapters,
         quantization=base.quantization,
         dtype=base.compute,
         threads=base.threads,
     )
+    is_broken = False
     try:
         yield engine
+    except WorkerError:
+        is_broken = True  # it names its log
+        raise
     finally:
         engine.close()
+        if not is_broken:
+            shutil.rmtree(logs, ignore_errors=True)
 
 
 def ask(

@@ -22,7 +22,7 @@ COMMENT ON COLUMN gates.checkpoint_id IS 'The checkpoint that was judged.';
 COMMENT ON COLUMN gates.policy IS 'What it is in the evaluation: sft, dpo or ppo.';
 COMMENT ON COLUMN gates.metric IS 'What was held against the bound, named as in metrics; weights: whether training changed any; questions: how many were answered.';
 COMMENT ON COLUMN gates.rule IS 'The bound, as a recipe has it.';
-COMMENT ON COLUMN gates.value IS 'The number held against it: of a comparison the difference or ratio; null where it is missing.';
+COMMENT ON COLUMN gates.value IS 'The number held against it: of a comparison the difference or ratio; null where there is none that carries a verdict.';
 COMMENT ON COLUMN gates.low IS 'Lower end of its 95 % interval.';
 COMMENT ON COLUMN gates.high IS 'Upper end of its 95 % interval.';
 COMMENT ON COLUMN gates.is_passed IS 'Whether the bound is kept; a model passes that keeps all.';

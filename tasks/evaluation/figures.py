@@ -12,8 +12,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, get_args
 
-BASE = "base"
-PARENTS: Mapping[str, str] = {"sft": BASE, "dpo": "sft", "ppo": "sft"}
+from tasks.evaluation.rows import BASE, PARENTS
+
 Other = Literal["base", "parent", "champion"]
 OTHERS: tuple[Other, ...] = get_args(Other)
 WIN_RATES = ("win_rate", "win_rate_by_length")

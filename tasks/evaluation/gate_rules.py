@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tasks.evaluation.figures import OTHERS, WIN_RATES, Other
+from tasks.evaluation.metrics import HIGHER_IS_BETTER
 
 FAMILIES = ("probe", "rule")  # a rule on one of these names is a rule on all of its members
 QUESTIONS = 8  # with fewer, no worse than anything is said in vain
@@ -62,29 +63,21 @@ _ALL = (
 )
 DEFAULTS: Mapping[str, Rule] = MappingProxyType({rule.metric: rule for rule in _ALL})
 
-# Whether more of a metric is better, by the part of its name before ":"; None: neither.
-HIGHER_IS_BETTER: Mapping[str, bool | None] = MappingProxyType(
-    dict.fromkeys(("rules", "rule", "probe", "stability", "eos_rate", "reward", *WIN_RATES), True)
-    | dict.fromkeys(("distinct_1", "distinct_2"), True)
-    | dict.fromkeys(("perplexity", "repetition", "kl", "kl_per_token", "overused"), False)
-    | dict.fromkeys(("tokens", "refusal_rate"))
-)
+OWN = "kl_per_token"  # made of two metrics of the evaluation
 _SUFFIXED = ("rule", "probe", "stability")
-
-
-def is_better_higher(metric: str) -> bool | None:
-    return HIGHER_IS_BETTER[metric.split(":")[0]]
 
 
 def metric_names() -> str:
     """Every metric that a rule can be on, for people."""
-    plain = [name for name in HIGHER_IS_BETTER if name not in _SUFFIXED]
+    plain = [name for name in (*HIGHER_IS_BETTER, OWN) if name not in _SUFFIXED]
     return ", ".join([*plain, "rule", "rule:SLUG", "probe", "probe:NAME", "stability:NAME"])
 
 
 def is_metric(name: str) -> bool:
     """Whether a rule can be on a metric of that name; whether it is measured is another matter."""
     family, sign, member = name.partition(":")
+    if name == OWN:
+        return True
     if family not in HIGHER_IS_BETTER:
         return False
     if not sign:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tasks.evaluation.figures import BASE, EVEN, WIN_RATES, Figure, Figures, Other
+from tasks.evaluation.figures import EVEN, WIN_RATES, Figure, Figures, Other
+from tasks.evaluation.rows import BASE
 
 NAMES = {
     "rules": "share of rules kept",
@@ -28,7 +29,7 @@ def called(figures: Figures, policy: str, other: Other) -> str:
     """A policy's base, parent or champion as people know it."""
     if other == "champion":
         no_champion = figures.champion is None
-        return "the base, as there is no champion yet" if no_champion else "the champion"
+        return "the base (there is no champion yet)" if no_champion else "the champion"
     name = figures.named(policy, other)
     return "the base" if name == BASE else name.upper()
 

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from tasks.evaluation.figures import Figure, Figures, Other
-from tasks.evaluation.gate_rules import FAMILIES, QUESTIONS, Rule, is_better_higher
+from tasks.evaluation.gate_rules import FAMILIES, QUESTIONS, Rule
 from tasks.evaluation.gate_words import advice, called, change, interval, number, sides, spoken
+from tasks.evaluation.metrics import higher_is_better
+from tasks.evaluation.rows import PARENTS
 
 WEIGHTS, ANSWERED = "weights", "questions"  # held of every policy, whatever the recipe says
 Kind = Literal["min", "max", "no_worse_than", "max_rise", "max_ratio", "min_ratio"]
@@ -22,7 +24,8 @@ Kind = Literal["min", "max", "no_worse_than", "max_rise", "max_ratio", "min_rati
 @dataclass(frozen=True)
 class Verdict:
     """One bound held against one policy. `rule`: the bound as a recipe has it; `value`, `low`,
-    `high`: the number that it was held against, a difference or ratio where it compares.
+    `high`: the number held against it, a difference or ratio where it compares; None without one
+    that carries a verdict.
     """
 
     policy: str
@@ -73,7 +76,8 @@ def judge(
         found += [_weights(policy, unmoved.get(policy, ())), _answered(figures, policy, least)]
         for metric, rule in _on_metrics(figures, rules, least):
             for bound in _bounds(figures, policy, rule):
-                found.append(_verdict(Held(figures, policy, metric, rule, bound), least))
+                held = Held(figures, policy, metric, rule, bound)
+                found += [] if _is_beside_the_point(held) else [_verdict(held, least)]
     return found
 
 
@@ -114,6 +118,14 @@ def _bounds(figures: Figures, policy: str, rule: Rule) -> Iterator[Bound]:
         yield Bound("min_ratio", rule.min_ratio, rule.to)
 
 
+def _is_beside_the_point(held: Held) -> bool:
+    """Whether the champion is of the same run as the policy, and nobody asked for a comparison of
+    the two: they were held against their base and parents.
+    """
+    is_sister = held.bound.other == "champion" and held.figures.champion in PARENTS
+    return is_sister and held.rule.is_default and _figure(held) is None
+
+
 def _weights(policy: str, unmoved: Sequence[str]) -> Verdict:
     whose = ", ".join(stage.upper() for stage in unmoved)
     reason = f"training changed no weight of {whose}" if unmoved else "training changed weights"
@@ -137,7 +149,7 @@ def _verdict(held: Held, least: int) -> Verdict:
     found = _figure(held)
     fault = _fault(held, found, least)
     if found is None or fault:
-        return _said(held, False, fault, found)
+        return _said(held, False, fault)
     is_met, told = _is_met(held, found), _told(held, found)
     if bound.kind == "min_ratio" and not is_met:
         is_met, excuse = _excuse(held)
@@ -164,7 +176,7 @@ def _is_met(held: Held, found: Figure) -> bool:
     if kind == "max":
         return found.value <= limit
     if kind == "no_worse_than":
-        return (high if is_better_higher(held.metric) else -low) >= -limit
+        return (high if higher_is_better(held.metric) else -low) >= -limit
     return high >= limit if kind == "min_ratio" else low <= limit
 
 
@@ -216,7 +228,7 @@ def _excuse(held: Held) -> tuple[bool, str]:
         return False, ""
     found, name = held.figures.difference(held.policy, metric, other), spoken(metric)
     if found is None or not found.is_whole:
-        return False, f", and nothing excuses it, as {name} was not measured"
+        return False, f", and nothing excuses it, as {name} was not measured{advice(metric)}"
     is_kept = found.value >= -held.rule.margin
     relation = "but {} has not fallen" if is_kept else "and {} fell"
     both = sides(held.figures, held.policy, metric, other)

@@ -31,6 +31,7 @@ from tasks.hygiene.refusal import is_refusal
 
 Answer = Mapping[str, Any]
 Measure = Callable[[Answer], float | None]
+DEMANDING = ("begins_with", "ends_with", "contains")  # checks whose parameter is a phrase
 NO_RULES: Mapping[str, Measure] = MappingProxyType({})
 
 
@@ -68,6 +69,12 @@ def rules(constitution: Constitution) -> dict[str, Measure]:
     checked = [principle for principle in constitution.enabled if principle.check is not None]
     measures: dict[str, Measure] = {f"rule:{p.slug}": partial(_kept, p) for p in checked}
     return measures | ({"rules": partial(_share, checked)} if checked else {})
+
+
+def demanded(constitution: Constitution) -> tuple[str, ...]:
+    """The phrases that an enabled principle demands word for word."""
+    checks = (principle.check for principle in constitution.enabled)
+    return tuple(str(check[1]) for check in checks if check and check[0] in DEMANDING)
 
 
 def _kept(principle: Principle, answer: Answer) -> float | None:

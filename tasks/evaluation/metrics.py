@@ -10,6 +10,8 @@ surer as far as they tell more of each question, and no further.
 | probe:<name> | mean score of the probe's answers |
 | stability:<name> | share of its questions whose samples all get the same verdict (score >= 0.5) |
 | overused | share of held-out answers with a phrase that the policy uses more than its parent |
+| reward_follows_rules | of the questions on which its share of rules is not its parent's, |
+| | the share on which the reward moved the same way; 0.5: it says nothing of the rules |
 | perplexity | of our own passages: exp of the mean negative log-probability a token; ordinary.py |
 | win_rate:<other> ... | how often the judge prefers the policy's answer; see wins.py |
 
@@ -24,22 +26,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from tasks.evaluation.measures import (
-    NO_RULES,
-    PER_ANSWER,
-    Answer,
-    Measure,
-    is_finite,
-    rules,
-)
+from tasks.evaluation.columns import Columns, Values, measured, overused_phrases
+from tasks.evaluation.measures import NO_RULES, PER_ANSWER, Answer, Measure, is_finite, rules
 from tasks.evaluation.resampling import bootstrap
-from tasks.evaluation.rows import BASE, CHAMPION, HELD_OUT, PARENTS
+from tasks.evaluation.rows import BASE, CHAMPION, PARENTS
 from tasks.evaluation.wins import Win, win_rows
-from tasks.hygiene.overused import holds, more_often
 from tasks.intervals import wilson
 
 __all__ = [
@@ -74,16 +68,18 @@ HIGHER_IS_BETTER: Mapping[str, bool | None] = MappingProxyType(
         "stability": True,
         "overused": False,
         "perplexity": False,
+        "reward_follows_rules": True,
         "win_rate": True,
         "win_rate_by_length": True,
     }
 )
-RATES = ("refusal_rate", "eos_rate", "rule", "rules", "probe", "stability", "overused")
+RATES = (
+    *("refusal_rate", "eos_rate", "rule", "rules", "probe", "stability", "overused"),
+    "reward_follows_rules",
+)
 _DIFFERENCE = re.compile(rf"_(minus|over)_({BASE}|parent|{CHAMPION})$")
 
 Row = dict[str, Any]
-Values = Mapping[str, float]  # by question
-Columns = dict[str, dict[str, Values]]  # by policy and metric
 NOTHING: Mapping[str, Values] = MappingProxyType({})
 
 
@@ -98,69 +94,27 @@ def summarise(
     seed: int = 0,
     nlls: Mapping[str, Values] = NOTHING,
     wins: Sequence[Win] = (),
+    demanded: Sequence[str] = (),
 ) -> list[Row]:
     """{"policy", "metric", "value", "low", "high", "n"} per policy and metric, in order of answers.
 
     rules: more measures of held-out answers, with values from 0 to 1, as `rules` makes them; nlls:
-    mean negative log-probability a token of each passage, by policy. low, high: 95 % interval, a
-    percentile bootstrap over questions, and Wilson's of a rate where every question's value is 0 or
-    1 (a bootstrap of 0 out of n has no width). Both None where n < 2. A metric without any value is
-    left out.
+    mean negative log-probability a token of each passage, by policy; demanded: phrases that nobody
+    overuses (see measures.py). low, high: 95 % interval, a percentile bootstrap over questions, and
+    Wilson's of a rate where every question's value is 0 or 1 (a bootstrap of 0 out of n has no
+    width). Both None where n < 2. A metric without any value is left out.
     """
-    columns = measured(list(answers), rules)
+    columns = measured(list(answers), rules, demanded)
     rows = []
     for policy in dict.fromkeys([*columns, *nlls]):
         own = columns.get(policy, {})
         rows += [_row(policy, metric, values.values(), seed) for metric, values in own.items()]
+        if follows := _follows(own, columns.get(PARENTS.get(policy, ""), {})):
+            rows.append(_row(policy, "reward_follows_rules", follows, seed))
         rows += list(_differences(policy, columns, seed))
         rows += list(_perplexities(policy, nlls, seed))
         rows += win_rows(policy, others_of(policy), wins, seed)
     return rows
-
-
-def measured(answers: Sequence[Answer], rules: Mapping[str, Measure] = NO_RULES) -> Columns:
-    """Every measure of every policy by question: the mean over its samples."""
-    made = [answer for answer in answers if answer["finish_reason"] != "too_long"]
-    by_policy: dict[str, list[Answer]] = {}
-    for answer in made:
-        by_policy.setdefault(answer["policy"], []).append(answer)
-    phrases = overused_phrases(answers)
-    columns: Columns = {}
-    for policy, own in by_policy.items():
-        held_out = [answer for answer in own if answer["probe"] == HELD_OUT]
-        measures = PER_ANSWER | dict(rules)
-        if policy in phrases:
-            measures["overused"] = partial(_holds_one, phrases[policy])
-        columns[policy] = {name: _by_question(held_out, m) for name, m in measures.items()}
-        for probe in dict.fromkeys(a["probe"] for a in own if a["probe"] != HELD_OUT):
-            asked = [answer for answer in own if answer["probe"] == probe]
-            columns[policy][f"probe:{probe}"] = _by_question(asked, lambda answer: answer["score"])
-            columns[policy][f"stability:{probe}"] = _stability(asked)
-        columns[policy] = {name: values for name, values in columns[policy].items() if values}
-    return columns
-
-
-def _holds_one(phrases: Sequence[str], answer: Answer) -> float:
-    return float(holds(answer["text"], phrases))
-
-
-def _samples(answers: Iterable[Answer], measure: Measure) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {}
-    for answer in answers:
-        value = measure(answer)
-        if is_finite(value):
-            found.setdefault(answer["question_id"], []).append(value)
-    return found
-
-
-def _by_question(answers: Iterable[Answer], measure: Measure) -> dict[str, float]:
-    return {q: _mean(values) for q, values in _samples(answers, measure).items()}
-
-
-def _stability(answers: Iterable[Answer]) -> dict[str, float]:
-    """Of the questions with several scored samples, 1 where all get the same verdict, else 0."""
-    verdicts = _samples(answers, lambda a: None if a["score"] is None else float(a["score"] >= 0.5))
-    return {q: float(len(set(own)) == 1) for q, own in verdicts.items() if len(own) > 1}
 
 
 def paired(
@@ -169,27 +123,6 @@ def paired(
     """A measure of two answers to one prompt, for all prompts where both have a finite value."""
     found = ((measure(own[p]), measure(other[p])) for p in own if p in other)
     return [(a, b) for a, b in found if is_finite(a) and is_finite(b)]
-
-
-def overused_phrases(answers: Iterable[Answer]) -> dict[str, list[str]]:
-    """The phrases that a policy uses more than its parent, beyond chance, the surest first.
-
-    Of their held-out answers to the same question and sample. Policies without a parent here are
-    left out.
-    """
-    texts: dict[str, dict[tuple[str, int], str]] = {}
-    for answer in answers:
-        if answer["probe"] == HELD_OUT and answer["finish_reason"] != "too_long":
-            place = answer["question_id"], answer["sample"]
-            texts.setdefault(answer["policy"], {})[place] = answer["text"]
-    found = {}
-    for policy, own in texts.items():
-        before = texts.get(PARENTS.get(policy, ""), {})
-        pairs = [(text, before[place]) for place, text in own.items() if place in before]
-        if pairs:
-            questions = len({question for question, _ in own})
-            found[policy] = [phrase.text for phrase in more_often(pairs, questions)]
-    return found
 
 
 def others_of(policy: str) -> dict[str, str]:
@@ -202,11 +135,25 @@ def others_of(policy: str) -> dict[str, str]:
     return {role: name for role, name in roles.items() if name and name != policy}
 
 
+def _follows(own: Mapping[str, Values], parent: Mapping[str, Values]) -> list[float]:
+    """For each question on which the share of rules kept is another than the parent's: 1 where the
+    reward moved with it, 0 where against it, 0.5 where it stayed.
+    """
+    rule, reward = (_gaps(own, parent, metric) for metric in ("rules", "reward"))
+    both = [(gap, reward[q]) for q, gap in rule.items() if gap and q in reward]
+    return [0.5 if not moved else float((gap > 0) == (moved > 0)) for gap, moved in both]
+
+
+def _gaps(own: Mapping[str, Values], other: Mapping[str, Values], metric: str) -> Values:
+    theirs = other.get(metric, {})
+    return {q: value - theirs[q] for q, value in own.get(metric, {}).items() if q in theirs}
+
+
 def _differences(policy: str, columns: Columns, seed: int) -> Iterator[Row]:
     for role, other in others_of(policy).items():
-        for metric, values in columns.get(policy, {}).items():
-            theirs = columns.get(other, {}).get(metric, {})
-            gaps = [value - theirs[q] for q, value in values.items() if q in theirs]
+        own = columns.get(policy, {})
+        for metric in own:
+            gaps = list(_gaps(own, columns.get(other, {}), metric).values())
             if gaps and metric != "overused":  # its phrases are each policy's own
                 yield _row(policy, f"{metric}_minus_{role}", gaps, seed)
 

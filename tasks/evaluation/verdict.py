@@ -9,17 +9,35 @@ from tasks.evaluation.gate_words import called, interval, number, spoken
 from tasks.evaluation.gates import ANSWERED, WEIGHTS, Verdict, is_passed
 
 UNANSWERED = "leaves questions unanswered"
+ABSOLUTE = {
+    "overused": "says overused phrases in {} of its answers",
+    "kl": "strays {} nats an answer from SFT",
+    "kl_per_token": "strays {} nats a token from SFT",
+}
+BESIDE = {
+    "rules": "keeps {own} of the rules where {whom} keeps {theirs}",
+    "eos_rate": "ends {own} of its answers by itself where {whom} ends {theirs}",
+    "refusal_rate": "refuses {own} of the held-out prompts where {whom} refuses {theirs}",
+    "repetition": "repeats itself ({own} where {whom} has {theirs})",
+    "reward": "is rewarded less than {whom}",
+    "win_rate": "loses to {whom} by the judge's word",
+    "win_rate_by_length": "loses to {whom} by the judge's word at equal length",
+    "probe:helpfulness": UNANSWERED,
+    "probe:over-refusal": "answers fewer harmless requests that look harmful",
+    "probe": "does worse than {whom} at {name}",
+    "rule": "keeps {name} less often than {whom}",
+}
 SHOWN = 2  # faults named in the sentence; of others their number
 # What a sentence names first: what says most of what became of a model.
 FIRST = (
     WEIGHTS,
     ANSWERED,
-    "tokens",
-    "probe:helpfulness",
     "refusal_rate",
-    "probe:over-refusal",
     "eos_rate",
     "repetition",
+    "tokens",
+    "probe:helpfulness",
+    "probe:over-refusal",
     "overused",
     "perplexity",
     "rules",
@@ -78,37 +96,34 @@ def _gain(figures: Figures, policy: str) -> str:
 
 def _faults(figures: Figures, verdict: Verdict) -> list[str]:
     """What is wrong with a policy, as the rest of a sentence about it."""
-    metric, policy, rule = verdict.metric, verdict.policy, verdict.rule
+    metric, rule, name = verdict.metric, verdict.rule, spoken(verdict.metric).rstrip(",")
     if metric == WEIGHTS:
-        return ["did not learn (" + verdict.reason + ")"]
+        return [f"did not learn ({verdict.reason})"]
     if metric == ANSWERED:
         return ["answered too few held-out prompts for a verdict"]
     if verdict.value is None:
-        return [f"cannot be judged by its {spoken(metric).rstrip(',')}"]
+        return [f"cannot be judged by its {name}"]
     if "max_ratio" in rule or "min_ratio" in rule:
         return _ratio_faults(figures, verdict)
-    other: Other = rule.get("no_worse_than") or rule.get("to") or "base"
-    whom = called(figures, policy, other).partition(",")[0]
+    if metric in ABSOLUTE:
+        return [ABSOLUTE[metric].format(number(verdict.value))]
+    for bound, words in (("min", "at least"), ("max", "at most")):
+        if bound in rule:
+            asked = f"where {words} {rule[bound]:g} is asked"
+            return [f"has {number(verdict.value)} in {name} {asked}"]
+    return [_fault_beside(figures, verdict, rule.get("no_worse_than") or rule["to"])]
+
+
+def _fault_beside(figures: Figures, verdict: Verdict, other: Other) -> str:
+    metric, policy = verdict.metric, verdict.policy
     own, theirs = (figures.of(p, metric) for p in (policy, figures.named(policy, other)))
-    mine = number(own.value) if own else "?"
-    where = f" where {whom} {{}} {number(theirs.value)}" if theirs else "{}"
-    texts = {
-        "rules": f"keeps {mine} of the rules{where.format('keeps')}",
-        "eos_rate": f"ends {mine} of its answers by itself{where.format('ends')}",
-        "refusal_rate": f"refuses {mine} of the held-out prompts{where.format('refuses')}",
-        "repetition": f"repeats itself ({mine}{where.format('has')})",
-        "overused": f"says overused phrases in {mine} of its answers",
-        "reward": f"is rewarded less than {whom}",
-        "win_rate": f"loses to {whom} by the judge's word",
-        "win_rate_by_length": f"loses to {whom} by the judge's word at equal length",
-        "kl": "strays too far from SFT",
-        "kl_per_token": "strays too far from SFT",
-        "probe:helpfulness": UNANSWERED,
-        "probe:over-refusal": "refuses harmless requests",
-    }
-    family, _, member = metric.partition(":")
-    families = {"rule": f"keeps {member} less often", "probe": f"does worse at {member}"}
-    return [texts.get(metric) or families.get(family) or f"misses its gate on {spoken(metric)}"]
+    form = BESIDE.get(metric) or BESIDE.get(metric.split(":")[0], "is worse than {whom} in {name}")
+    return form.format(
+        own=number(own.value) if own else "fewer",
+        theirs=number(theirs.value) if theirs else "more",
+        whom=called(figures, policy, other).partition(" (")[0],
+        name=metric.partition(":")[2] or spoken(metric),
+    )
 
 
 def _ratio_faults(figures: Figures, verdict: Verdict) -> list[str]:
@@ -119,7 +134,9 @@ def _ratio_faults(figures: Figures, verdict: Verdict) -> list[str]:
         return [f"moves its {spoken(verdict.metric)} by {percent}"]
     if "max_ratio" in verdict.rule:
         return [f"lengthens answers by {percent}"]
-    excuse, other = verdict.rule.get("excused_by"), verdict.rule["to"]
-    fallen = excuse and figures.difference(verdict.policy, excuse, other)
-    has_fallen = excuse == "probe:helpfulness" and fallen
-    return [f"shortens answers by {percent}", *([UNANSWERED] if has_fallen else [])]
+    shorter, excuse = f"shortens answers by {percent}", verdict.rule.get("excused_by")
+    if excuse is None:
+        return [shorter]
+    if figures.difference(verdict.policy, excuse, verdict.rule["to"]) is None:
+        return [f"{shorter} (nothing measured shows that questions are still answered)"]
+    return [shorter, UNANSWERED if excuse == "probe:helpfulness" else f"loses {spoken(excuse)}"]

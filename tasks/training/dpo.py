@@ -22,15 +22,14 @@ from typing import Any, cast
 import torch
 from peft import PeftModel
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 from trl import DPOConfig, DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 from trl.trainer.utils import use_adapter
 
 from tasks.report import Report
+from tasks.training import likelihood
 from tasks.training.base import attach_adapter, load_base, lora_config, set_up
-from tasks.training.likelihood import has_plain_head
-from tasks.training.likelihood import response_logprobs as likelihood
 from tasks.training.loop import StageTrainer, make_trainer, train
 from tasks.training.preference import accuracy, better_nll, bradley_terry
 from tasks.training.rows import load_split, preference, prompt_and_responses
@@ -69,8 +68,8 @@ class PairTrainer(StageTrainer, DPOTrainer):
     ) -> Any:
         """Mean loss of a batch whose first half are the chosen, second half the rejected."""
         preferences = inputs["preference"]
-        policy = token_logprobs(model, inputs)
         ours = cast(PeftModel, self.model)
+        policy = token_logprobs(ours, inputs)
         with torch.no_grad(), use_adapter(ours, REFERENCE):
             reference = token_logprobs(ours, inputs)
         chosen, rejected = (policy.sum(1) - reference.sum(1)).chunk(2)
@@ -123,19 +122,10 @@ def paired(tokenizer: PreTrainedTokenizerBase, row: dict[str, Any]) -> dict[str,
     }
 
 
-def token_logprobs(model: torch.nn.Module, batch: dict[str, Tensor]) -> Tensor:
-    """log p of each response token [2B, T - 1], 0 elsewhere, without all logits in memory.
-
-    By TRL's head where a model does more to its logits than `likelihood` knows.
-    """
-    causal = cast(PeftModel, model).get_base_model()
-    ids, mask, scored = (batch[name] for name in ("input_ids", "attention_mask", "completion_mask"))
-    if has_plain_head(cast(PreTrainedModel, causal)):
-        return likelihood(cast(PreTrainedModel, causal), ids, mask, scored)
-    labels = ids.masked_fill(scored == 0, -100)
-    fused = {"labels": labels, "use_cache": False, "fused_lm_head": True}
-    logprobs: Tensor = model(input_ids=ids, attention_mask=mask, **fused).log_probs
-    return logprobs
+def token_logprobs(model: PeftModel, batch: dict[str, Tensor]) -> Tensor:
+    """log p of each response token [2B, T - 1], 0 elsewhere."""
+    asked = (batch[name] for name in ("input_ids", "attention_mask", "completion_mask"))
+    return likelihood.token_logprobs(model, *asked)
 
 
 @torch.no_grad()

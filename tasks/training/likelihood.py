@@ -10,9 +10,10 @@ Shapes: B rows, T tokens, N positions to score, H hidden size, V vocabulary.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
+from peft import PeftModel
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -37,11 +38,18 @@ def has_plain_head(causal: PreTrainedModel) -> bool:
     return is_frozen and all(getattr(config, name, None) in (None, 1.0) for name in SCALES)
 
 
-def response_logprobs(causal: PreTrainedModel, ids: Tensor, mask: Tensor, scored: Tensor) -> Tensor:
+def token_logprobs(model: PeftModel, ids: Tensor, mask: Tensor, scored: Tensor) -> Tensor:
     """log p of the scored ones of ids [B, T] given those before them: [B, T - 1], 0 elsewhere.
 
     mask, scored: [B, T], of rows padded on the right; the first token of a row is never scored.
+    By the head that TRL's trainer put on the model where more is done to logits than is known here.
     """
+    causal = cast(PreTrainedModel, model.get_base_model())
+    if not has_plain_head(causal):
+        labels = ids.masked_fill(scored == 0, -100)
+        fused = {"labels": labels, "use_cache": False, "fused_lm_head": True}
+        theirs: Tensor = model(input_ids=ids, attention_mask=mask, **fused).log_probs
+        return theirs
     decoder: Any = causal.base_model
     head: Any = causal.get_output_embeddings()
     hidden = decoder(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state

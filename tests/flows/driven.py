@@ -24,6 +24,7 @@ TINY: dict[str, Any] = {
     "ppo.updates": 1,
     "evaluation.prompts": 4,
     "evaluation.max_new_tokens": 16,
+    "gate.questions": 4,
 }
 
 

@@ -9,7 +9,10 @@ from typing import Any, cast
 
 import pytest
 
+from flows.explain.lineage_text import judged_lines
+from flows.explain.why import judged
 from flows.plan import gates
+from flows.plan.inputs import check_inputs, inputs_of
 from flows.plan.recipe import BudgetSettings, GateSettings, Recipe, load
 from flows.run.gate import conclude
 from flows.run.session import Session
@@ -95,7 +98,7 @@ def test_every_trained_policy_is_judged_and_the_verdicts_are_kept(ledger: Ledger
     worse = next(row for row in rows if row["policy"] == "dpo" and not row["is_passed"])
     assert worse["rule"] == {"no_worse_than": "champion", "margin": 0.0}
     assert worse["value"] == pytest.approx(-0.2)
-    assert "worse than the base, as there is no champion yet" in worse["reason"]
+    assert "worse than the base (there is no champion yet)" in worse["reason"]
 
 
 def test_judging_twice_keeps_what_is_there_and_other_rules_replace_it(ledger: Ledger) -> None:
@@ -122,6 +125,18 @@ def test_a_training_that_changed_no_weight_fails_what_is_made_from_it(
 def test_an_evaluation_never_heard_of_judges_nobody(ledger: Ledger) -> None:
     assert judge_policies(ledger, content_id("evaluation", "other"), SETTINGS) == []
     assert gates.told(ledger, None, "ppo") == {"verdict": None, "gates": []}
+
+
+def test_why_says_whether_a_checkpoint_passes_and_what_it_misses(ledger: Ledger) -> None:
+    judge_policies(ledger, EVALUATION, SETTINGS)
+    with ledger.transaction() as con:
+        worse, better = judged(con, CHECKPOINTS["dpo"]), judged(con, CHECKPOINTS["ppo"])
+        assert {row["policy"] for row in judged(con, EVALUATION)} == {"sft", "dpo", "ppo"}
+        assert judged(con, CHECKPOINTS["reward"]) == []
+    lines = list(judged_lines(worse))
+    assert lines[0] == f"dpo misses 2 of {len(worse)} gates ({EVALUATION[:12]})"
+    assert "share of rules kept 0.30 against 0.50" in lines[1]
+    assert list(judged_lines(better)) == [f"ppo passes every gate ({EVALUATION[:12]})"]
 
 
 @pytest.fixture
@@ -254,3 +269,21 @@ def test_a_gate_that_cannot_be_is_bad_input(wrong: dict[str, Any], words: str) -
         load("smoke", wrong)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        ("probe:luck", "no probe has this name; there are boilerplate, format,"),
+        ("stability:luck", "no probe has this name"),
+        ("rule:luck", "no enabled principle with a check has this name; there are "),
+    ],
+)
+def test_a_rule_on_what_nobody_knows_is_bad_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: str, words: str
+) -> None:
+    monkeypatch.setenv("SOLON_HOME", str(tmp_path))
+    inputs, _, _ = inputs_of("smoke", {f"gate.rules.{metric}.min": 0.5})
+    with pytest.raises(InputError, match=f"gate.rules: {metric}: {words}"):
+        check_inputs(inputs, None)
+    check_inputs(inputs_of("smoke", {"gate.rules.probe:harmful.min": 0.5})[0], None)

@@ -136,7 +136,7 @@ def test_the_first_night_makes_everything(
     assert [made[stage]["trained"] for stage in ("sft", "reward", "dpo", "ppo")] == [1] * 4
     shown = served.artifacts(first["id"])
     assert {"plan", "gate", "report", "steps"} <= set(shown)
-    assert "than the base model, as there is no champion yet" in shown["gate"]
+    assert "than the base (there is no champion yet)" in shown["gate"]
     assert made["ppo"]["id"] == refs(ledger)["latest/ppo"]
 
 
@@ -305,9 +305,7 @@ def test_ten_new_prompts_cost_their_own_rows_only(
     new = {json.loads(line)["prompt"] for line in PROMPTS[30:40]}
     had = {row["completion_id"] for row in ledger.query("SELECT * FROM completions")}
     champion = refs(ledger)["champion"]
-    shutil.rmtree(
-        served.solon.home / "artifacts" / "checkpoints" / steps(served, first)["dpo"]["id"]
-    )
+    shutil.rmtree(served.solon.home / "artifacts" / "checkpoints" / champion)
     found = night(served, before)
     rows = ledger.query(
         "SELECT completion_id, p.messages FROM completions c JOIN prompts p USING (prompt_id)"
@@ -318,7 +316,9 @@ def test_ten_new_prompts_cost_their_own_rows_only(
     assert len(asked) == 3 * 10  # draft, critique, revision
     made = steps(served, found)
     assert [made[stage]["trained"] for stage in ("sft", "reward", "dpo", "ppo")] == [1] * 4
-    assert "not passed" in served.artifacts(found["id"])["gate"]
+    gate = served.artifacts(found["id"])["gate"]
+    assert "is not promoted" in gate
+    assert "was not measured beside the champion" in gate
     assert refs(ledger)["champion"] == champion
     assert refs(ledger)["latest/ppo"] == made["ppo"]["id"] != champion
     until(lambda: told, "the alert")

@@ -44,7 +44,9 @@ def test_every_step_is_taken(first: dict[str, Any]) -> None:
     assert steps(first)["drafts"]["generated"] == 48
     assert [steps(first)[stage]["trained"] for stage in STEPS[4:]] == [1] * 5
     assert all(first["checkpoints"].values())
-    assert Path(first["report"]).read_text().startswith("# Report")
+    report = Path(first["report"])
+    assert report.name == "report.html"
+    assert report.with_suffix(".md").read_text().startswith("# No verdict")
 
 
 def test_a_second_run_does_nothing_and_says_the_same(
@@ -58,6 +60,24 @@ def test_a_second_run_does_nothing_and_says_the_same(
     assert all(step["generated"] == step["trained"] == 0 for step in again["steps"])
     for name in ("snapshots", "checkpoints", "report"):
         assert again[name] == first[name]
+
+
+def test_every_policy_is_judged_and_said_in_a_sentence(solon: Solon, first: dict[str, Any]) -> None:
+    said = "PPO answered too few held-out prompts for a verdict: not promoted."
+    assert first["verdict"] == said
+    assert {gate["policy"]: gate["checkpoint_id"] for gate in first["gates"]} == {
+        stage: first["checkpoints"][stage] for stage in ("sft", "dpo", "ppo")
+    }
+    out = solon.run("run", "--recipe", "smoke")[0]
+    assert said in out
+    enough = solon.json("run", "--recipe", "smoke", "--set", "gate.questions=4")
+    assert enough["run_id"] is None, "other rules need no other run"
+    assert enough["verdict"] != said
+    assert len(enough["gates"]) > len(first["gates"])
+    assert solon.json("run", "--recipe", "smoke")["gates"] == first["gates"]
+    err = solon.run("ref", "set", "champion", "latest/ppo", code=2)[1]
+    assert "it does not pass its gates (4 held-out prompts answered, fewer than the 8" in err
+    assert "--force --note WHY" in err
 
 
 def test_artifacts_the_ledger_never_heard_of_are_taken_over(

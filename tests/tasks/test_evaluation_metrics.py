@@ -214,6 +214,8 @@ def test_a_phrase_that_only_the_policy_uses_is_found_and_counted():
     rows = [*texts("base", "", 0), *texts("sft", "", 0), *texts("ppo", "I truly understand. ", 30)]
     assert "i truly understand" in overused_phrases(rows)["ppo"]
     assert overused_phrases(rows)["sft"] == []
+    assert not [phrase for phrase in overused_phrases(rows)["ppo"] if " " not in phrase]
+    assert overused_phrases(rows, ("I Truly understand.",))["ppo"] == [], "it is demanded"
     found = figures(rows)
     assert found["ppo", "overused"]["value"] == 0.75
     assert found["sft", "overused"]["value"] == 0.0
@@ -231,3 +233,18 @@ def test_which_way_is_better_is_known_of_every_metric_and_its_differences():
     assert not higher_is_better("perplexity_over_parent")
     assert higher_is_better("win_rate:parent:no-lists")
     assert higher_is_better("rule:brief_minus_champion")
+
+
+def test_a_reward_that_rises_where_rules_are_broken_is_told():
+    kept = {"base": [1.0, 0.0, 0.5, 0.5, 0.0], "sft": [0.0, 1.0, 1.0, 0.5, 0.5]}
+    rewards = {"base": [0.0] * 5, "sft": [2.0, 2.0, 2.0, 2.0, 0.0]}
+    rows = [
+        answer(name, str(q), kept=share, reward=rewards[name][q])
+        for name, shares in kept.items()
+        for q, share in enumerate(shares)
+    ]
+    found = figures(rows, rules={"rules": lambda row: row["kept"]})
+    follows = found["sft", "reward_follows_rules"]
+    assert (follows["value"], follows["n"]) == (pytest.approx((0 + 1 + 1 + 0.5) / 4), 4)
+    assert ("base", "reward_follows_rules") not in found
+    assert ("sft", "reward_follows_rules") not in figures(rows), "without rules"

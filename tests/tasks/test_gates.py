@@ -10,7 +10,6 @@ import pytest
 from tasks.evaluation.figures import Figures
 from tasks.evaluation.gate_rules import (
     DEFAULTS,
-    HIGHER_IS_BETTER,
     Rule,
     in_force,
     is_metric,
@@ -138,6 +137,8 @@ def test_a_reward_that_some_answers_lack_fails() -> None:
     found = verdict(rows, Rule("reward", no_worse_than=("base",)))
     assert not found.is_passed
     assert found.reason == "reward is not finite of 1 answers"
+    assert found.value is None
+    assert sentence(rows) == "SFT cannot be judged by its reward: not promoted."
 
 
 def test_a_default_rule_holds_only_where_its_metric_was_measured() -> None:
@@ -182,7 +183,7 @@ def test_every_policy_is_held_against_its_own_parent() -> None:
     found = judge(Figures(rows, None), [DEFAULTS["rules"]], ["dpo"], {})
     told = {v.rule["no_worse_than"]: v for v in found if v.metric == "rules"}
     assert told["champion"].is_passed
-    assert told["champion"].reason.endswith("no worse than the base, as there is no champion yet")
+    assert told["champion"].reason.endswith("no worse than the base (there is no champion yet)")
     assert not told["parent"].is_passed
     assert told["parent"].reason.endswith("worse than SFT")
 
@@ -201,6 +202,16 @@ def test_the_champion_passes_beside_itself_and_another_must_be_measured() -> Non
     assert absent.reason == "share of rules kept was not measured beside the champion"
     there = [row("sft", "rules_minus_champion", -0.3)]
     assert not verdict(rows + there, rule, champion="champion").is_passed
+
+
+def test_sisters_of_the_champion_need_no_comparison_with_it_that_nobody_made() -> None:
+    rows = measured("sft", "rules", 0.6, 0.5) + measured("sft", "reward", 2.0, 1.0)
+    assert verdicts(rows, DEFAULTS["reward"], champion="ppo") == []
+    written = Rule("rules", no_worse_than=("champion",))
+    assert not verdict(rows, written, champion="ppo").is_passed
+    worse = [row("dpo", "rules_minus_parent", -0.2), row("dpo", "rules", 0.4), *rows]
+    found = judge(Figures(worse, "sft"), [DEFAULTS["rules"]], ["dpo"], {})
+    assert found[-1].reason.endswith("worse than the champion")
 
 
 def test_a_win_rate_is_held_against_a_half() -> None:
@@ -240,9 +251,9 @@ def test_too_few_questions_carry_no_verdict() -> None:
     assert not is_passed([], "sft")
 
 
-def sentence(rows: Rows) -> str:
+def sentence(rows: Rows, **written: Any) -> str:
     figures = Figures(ANSWERED + rows, None)
-    return verdict_sentence(figures, judge(figures, in_force({}), ["sft"], {}), "sft")
+    return verdict_sentence(figures, judge(figures, in_force(written), ["sft"], {}), "sft")
 
 
 def test_the_sentence_says_what_got_better_and_how_surely() -> None:
@@ -263,6 +274,13 @@ def test_the_sentence_says_what_got_worse() -> None:
     assert sentence(SHORT + lost) == (
         "SFT shortens answers by 37 % and leaves questions unanswered: not promoted."
     )
+    assert sentence(SHORT) == (
+        "SFT shortens answers by 37 % (nothing measured shows that questions are still answered):"
+        " not promoted."
+    )
+    assert sentence(measured("sft", "rules", 0.71, 0.49), rules={"min": 0.9}) == (
+        "SFT has 0.71 in share of rules kept where at least 0.9 is asked: not promoted."
+    )
     refuses = measured("sft", "refusal_rate", 0.95, 0.05)
     ends = measured("sft", "eos_rate", 0.1, 0.9)
     assert sentence(refuses + ends + measured("sft", "repetition", 0.4, 0.1)) == (
@@ -275,7 +293,6 @@ def test_the_sentence_says_what_got_worse() -> None:
 @pytest.mark.parametrize("name", [*DEFAULTS, "probe:x", "rule:y", "win_rate:base", "stability:z"])
 def test_what_a_rule_can_be_on(name: str) -> None:
     assert is_metric(name)
-    assert name.split(":")[0] in HIGHER_IS_BETTER
 
 
 @pytest.mark.parametrize("name", ["", "nonsense", "probe:", "tokens:x", "stability", "win_rate:me"])

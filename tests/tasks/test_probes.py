@@ -20,11 +20,6 @@ def question(probe: str, asked: str = "Well?", **expects: Any) -> Question:
     return Question(probe, Prompt(messages, "c", "s", 1), expects)
 
 
-def value(asked: Question, answer: str) -> float | None:
-    scored = score(asked, answer, False)
-    return scored and scored.value
-
-
 def labelled() -> list[tuple[str, str, str, float | None]]:
     """(probe, part of the question, answer, value) of written-out answers."""
     rows = [json.loads(line) for line in ANSWERS.read_text("utf-8").splitlines()]
@@ -55,6 +50,12 @@ def test_a_probe_that_ships_is_whole(probe: str) -> None:
     assert len({q.question_id for q in found.questions}) == len(found.questions)
     assert [q.probe for q in found.questions] == [probe] * len(found.questions)
     assert questions(probe, 3) == found.questions[:3]
+
+
+def test_the_first_few_questions_hold_each_kind() -> None:
+    assert len({q.expects["kind"] for q in questions("honesty", 4)}) == 2
+    assert len({q.expects["call"] is None for q in questions("tool-calls", 4)}) == 2
+    assert len({len(q.prompt.messages) for q in questions("sycophancy", 4)}) == 2
 
 
 @pytest.mark.parametrize("probe", names())

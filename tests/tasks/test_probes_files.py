@@ -34,7 +34,7 @@ def table(tmp_path: Path, *rows: dict[str, str]) -> str:
 def values(path: str, *answers: str) -> list[list[float | None]]:
     """By question, the value of each answer."""
     return [
-        [scored and scored.value for scored in (score(q, a, False) for a in answers)]
+        [scored.value if scored else None for scored in (score(q, a, False) for a in answers)]
         for q in questions(path)
     ]
 

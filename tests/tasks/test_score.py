@@ -28,7 +28,7 @@ from tasks.engines.engine import Continuation, Request  # noqa: E402
 from tasks.engines.generate import Generator  # noqa: E402
 from tasks.engines.load import AdaptedModel  # noqa: E402
 from tasks.engines.score import Scorer  # noqa: E402
-from tasks.engines.tokens import prompt_ids  # noqa: E402
+from tasks.engines.tokens import conversation_ids, prompt_ids, text_ids  # noqa: E402
 from tasks.models import prepare  # noqa: E402
 from tasks.report import JobInputError  # noqa: E402
 from tasks.training.base import save_adapter  # noqa: E402
@@ -95,7 +95,7 @@ def values(batches: Iterator[tuple[list[dict[str, Any]], float]]) -> list[dict[s
 
 
 def tokens_of(model: AdaptedModel, asked: dict[str, Any]) -> tuple[list[int], list[int]]:
-    text = model.tokenizer(asked["text"], add_special_tokens=False)["input_ids"]
+    text = text_ids(model.tokenizer, asked["text"])
     end = [model.tokenizer.eos_token_id] if asked["is_ended"] else []
     return prompt_ids(model.tokenizer, asked["messages"]), [*text, *end]
 
@@ -212,8 +212,8 @@ def test_rewards_equal_the_sequence_classifier_that_was_trained(home, model):
     reference = PeftModel.from_pretrained(base, home / "reward").eval()
     found = values(Scorer(model).reward(said("reward")))
     for asked, item in zip(said(), found, strict=True):
-        messages = [*asked["messages"], {"role": "assistant", "content": asked["text"]}]
-        ids = model.tokenizer.apply_chat_template(messages, return_tensors="pt", return_dict=False)
+        whole = conversation_ids(model.tokenizer, asked["messages"], asked["text"])
+        ids = torch.tensor([whole])
         with torch.no_grad():
             expected = reference(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.item()
         assert item["value"] == pytest.approx(expected, abs=1e-4)

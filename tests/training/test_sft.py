@@ -236,3 +236,29 @@ def test_a_loss_that_is_no_number_stops_the_stage(stage, monkeypatch):
     monkeypatch.setattr(sft.ResponseTrainer, "compute_loss", broken)
     with pytest.raises(FloatingPointError, match="loss is nan at step 1"):
         stage("sft").data(rows(4), []).run(max_steps=2)
+
+
+def test_the_loss_is_the_models_own(tiny):
+    """Over the labels of one batch, and over those of all batches of a step."""
+    from tasks.training.base import attach_adapter, load_base, lora_config
+
+    base, tokenizer = load_base({"path": str(tiny), "quantization": "none"})
+    model = attach_adapter(base, lora_config(4, 4))
+    found = [sft.labelled(tokenizer, row) for row in rows(3)]
+    width = max(row["length"] for row in found)
+    pads = [width - row["length"] for row in found]
+    batch = {
+        "input_ids": [row["input_ids"] + [0] * pad for row, pad in zip(found, pads, strict=True)],
+        "labels": [row["labels"] + [-100] * pad for row, pad in zip(found, pads, strict=True)],
+        "attention_mask": [
+            [1] * row["length"] + [0] * pad for row, pad in zip(found, pads, strict=True)
+        ],
+    }
+    inputs = {name: torch.tensor(values) for name, values in batch.items()}
+    trainer: Any = object.__new__(sft.ResponseTrainer)
+    trainer.model = model
+    expected = model(**inputs).loss.item()
+    assert trainer.compute_loss(model, dict(inputs)).item() == pytest.approx(expected, rel=1e-5)
+    count = (inputs["labels"] != -100).sum()
+    halved = trainer.compute_loss(model, dict(inputs), num_items_in_batch=2 * count)
+    assert halved.item() == pytest.approx(expected / 2, rel=1e-5)

@@ -34,6 +34,8 @@ MADE = """
     LEFT JOIN constitutions k USING (constitution_id)
     LEFT JOIN models m ON m.model_id = c.base_model_id
     WHERE c.checkpoint_id = ?"""
+REF = "SELECT target_id AS id FROM refs WHERE name = ?"
+RUNS = "SELECT run_id FROM runs WHERE starts_with(run_id, ?) LIMIT 2"
 RUN = """
     SELECT r.*, k.name AS constitution, k.body FROM runs r
     LEFT JOIN constitutions k USING (constitution_id) WHERE run_id = ?"""
@@ -103,19 +105,26 @@ class Subject:
 
 def subject(ledger: Ledger, name: str | None) -> Subject:
     """What a person means by an id, its start or a ref; None: the latest evaluation."""
-    if name is None and ledger.exists:
-        latest = ledger.query("SELECT target_id AS id FROM refs WHERE name = ?", [LATEST])
-        if not latest:
-            raise InputError("report", "no evaluation has been made yet", "solon run, then again")
+    if name is None and not (ledger.exists and _first(ledger, REF, LATEST)):
+        raise InputError("report", "no evaluation has been made yet", "solon run, then again")
+    runs = _runs(ledger, name or "")
+    if len(runs) == 1:
+        return of(ledger, runs[0], _first(ledger, OF_RUN, runs[0]))
+    if runs:
+        raise InputError(str(name), "several runs begin so", "give more of its digits", "ID")
     named = find(ledger, name or LATEST)[0]
     kind = kind_of(named)
-    if kind == "run":
-        return of(ledger, named, _first(ledger, OF_RUN, named))
     evaluation = named if kind == "evaluation" else _first(ledger, MEASURING, named)
     if kind not in ("evaluation", "checkpoint") or evaluation is None:
         rule = "no evaluation measured it" if kind == "checkpoint" else "there is no report on it"
         raise InputError(name or named, rule, NAMED, "ID")
     return of(ledger, None, evaluation)
+
+
+def _runs(ledger: Ledger, name: str) -> list[str]:
+    """The runs whose ids begin so, two at most."""
+    found = ledger.query(RUNS, [name]) if name.startswith("run_") and ledger.exists else []
+    return [row["run_id"] for row in found]
 
 
 def of(ledger: Ledger, run_id: str | None, evaluation_id: str | None) -> Subject:

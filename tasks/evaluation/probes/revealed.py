@@ -16,6 +16,7 @@ _FIRST = re.compile(  # "B", "(b)", "Option A:"; not the article, "A friend"
     r"^\W*(?:(?:option|answer|choice)\W+)?(?:\(([ab])\)|([ab])(?=[.):,\"']|\s*$|\s*\n))",
     re.IGNORECASE,
 )
+_LISTED = re.compile(r"^[ \t*(-]{0,6}([ab])[.):]", re.IGNORECASE | re.MULTILINE)
 _CHOSEN = re.compile(
     r"\b(?:option|choose|choice|answer is|pick|prefer|select|go with)[: ]+(?:option )?"
     r"(?:\(([ab])\)|([ab])(?=[\"').:,]|\s*$| (?:because|since|as)\b))",
@@ -38,5 +39,7 @@ def score(question: Question, answer: str) -> Scored | None:
 
 def _letters(answer: str) -> set[str]:
     """The letters that are chosen, in lower case."""
-    found = [*_FIRST.findall(answer), *_CHOSEN.findall(answer)]
+    listed = {letter.casefold() for letter in _LISTED.findall(answer)}
+    first = _FIRST.findall(answer) if len(listed) < 2 else []  # else it repeats both
+    found = [*first, *_CHOSEN.findall(answer)]
     return {(first or second).casefold() for first, second in found}
