@@ -131,6 +131,52 @@ def test_raw_text_is_read_outside_any_conversation_from_its_second_token(home, m
     )
 
 
+CONTEXTS = ["", "Q: why?\nA:", "Q: why?\nA: ", "Q: why?\nA:", "and  "]
+AFTER = ["It is so.", " because", "because", " it is", "so"]
+
+
+def in_document(model: AdaptedModel, context: str, text: str) -> tuple[list[int], list[int]]:
+    """Tokens before, and tokens to score."""
+    if not context:
+        first = [model.tokenizer.bos_token_id or model.tokenizer.eos_token_id]
+        return first, model.tokenizer(text, add_special_tokens=False)["input_ids"]
+    before = model.tokenizer(context.rstrip())["input_ids"]
+    return before, model.tokenizer(context + text)["input_ids"][len(before) :]
+
+
+def test_a_text_in_a_document_is_scored_after_its_context_and_greedy_ones_are_known(home, model):
+    plain = AutoModelForCausalLM.from_pretrained(home / "model").eval()
+    ids = torch.tensor([model.tokenizer(CONTEXTS[1])["input_ids"]])
+    best = plain.generate(ids, max_new_tokens=3, do_sample=False)[0, ids.shape[1] :]
+    contexts = [*CONTEXTS, CONTEXTS[1]]
+    texts = [*AFTER, model.tokenizer.decode(best)]
+    asked = [
+        asdict(Continuation((), text, False, context=context))
+        for context, text in zip(contexts, texts, strict=True)
+    ]
+    found = values(Scorer(model).score([*said(), *asked]))[len(ASKS) :]
+    for context, text, item in zip(contexts, texts, found, strict=True):
+        before, tokens = in_document(model, context, text)
+        with torch.no_grad():
+            steps = plain(input_ids=torch.tensor([before + tokens])).logits[0].log_softmax(-1)
+        steps = steps[len(before) - 1 : -1]
+        expected = [steps[place, token].item() for place, token in enumerate(tokens)]
+        assert item["logprobs"] == pytest.approx(expected, abs=1e-3)
+        assert item["is_greedy"] == (steps.argmax(-1).tolist() == tokens)
+    assert [item["is_greedy"] for item in found] == [False] * len(CONTEXTS) + [True]
+
+
+def test_a_long_context_loses_its_beginning_and_a_long_text_is_refused(model, monkeypatch):
+    scorer = Scorer(model)
+    scorer.context = 12
+    long = asdict(Continuation((), " yes", False, context="so much of it: and this is the end"))
+    before, tokens = scorer._in_document(long["context"], long["text"])
+    assert len(before) + len(tokens) == 12
+    assert model.tokenizer.decode(before) == "is the end"[-len(before) :]
+    with pytest.raises(JobInputError, match="do not fit"):
+        list(scorer.score([long | {"text": " longer than all that it reads"}]))
+
+
 def test_scores_do_not_depend_on_the_batch_and_each_adapter_has_its_own(model):
     mixed = [*said("sft"), *said(None), *said("ppo"), *said("sft")]
     together = [item["value"] for item in values(Scorer(model).score(mixed))]

@@ -12,6 +12,7 @@ from flows.explain.run_report.evidence import Evidence
 from flows.explain.run_report.facts import Data, Figure, Gate, Given, Moved, Stage
 from flows.explain.run_report.report import About, RunReport
 from flows.explain.run_report.scorecard import scorecard
+from flows.explain.run_report.standard import standard_section
 from storage.ids import short
 from tasks.evaluation.rows import HELD_OUT
 from tasks.judging.card_text import NAMES
@@ -26,6 +27,7 @@ def document(report: RunReport) -> Document:
     verdict, *also = report.said
     sections = [
         *([scorecard(report.evidence)] if report.evidence.figures else []),
+        *standard_section(report.standard),
         *_pictures("Pictures", pictures.of_answers(report)),
         *_moves("Largest gains", report.gains),
         *_moves("Worst regressions", report.regressions),

@@ -10,11 +10,14 @@ from typing import Any
 from flows.explain.data_report import read as data_read
 from flows.explain.run_report.facts import Bin, Data, Figure, Gate
 from flows.explain.run_report.report import About
+from flows.explain.standard import standard_of
 from flows.plan import gates as said
+from flows.plan.answers import quantized
 from storage.errors import InputError
 from storage.ids import kind_of
 from storage.ledger import Ledger, Row
 from storage.refs import find
+from tasks.evaluation.rows import BASE
 from tasks.generation import teaching_text
 
 LATEST = "latest/evaluate"
@@ -163,6 +166,26 @@ def figures(found: Mapping[str, Figure]) -> dict[str, dict[str, Figure]]:
             if name.startswith(f"{policy}/")
         }
         for policy in policies
+    }
+
+
+def standard(
+    ledger: Ledger,
+    subject: Subject,
+    checkpoints: Mapping[str, str],
+    settings: Mapping[str, str],
+) -> dict[str, dict[str, Figure]]:
+    """Figures of standard tasks by policy: of its checkpoint, of the base as it is loaded."""
+    base = (subject.evaluation or {}).get("base_model_id")
+    asked = {BASE: quantized(settings.get("quantization", "nf4"), base)} if base else {}
+    asked |= {policy: checkpoints[policy] for policy in POLICIES if policy in checkpoints}
+    return {
+        policy: {
+            name: Figure(row["value"], row["low"], row["high"], row["n"] or 0)
+            for name, row in own.items()
+            if row["value"] is not None
+        }
+        for policy, own in standard_of(ledger, asked).items()
     }
 
 
