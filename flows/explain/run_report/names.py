@@ -20,6 +20,7 @@ KINDS: dict[str, tuple[str, int]] = {
     "eos_rate": ("ends by itself", 2),
     "repetition": ("repetition", 3),
     "overused": ("overused phrases", 2),
+    "reward_follows_rules": ("reward follows rules", 2),
     "distinct_1": ("different words", 2),
     "distinct_2": ("different word pairs", 2),
     "tokens": ("length, tokens", 0),
