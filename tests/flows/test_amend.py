@@ -88,7 +88,7 @@ def test_a_refused_edit_leaves_file_rows_and_refs(
     assert json.loads(row["plan"])["cost"]["calls"][1] > 0
     for shown in (found["artifacts"]["plan"], found["description"]):
         assert "script>" in shown
-        assert "<script>" not in shown
+        assert "<script>" not in shown.replace("\\<", "")  # Markdown for a plain <
         assert "[click](" not in shown
         assert "calls" in shown
     assert not list((driven.home / "state" / "amend").iterdir())
