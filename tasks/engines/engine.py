@@ -70,7 +70,10 @@ class Completion:
 
 @dataclass
 class Score:
-    """Of continuation number `index`: a reward, or the sum of `logprobs`, a token each, in nats."""
+    """Of continuation number `index`: a reward, or the sum of `logprobs`, a token each, in nats.
+
+    Minus infinity and no `logprobs` where a server cannot read so much.
+    """
 
     index: int
     value: float

@@ -25,7 +25,8 @@ from tasks.engines.scripted import ScriptedEngine
 from tasks.engines.wire import SEEDS, Abilities
 from tasks.generation.calls import CallForm, Sampling
 from tasks.generation.memo import complete
-from tests.tasks.scripted_server import MODEL, ScriptedServer
+
+from .scripted_server import MODEL, ScriptedServer
 
 KEY = "sk-planted-7f3a9c"
 ALL = Abilities(seeds=True, top_logprobs=20, echo=1)
