@@ -72,9 +72,8 @@ def test_rows_come_from_the_server_and_the_key_goes_nowhere(
     assert [tuple(row.values()) for row in ledger.query(made)] == [
         ("openai", "server", step) for step in ("critique", "draft", "revision")
     ]
-    assert ledger.query("SELECT count(*) AS n FROM comparisons WHERE preference IS NOT NULL")[0][
-        "n"
-    ]
+    judged = "SELECT count(*) AS n FROM comparisons WHERE preference IS NOT NULL"
+    assert ledger.query(judged)[0]["n"]
     asked = [body["messages"][-1]["content"] for _, _, body in server.answers if "seed" in body]
     assert len(asked) >= 12 * 3
 
@@ -84,7 +83,8 @@ def test_rows_come_from_the_server_and_the_key_goes_nowhere(
     assert after["cost"]["money"] == [0, 0]
     more = ["--set", "prompts.limit=14"]
     lines = solon.run("refresh", *given, *more, code=1)[1].strip().splitlines()
-    assert lines[-1].startswith("no server answers (http://127.0.0.1:")
+    assert not any("Traceback" in line for line in lines)
+    assert lines[-1].startswith("error: no server answers (http://127.0.0.1:")
     assert seen
     assert KEY not in out + err + "".join(seen) + "".join(lines)
     for path in solon.home.rglob("*"):
