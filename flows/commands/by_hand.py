@@ -53,8 +53,8 @@ def chat(
     """Talk to a checkpoint or the base. /new begins again; /quit, Ctrl-D and Ctrl-C end it."""
     from flows.run import by_hand
 
-    with _clean_end():
-        workspace, (model,) = _subjects(recipe, id)
+    with clean_end():
+        workspace, (model,) = subjects(recipe, id)
         if prompt is None and not _is_typed():
             prompt = sys.stdin.buffer.read().decode("utf-8", errors="replace").strip()
         if prompt is not None and not prompt.strip():
@@ -87,7 +87,7 @@ def _answer(talk: Conversation, model: Subject, said: str, as_json: bool) -> Non
     with err.status("answering", spinner="dots"):
         answer = talk.say(said)
     if as_json:
-        found = {"model": _named(model), "messages": talk.messages[:-1], **_as_json(answer)}
+        found = {"model": named(model), "messages": talk.messages[:-1], **_as_json(answer)}
         print(escaped(json.dumps(found, ensure_ascii=False)))
     else:
         print_lines([_shown(answer)])
@@ -128,8 +128,8 @@ def compare(
     """Two models' answers side by side, drawn with the same random numbers."""
     from flows.run import by_hand
 
-    with _clean_end():
-        workspace, sides = _subjects(recipe, a, b)
+    with clean_end():
+        workspace, sides = subjects(recipe, a, b)
         asked = _questions([*([prompt] if prompt else []), *(prompts or [])], file, system)
         manner, count = by_hand.Manner(temperature, max_new_tokens), 2 * len(asked) * samples
         with err.status("") as status:
@@ -152,7 +152,7 @@ def compare(
             }
             for number, question in enumerate(asked)
         ]
-        value = {"a": _named(sides[0]), "b": _named(sides[1]), "prompts": rows}
+        value = {"a": named(sides[0]), "b": named(sides[1]), "prompts": rows}
         shown = (
             _table(sides, question, [side[n] for side in found]) for n, question in enumerate(asked)
         )
@@ -190,7 +190,7 @@ def _table(
     return made
 
 
-def _subjects(recipe: str, *names: str) -> tuple[Workspace, list[Subject]]:
+def subjects(recipe: str | None, *names: str) -> tuple[Workspace, list[Subject]]:
     """The models of these names. `base` beside a checkpoint is that checkpoint's own base."""
     from flows.plan.subjects import Subject, subject
 
@@ -212,7 +212,7 @@ def _as_json(answer: Completion) -> dict[str, Any]:
     return {"text": answer.text, "finish_reason": reason, "tokens": tokens}
 
 
-def _named(model: Subject) -> dict[str, Any]:
+def named(model: Subject) -> dict[str, Any]:
     """What a model is, for --json."""
     base = {"base": model.base.reference, "quantization": model.base.quantization}
     return {"label": model.label, "checkpoint_id": model.checkpoint_id, **base}
@@ -228,7 +228,7 @@ def _say(message: str) -> None:
 
 
 @contextmanager
-def _clean_end() -> Iterator[None]:
+def clean_end() -> Iterator[None]:
     """Ctrl-C ends a command without a word of Python's."""
     try:
         yield
@@ -250,8 +250,8 @@ def export(
     from flows.explain.model_card import model_card
     from flows.run.export_model import export_model
 
-    with _clean_end():
-        workspace, (model,) = _subjects("demo", id)
+    with clean_end():
+        workspace, (model,) = subjects(None, id)
         ledger = Ledger(workspace.ledger)
         with err.status("writing"):
             export_model(
@@ -261,5 +261,5 @@ def export(
                 lambda base, dtype: model_card(ledger, model, base, dtype),
                 merged=merge,
             )
-        value = {**_named(model), "is_merged": merge, "out": str(to.absolute())}
+        value = {**named(model), "is_merged": merge, "out": str(to.absolute())}
         print_result(as_json, value, [f"{model.label} is in {to}"])

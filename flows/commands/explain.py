@@ -17,6 +17,7 @@ from flows.explain.lineage_text import (
     retrained_lines,
     story_lines,
 )
+from flows.explain.standard import standard_lines, standard_rows
 from storage.errors import InputError
 from storage.ledger import Connection
 from storage.lineage import boxes, summary, traced
@@ -49,15 +50,17 @@ def why(
     with opened(ledger(), id) as (con, ids):
         found = _lineage(con, ids, "up", as_chart, all_, as_json)
         told, causes, gates = story(con, ids[0]), retrained(con, ids[0]), judged(con, ids[0])
+        measured = standard_rows(con, ids[0])
     if as_chart:
         print_lines([mermaid(found)])
         return
-    more = {"story": told, "why": causes, "gates": gates}
+    more = {"story": told, "why": causes, "gates": gates, "standard": measured}
     extra = {name: value for name, value in more.items() if value}
     parts = (
         lineage_lines(found, "up"),
         retrained_lines(causes),
         judged_lines(gates),
+        standard_lines(measured),
         story_lines(told) if told else (),
     )
     print_result(as_json, found | extra, chain.from_iterable(parts))

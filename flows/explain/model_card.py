@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.explain.show import markdown_table
+from flows.explain.standard import standard_of
 from flows.plan.subjects import Subject
 from storage.ledger import Ledger, Row
 from tasks import models
@@ -53,6 +54,7 @@ def model_card(ledger: Ledger, subject: Subject, base: Path, dtype: str | None) 
         "## Measured",
         "",
         *_measures(ledger, made),
+        *_standard(ledger, made["checkpoint_id"]),
         "",
         "## Load",
         "",
@@ -80,7 +82,7 @@ def _front_matter(licence: str | None, dtype: str | None) -> Iterator[str]:
 
 
 def _what_it_is(subject: Subject, dtype: str | None) -> Iterator[str]:
-    base, kind = code(subject.base.reference), subject.base.quantization
+    base, kind = code(subject.base.public_name), subject.base.quantization
     if dtype:
         whole = "its 4-bit NF4 values" if kind == "nf4" else "it"
         yield f"A whole model in {dtype}: {base}, of which {whole} and the adapter were added"
@@ -94,7 +96,7 @@ def _what_it_is(subject: Subject, dtype: str | None) -> Iterator[str]:
 
 def _origin(ledger: Ledger, made: Row, subject: Subject, licence: str | None) -> Iterator[str]:
     known = f"licence {markdown_cell(licence)}" if licence else "its licence is not known here"
-    yield f"base: {code(subject.base.reference)}, `{made['base_model_id']}`, {known}"
+    yield f"base: {code(subject.base.public_name)}, `{made['base_model_id']}`, {known}"
     if made["constitution_id"]:
         name = markdown_cell(str(made["constitution"]))
         yield f"constitution: {name} `{made['constitution_id']}`"
@@ -143,16 +145,21 @@ def _measures(ledger: Ledger, made: Row) -> Iterator[str]:
         return
     yield f"By evaluation `{evaluations[0]['checkpoint_id']}`, of held-out questions:"
     yield ""
-    cells = (
-        (
-            row["name"].removeprefix(policy),
-            _number(row["value"]),
-            "" if row["low"] is None else f"{_number(row['low'])} to {_number(row['high'])}",
-            str(row["sample_count"] or ""),
-        )
-        for row in rows
-    )
+    cells = (_cells(row["name"].removeprefix(policy), row, row["sample_count"]) for row in rows)
     yield from markdown_table(("measure", "value", "95 % interval", "n"), cells)
+
+
+def _standard(ledger: Ledger, checkpoint_id: str) -> Iterator[str]:
+    """The standard tasks that it was asked."""
+    for found in standard_of(ledger, {"": checkpoint_id}).values():
+        yield from ("", "By lm-eval, of standard tasks:", "")
+        cells = (_cells(name, row, row["n"]) for name, row in found.items())
+        yield from markdown_table(("task", "value", "95 % interval", "n"), cells)
+
+
+def _cells(name: str, row: Row, n: int | None) -> tuple[str, ...]:
+    spread = "" if row["low"] is None else f"{_number(row['low'])} to {_number(row['high'])}"
+    return name, _number(row["value"]), spread, str(n or "")
 
 
 def code(text: str) -> str:
@@ -184,6 +191,7 @@ def _package_licence(module: str) -> str | None:
     for name in names:
         about = importlib.metadata.metadata(name)
         for key in ("License-Expression", "License"):
-            if key in about and (found := about[key]) and re.fullmatch(r"[\w.+-]+", found):
-                return str(found)
+            found = about[key] if key in about else ""
+            if re.fullmatch(r"[\w.+-]+", found or ""):
+                return found
     return None

@@ -46,8 +46,14 @@ def candidates_policy(inputs: Inputs, workspace: Workspace, sft: str) -> Policy:
 
 def quantized_id(inputs: Inputs) -> str:
     """The base as checkpoints are trained on it: quantized, it is a model of its own."""
-    kind, base = inputs.recipe.quantization, inputs.base_model_id
-    return base if kind == "none" else content_id("model", ["quantized", kind, base])
+    return quantized(inputs.recipe.quantization, inputs.base_model_id)
+
+
+def quantized(kind: str, base_model_id: str) -> str:
+    """A base as it is loaded with this quantization."""
+    if kind == "none":
+        return base_model_id
+    return content_id("model", ["quantized", kind, base_model_id])
 
 
 def with_champion(

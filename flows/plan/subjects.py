@@ -28,6 +28,12 @@ class Base:
     compute: Any = "auto"
     threads: int = 0
 
+    @property
+    def public_name(self) -> str:
+        """The reference as others may read it: of a folder its name, not its place here."""
+        known = parse(self.reference)
+        return Path(known.value).name if known.kind == "folder" else known.text
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -42,12 +48,16 @@ class Subject:
     adapter: Path | None = None
 
 
-def subject(ledger: Ledger, workspace: Workspace, name: str, recipe: str) -> Subject:
+def subject(ledger: Ledger, workspace: Workspace, name: str, recipe: str | None) -> Subject:
     """The model that `name` means: `base`, that of the recipe; else a checkpoint's id or ref.
 
-    Raises InputError where it is none, no policy (sft, dpo, ppo), or its files are gone.
+    recipe: None where a base will not do. Raises InputError where it is none, no policy (sft, dpo,
+    ppo), or its files are gone.
     """
-    if name == BASE:
+    if name == BASE and recipe is None:
+        rule = "a base is there as it is: only checkpoints are exported"
+        raise InputError(name, rule, "give an id, or a ref as latest/dpo", "ID")
+    if name == BASE and recipe is not None:
         chosen = load(recipe, {})
         known, reference = parse(chosen.model), chosen.model
         if known.kind == "checkpoint":
@@ -65,6 +75,6 @@ def subject(ledger: Ledger, workspace: Workspace, name: str, recipe: str) -> Sub
         raise InputError(name, rule, "give its id, a ref as latest/dpo, or base", "ID")
     checkpoint_id, adapter, reference = find_checkpoint(ledger, workspace, target)
     settings = json.loads(rows[0]["settings"] or "{}")
-    kept = {key: settings[key] for key in ("quantization", "compute", "threads") if key in settings}
+    used = {key: settings[key] for key in ("quantization", "compute", "threads") if key in settings}
     label = f"{rows[0]['stage']} {short(checkpoint_id)}"
-    return Subject(label, Base(reference, **kept), checkpoint_id, adapter)
+    return Subject(label, Base(reference, **used), checkpoint_id, adapter)

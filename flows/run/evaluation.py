@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from storage.ledger import insert
 from tasks.evaluation.answers import REFERENCE, Answered, Policy, row_of, wanted_scores
 from tasks.evaluation.measures import demanded, rules
 from tasks.evaluation.metrics import summarise
+from tasks.evaluation.ordinary import Passage
 from tasks.evaluation.probes import Scored, score
 from tasks.evaluation.rows import (
     ANSWERS,
@@ -44,8 +45,6 @@ from tasks.evaluation.scores import Key, Wanted
 from tasks.evaluation.wins import Win, read_wins
 from tasks.generation.record import record_prompts, record_snapshot
 from tasks.model_files import Digests
-
-Scores = Mapping[Key, float]
 
 
 def evaluate_checkpoints(session: Session, checkpoints: Mapping[str, str]) -> str:
@@ -80,19 +79,21 @@ def _evaluate(session: Session, need: Need, out: Path) -> dict[str, Any]:
         for made in answered
     ]
     write_rows(out / ANSWERS, found)
-    write_rows(
-        out / NLLS,
-        (
-            {"policy": p.name, "passage_id": t.passage_id, "nll": scores[t.wanted(p.model_id).key]}
-            for p in asked
-            for t in passages
-        ),
-    )
+    write_rows(out / NLLS, _nlls(asked, passages, scores))
     _record_answers(session, need.id, answered)
     engine = asker.engine()
     made = {"device": engine.device or None, "dtype": engine.dtype or None}
     write_rows(out / WINS, map(asdict, _wins(session, policies[BASE], asker, answered)))
     return {"answers": len(found), **made}
+
+
+def _nlls(
+    policies: Sequence[Policy], passages: Sequence[Passage], scores: Mapping[Key, float]
+) -> Iterator[dict[str, Any]]:
+    for policy in policies:
+        for passage in passages:
+            nll = scores[passage.wanted(policy.model_id).key]
+            yield {"policy": policy.name, "passage_id": passage.passage_id, "nll": nll}
 
 
 def _wins(session: Session, base: Policy, asker: Asker, answered: Sequence[Answered]) -> list[Win]:

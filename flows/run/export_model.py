@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from flows.plan.subjects import Subject
+from flows.plan.subjects import Base, Subject
 from storage.durable import seal
 from storage.errors import InputError
 from storage.workspace import Workspace
@@ -46,13 +46,8 @@ def export_model(
     """Write the model of a checkpoint to `out`: a new or empty folder, or an export to replace.
 
     card: from the base's folder, and a merged model's number type, the text of README.md.
-    Raises InputError where the subject is no checkpoint or the folder not ours.
+    Raises InputError where the folder is not ours.
     """
-    if subject.adapter is None:
-        rule = "a base is there as it is: only checkpoints are exported"
-        raise InputError(
-            subject.label, rule, "give a checkpoint's id, or a ref as latest/dpo", "ID"
-        )
     check_target(out)
     base = models.prepare(subject.base.reference, workspace).path
     aside = out.absolute().with_name(f".{out.name[:50]}.{uuid.uuid4().hex[:8]}.tmp")
@@ -63,11 +58,12 @@ def export_model(
         if merged:
             dtype = _merge(subject, base, aside, workspace)
         else:
+            assert subject.adapter is not None
             _copy(subject.adapter, ("*.safetensors",), aside)
             _copy(base, TOKENIZER, aside)
-            _adapter_config(subject, aside)
+            _adapter_config(subject.base, subject.adapter, aside)
         (aside / "README.md").write_text(card(base, dtype), encoding="utf-8")
-        facts = {"checkpoint_id": subject.checkpoint_id, "base": subject.base.reference}
+        facts = {"checkpoint_id": subject.checkpoint_id, "base": subject.base.public_name}
         seal(aside, MARK, **facts, is_merged=merged)
         check_target(out)  # again: something may have come meanwhile
         if out.exists():
@@ -116,17 +112,12 @@ def _copy(source: Path, patterns: Sequence[str], out: Path) -> None:
             shutil.copyfile(path, out / path.name)
 
 
-def _adapter_config(subject: Subject, out: Path) -> None:
+def _adapter_config(base: Base, adapter: Path, out: Path) -> None:
     """The adapter's settings, its base named as others find it: a hub model with its revision."""
-    assert subject.adapter is not None
-    config = json.loads((subject.adapter / "adapter_config.json").read_text(encoding="utf-8"))
-    base = models.parse(subject.base.reference)
-    config["base_model_name_or_path"] = base.value if base.kind == "hub" else hub_name(base)
-    config["revision"] = base.detail if base.kind == "hub" else None
+    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    known = models.parse(base.reference)
+    is_hub = known.kind == "hub"
+    config["base_model_name_or_path"] = known.value if is_hub else base.public_name
+    config["revision"] = known.detail if is_hub else None
     text = json.dumps(config, indent=2, sort_keys=True)
     (out / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
-
-
-def hub_name(base: models.Reference) -> str:
-    """A base that is on no hub, without the path of this machine."""
-    return Path(base.value).name if base.kind == "folder" else base.text

@@ -40,8 +40,10 @@ class Continuation:
     """What an assistant said after `messages`, to be scored by the base or one of its adapters.
 
     `messages`: empty for raw text, outside any conversation; its first token, before which nothing
-    stands, is then read and not scored. `is_ended`: the end of the turn was written too, and
-    counts. Log-probabilities are those of logits divided by `temperature` (0 counts as 1).
+    stands, is then read and not scored. `context`: raw text that stands before it, of which
+    nothing is scored; where it is empty the text begins a document, and is scored whole.
+    `is_ended`: the end of the turn was written too, and counts. Log-probabilities are those of
+    logits divided by `temperature` (0 counts as 1).
     """
 
     messages: Sequence[Message]
@@ -49,6 +51,7 @@ class Continuation:
     is_ended: bool
     temperature: float = 1.0
     adapter: str | None = None
+    context: str | None = None
 
 
 @dataclass
@@ -72,12 +75,14 @@ class Completion:
 class Score:
     """Of continuation number `index`: a reward, or the sum of `logprobs`, a token each, in nats.
 
-    Minus infinity and no `logprobs` where a server cannot read so much.
+    `is_greedy`: whether each of its tokens is a most likely one, so that greedy decoding writes it.
+    Minus infinity and no `logprobs`: a server cannot read so much.
     """
 
     index: int
     value: float
     logprobs: list[float]
+    is_greedy: bool = False
 
 
 Item = TypeVar("Item", Completion, Score)

@@ -39,8 +39,7 @@ class Generator:
         self.model, self.tokenizer = model, model.tokenizer
         self.batch_tokens, self.batch_rows = batch_tokens, batch_rows
         self.ends = end_tokens(model.base, model.tokenizer)
-        config = model.base.config.get_text_config()
-        self.context: int = getattr(config, "max_position_embeddings", None) or NO_LIMIT
+        self.context = context_of(model.base)
 
     def answer(self, requests: Sequence[dict[str, Any]]) -> Iterator[tuple[Items, float]]:
         """Yield (completions, seconds) batch by batch; prompts that are too long come first."""
@@ -121,6 +120,12 @@ class Generator:
             tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return str(text)
+
+
+def context_of(model: PreTrainedModel) -> int:
+    """The most tokens a model reads."""
+    config = model.config.get_text_config()
+    return getattr(config, "max_position_embeddings", None) or NO_LIMIT
 
 
 def _one_limit(requests: Sequence[dict[str, Any]]) -> int:

@@ -84,8 +84,9 @@ class OpenAIEngine:
     def _check(self, asked: Continuation) -> None:
         """Raise InputError where servers cannot tell what is asked."""
         fix = "use the engine transformers, or judge.verdicts=sampled"
-        if asked.is_ended or asked.temperature not in (0.0, 1.0):
-            rule = "a server tells log-probabilities at temperature 1 and of no end of a turn"
+        is_whole = not asked.is_ended and asked.context is None
+        if not is_whole or asked.temperature not in (0.0, 1.0):
+            rule = "a server scores at temperature 1, no end of a turn and no part of a text"
             raise InputError(self.model, rule, fix, "server")
         if not (self.abilities.top_logprobs if asked.messages else self.abilities.echo is not None):
             what = "of an answer's first token" if asked.messages else "of a given text"

@@ -128,9 +128,14 @@ def _prompts(
 def _items(texts: Sequence[Text], logits: Tensor, ids: Tensor) -> Items:
     """Scores from the logits [N, C, V] that predict the texts' ids [N, C]."""
     temperatures = torch.tensor([text.temperature for text in texts], device=ids.device)
-    found = logprobs_of(logits, ids, temperatures[:, None, None])
-    own = [row[: len(text.tokens)] for text, row in zip(texts, found.tolist(), strict=True)]
+    found = logprobs_of(logits, ids, temperatures[:, None, None]).tolist()
+    best = (logits.gather(-1, ids[..., None]).squeeze(-1) == logits.amax(-1)).tolist()
     return [
-        {"index": text.index, "value": sum(logprobs), "logprobs": logprobs}
-        for text, logprobs in zip(texts, own, strict=True)
+        _item(text, row[: len(text.tokens)], all(first[: len(text.tokens)]))
+        for text, row, first in zip(texts, found, best, strict=True)
     ]
+
+
+def _item(text: Text, logprobs: list[float], is_greedy: bool) -> dict[str, Any]:
+    value = sum(logprobs)
+    return {"index": text.index, "value": value, "logprobs": logprobs, "is_greedy": is_greedy}

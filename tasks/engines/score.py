@@ -16,10 +16,12 @@ import torch
 from transformers import PreTrainedModel
 
 from tasks.engines.batches import in_halves, plan_batches
+from tasks.engines.generate import context_of
 from tasks.engines.load import AdaptedModel
 from tasks.engines.passes import Items, Question, Text, score_options, score_texts
 from tasks.engines.prefix import shared_prefix, takes_prefix
 from tasks.engines.tokens import conversation_ids, last_attended, pad, prompt_ids, text_ids
+from tasks.report import JobInputError
 
 LOGITS_AT_ONCE = 1 << 27  # of a batch, in float32: half a gigabyte
 T = TypeVar("T")
@@ -34,6 +36,7 @@ class Scorer:
     ) -> None:
         self.model, self.tokenizer = model, model.tokenizer
         self.batch_tokens, self.batch_rows = batch_tokens, batch_rows
+        self.context = context_of(model.base)
 
     def score(self, continuations: Sequence[dict[str, Any]]) -> Iterator[tuple[Items, float]]:
         """Yield (scores, seconds) batch by batch: log-probabilities of each text's tokens.
@@ -60,10 +63,16 @@ class Scorer:
     def _questions(self, own: Indexed) -> list[Question]:
         """The continuations by prompt: each distinct conversation is tokenised once."""
         by_prompt: dict[tuple[tuple[str, str], ...], Question] = {}
+        by_context: dict[tuple[int, ...], Question] = {}
         raw = []
         for index, asked in own:
             temperature = asked["temperature"] or 1.0
             end = [self.tokenizer.eos_token_id] if asked["is_ended"] else []
+            if asked["context"] is not None:
+                before, tokens = self._in_document(asked["context"], asked["text"])
+                question = by_context.setdefault(tuple(before), Question(before, []))
+                question.texts.append(Text(index, tokens + end, temperature))
+                continue
             if not asked["messages"]:
                 tokens = list(self.tokenizer(asked["text"])["input_ids"])
                 raw.append(Question(tokens[:1], [Text(index, tokens[1:] + end, temperature)]))
@@ -73,7 +82,29 @@ class Scorer:
                 by_prompt[key] = Question(prompt_ids(self.tokenizer, asked["messages"]), [])
             tokens = text_ids(self.tokenizer, asked["text"])
             by_prompt[key].texts.append(Text(index, tokens + end, temperature))
-        return [*by_prompt.values(), *raw]
+        return [*by_prompt.values(), *by_context.values(), *raw]
+
+    def _in_document(self, context: str, text: str) -> tuple[list[int], list[int]]:
+        """Tokens of a context and of the text after it, as the two are read in one piece.
+
+        As evaluation harnesses do it: spaces at the end of the context belong to the text, whose
+        words begin with them; before a document stands the token that begins one, or ends one.
+        What is too long loses the beginning of its context. Raises JobInputError where the text by
+        itself is too long.
+        """
+        own = context.rstrip()
+        if own:
+            before = list(self.tokenizer(own)["input_ids"])
+            tokens = list(self.tokenizer(context + text)["input_ids"])[len(before) :]
+        else:
+            begin = self.tokenizer.bos_token_id
+            before = [self.tokenizer.eos_token_id if begin is None else begin]
+            tokens = list(self.tokenizer(context + text, add_special_tokens=False)["input_ids"])
+        room = self.context - len(tokens)
+        if room < 1:
+            rule = f"its {len(tokens)} tokens do not fit the model's context of {self.context}"
+            raise JobInputError(text[:40], rule, "leave out the task that asks it")
+        return before[-room:], tokens
 
     def _score(
         self, model: PreTrainedModel, questions: list[Question]

@@ -44,7 +44,7 @@ def sides(figures: Figures, policy: str, metric: str, other: Other) -> str:
 
 
 def number(value: float) -> str:
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    return f"{value:z.1f}" if abs(value) >= 10 else f"{value:z.2f}"  # z: no minus before 0.00
 
 
 def change(found: Figure) -> str:

@@ -32,7 +32,7 @@ from transformers import (
 from transformers.utils import logging
 
 from tasks.compute import compute_type
-from tasks.engines.load import ADAPTER_WEIGHTS, device, never_repack, precision, unpack
+from tasks.engines.load import ADAPTER_WEIGHTS, device, never_repack, precision
 from tasks.report import Report
 from tasks.training.settings import require
 
@@ -75,8 +75,7 @@ def load_base(
             **({"num_labels": 1} if with_head else {}),
         )
     base.requires_grad_(False)
-    if not unpack(base):
-        never_repack(base)
+    never_repack(base)
     return base, load_tokenizer(path)
 
 

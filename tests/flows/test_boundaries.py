@@ -128,6 +128,7 @@ except SystemExit as error:
         ["why", "latest/ppo"],
         ["impact", "no-flattery"],
         ["data", "report"],
+        ["report"],
     ],
     ids=lambda a: a[0],
 )
@@ -142,5 +143,7 @@ def test_light_commands_import_nothing_heavy(arguments: list[str], tmp_path: Pat
     )
     code_, modules = done.stderr.splitlines()[-1].split(" ", 1)
     assert modules == "[]", done.stderr
-    assert code_ == ("2" if arguments[0] in ("why", "impact", "data") else "0"), done.stderr
+    assert code_ == ("2" if arguments[0] in ("why", "impact", "data", "report") else "0"), (
+        done.stderr
+    )
     assert not (tmp_path / "home").exists()

@@ -151,7 +151,7 @@ def test_run_align_from_its_form_and_read_the_report(ui: Ui, served: Served, fil
     run = ui.submit()
     ui.wait_for("Completed")
     ui.shoot("run")
-    assert "Report: smoke" in ui.artifact("report")
+    assert "Scorecard" in ui.artifact("report")
     ui.shoot("report")
     rows = ledger(served).query("SELECT run_id FROM runs WHERE flow_run_id = ?", [run])
     assert len(rows) == 1

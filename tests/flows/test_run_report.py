@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from flows.commands import cli
 from flows.explain.document.markdown import markdown
 from flows.explain.document.page import page
-from flows.explain.document.parts import Cell
+from flows.explain.document.parts import Cell, plain
 from flows.explain.document.terminal import show
 from flows.explain.document.write import write
 from flows.explain.run_report.build import read_curves, write_report
@@ -81,6 +81,20 @@ def test_a_policy_that_fails_its_gates_is_no_headline_while_another_passes(book:
     assert any(line.startswith("PPO ") and "not promoted" in line for line in also)
 
 
+def test_a_failed_gate_is_told_whatever_the_verdict_is_on(book: Book) -> None:
+    more = [probed(p, n, float(p != "base"), f"{p} {n}") for p in POLICIES for n in range(10)]
+    book.evaluated(lambda p, n, s: KEPT[n] * 3 if p == "ppo" else KEPT[n], more=more)
+    drop(book, "name LIKE '%/rule%'")
+    verdict, *also = book.report().said
+    assert verdict.startswith("SFT has helpfulness 1.00 where the base has 0.00 (+1.00, 1.00 to ")
+    assert verdict.endswith("it passes every gate.")
+    (failed,) = (line for line in also if line.startswith("PPO ") and "not promoted" in line)
+    drop(book, "name LIKE '%/probe%'")
+    verdict, *also = book.report().said
+    assert verdict.startswith("No verdict: ")
+    assert [line for line in also if failed.startswith(line)] == also != []
+
+
 @pytest.mark.parametrize("prompts", [1, 5, 7])
 def test_few_prompts_carry_no_verdict_and_no_mark(book: Book, prompts: int) -> None:
     book.evaluated(better, prompts)
@@ -101,8 +115,12 @@ def test_equal_answers_are_said_to_be_equal(book: Book) -> None:
     assert "DPO gives SFT's own answers, word for word." in cautions
 
 
-def test_what_the_interval_does_not_tell_is_no_difference(book: Book) -> None:
-    book.evaluated(lambda policy, n, s: GOOD if policy == "ppo" and n == 3 else PLAIN)
+@pytest.mark.parametrize("are_judged", [True, False])
+def test_what_the_interval_does_not_tell_is_no_difference(book: Book, are_judged: bool) -> None:
+    write = says({})
+    book.evaluated(
+        lambda p, n, s: GOOD if p == "ppo" and n == 3 else write(p, n, s), are_judged=are_judged
+    )
     verdict = book.report().said[0]
     assert verdict.startswith("PPO ")
     assert "which is no clear difference" in verdict
@@ -227,14 +245,14 @@ def test_shown_questions_do_not_depend_on_order(book: Book) -> None:
 def test_a_loss_of_training_is_not_called_held_out(book: Book) -> None:
     book.evaluated(better)
     table = next(s for s in document(book.report()).sections if s.title == "Training")
-    assert dict(zip(table.columns, table.rows[0], strict=True)) == {
-        "stage": "sft",
+    shown = {name: plain(cell) for name, cell in zip(table.columns, table.rows[0], strict=True)}
+    assert shown == {
+        "stage": f"sft ({short(book.checkpoints['sft'])})",
         "rows": "30",
         "steps": "8",
         "seconds": "12",
-        "in training": "loss 2.000 to 0.500",
+        "in training": "0.500 (loss, from 2.000)",
         "held-out loss": "–",
-        "checkpoint": short(book.checkpoints["sft"]),
     }
 
 
@@ -283,7 +301,7 @@ def test_every_section_and_picture_is_there(full: Book) -> None:
         *("probes.svg", "sft-loss.svg", "ppo-kl.svg", "reliability.svg"),
     }
     lineage = next(section for section in made.sections if section.title == "Lineage")
-    whys = [row[2] for row in lineage.rows]
+    whys = [row[1] for row in lineage.rows]
     assert whys[0] == f"solon why {short(full.evaluation)}"
     assert f"solon why {short(full.checkpoints['ppo'])}" in whys
     shown = Reader(page(made)).text

@@ -44,7 +44,9 @@ def test_every_step_is_taken(first: dict[str, Any]) -> None:
     assert steps(first)["drafts"]["generated"] == 48
     assert [steps(first)[stage]["trained"] for stage in STEPS[4:]] == [1] * 5
     assert all(first["checkpoints"].values())
-    assert Path(first["report"]).read_text().startswith("# Report")
+    report = Path(first["report"])
+    assert report.name == "report.html"
+    assert report.with_suffix(".md").read_text().startswith("# No verdict")
 
 
 def test_a_second_run_does_nothing_and_says_the_same(

@@ -14,6 +14,7 @@ from tasks.evaluation.gate_rules import (
     in_force,
     is_metric,
 )
+from tasks.evaluation.gate_words import number
 from tasks.evaluation.gates import Verdict, is_passed, judge
 from tasks.evaluation.verdict import verdict_sentence
 
@@ -62,6 +63,10 @@ def test_no_worse_than_fails_only_beyond_the_interval() -> None:
         "share of rules kept 0.41 against 0.49: -0.08 (-0.13 to -0.03, n=34), worse than the base"
     )
     assert beyond.reason == words
+
+
+def test_a_number_has_no_minus_before_nothing() -> None:
+    assert [number(value) for value in (-0.001, -0.01, -12.04)] == ["0.00", "-0.01", "-12.0"]
 
 
 def test_a_margin_is_what_the_interval_must_exclude() -> None:

@@ -221,6 +221,10 @@ def test_what_a_server_cannot_tell_is_one_line(server: ScriptedServer) -> None:
     engine = OpenAIEngine(access(server), MODEL, Abilities())
     with pytest.raises(InputError, match=r"no log-probabilities of an answer.* judge\.verdicts"):
         engine.score([Continuation([{"role": "user", "content": "?"}], "A", False)])
+    engine = OpenAIEngine(access(server), MODEL, ALL)
+    for asked in ({"is_ended": True}, {"temperature": 0.5}, {"context": "before it"}):
+        with pytest.raises(InputError, match="at temperature 1, no end of a turn and no part"):
+            engine.score([replace(Continuation((), "so", False), **asked)])
 
 
 def test_what_servers_can_do_is_asked_once_and_kept(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from tasks.engines.engine import Continuation, Request  # noqa: E402
 from tasks.engines.generate import Generator  # noqa: E402
 from tasks.engines.load import AdaptedModel  # noqa: E402
 from tasks.engines.score import Scorer  # noqa: E402
-from tasks.engines.tokens import prompt_ids  # noqa: E402
+from tasks.engines.tokens import conversation_ids, prompt_ids, text_ids  # noqa: E402
 from tasks.models import prepare  # noqa: E402
 from tasks.report import JobInputError  # noqa: E402
 from tasks.training.base import save_adapter  # noqa: E402
@@ -95,7 +95,7 @@ def values(batches: Iterator[tuple[list[dict[str, Any]], float]]) -> list[dict[s
 
 
 def tokens_of(model: AdaptedModel, asked: dict[str, Any]) -> tuple[list[int], list[int]]:
-    text = model.tokenizer(asked["text"], add_special_tokens=False)["input_ids"]
+    text = text_ids(model.tokenizer, asked["text"])
     end = [model.tokenizer.eos_token_id] if asked["is_ended"] else []
     return prompt_ids(model.tokenizer, asked["messages"]), [*text, *end]
 
@@ -129,6 +129,52 @@ def test_raw_text_is_read_outside_any_conversation_from_its_second_token(home, m
     assert [item["value"] for item in found[:-2]] == pytest.approx(
         [item["value"] for item in values(Scorer(model).score(said()))], abs=1e-3
     )
+
+
+CONTEXTS = ["", "Q: why?\nA:", "Q: why?\nA: ", "Q: why?\nA:", "and  "]
+AFTER = ["It is so.", " because", "because", " it is", "so"]
+
+
+def in_document(model: AdaptedModel, context: str, text: str) -> tuple[list[int], list[int]]:
+    """Tokens before, and tokens to score."""
+    if not context:
+        first = [model.tokenizer.bos_token_id or model.tokenizer.eos_token_id]
+        return first, model.tokenizer(text, add_special_tokens=False)["input_ids"]
+    before = model.tokenizer(context.rstrip())["input_ids"]
+    return before, model.tokenizer(context + text)["input_ids"][len(before) :]
+
+
+def test_a_text_in_a_document_is_scored_after_its_context_and_greedy_ones_are_known(home, model):
+    plain = AutoModelForCausalLM.from_pretrained(home / "model").eval()
+    ids = torch.tensor([model.tokenizer(CONTEXTS[1])["input_ids"]])
+    best = plain.generate(ids, max_new_tokens=3, do_sample=False)[0, ids.shape[1] :]
+    contexts = [*CONTEXTS, CONTEXTS[1]]
+    texts = [*AFTER, model.tokenizer.decode(best)]
+    asked = [
+        asdict(Continuation((), text, False, context=context))
+        for context, text in zip(contexts, texts, strict=True)
+    ]
+    found = values(Scorer(model).score([*said(), *asked]))[len(ASKS) :]
+    for context, text, item in zip(contexts, texts, found, strict=True):
+        before, tokens = in_document(model, context, text)
+        with torch.no_grad():
+            steps = plain(input_ids=torch.tensor([before + tokens])).logits[0].log_softmax(-1)
+        steps = steps[len(before) - 1 : -1]
+        expected = [steps[place, token].item() for place, token in enumerate(tokens)]
+        assert item["logprobs"] == pytest.approx(expected, abs=1e-3)
+        assert item["is_greedy"] == (steps.argmax(-1).tolist() == tokens)
+    assert [item["is_greedy"] for item in found] == [False] * len(CONTEXTS) + [True]
+
+
+def test_a_long_context_loses_its_beginning_and_a_long_text_is_refused(model, monkeypatch):
+    scorer = Scorer(model)
+    scorer.context = 12
+    long = asdict(Continuation((), " yes", False, context="so much of it: and this is the end"))
+    before, tokens = scorer._in_document(long["context"], long["text"])
+    assert len(before) + len(tokens) == 12
+    assert model.tokenizer.decode(before) == "is the end"[-len(before) :]
+    with pytest.raises(JobInputError, match="do not fit"):
+        list(scorer.score([long | {"text": " longer than all that it reads"}]))
 
 
 def test_scores_do_not_depend_on_the_batch_and_each_adapter_has_its_own(model):
@@ -166,8 +212,8 @@ def test_rewards_equal_the_sequence_classifier_that_was_trained(home, model):
     reference = PeftModel.from_pretrained(base, home / "reward").eval()
     found = values(Scorer(model).reward(said("reward")))
     for asked, item in zip(said(), found, strict=True):
-        messages = [*asked["messages"], {"role": "assistant", "content": asked["text"]}]
-        ids = model.tokenizer.apply_chat_template(messages, return_tensors="pt", return_dict=False)
+        whole = conversation_ids(model.tokenizer, asked["messages"], asked["text"])
+        ids = torch.tensor([whole])
         with torch.no_grad():
             expected = reference(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.item()
         assert item["value"] == pytest.approx(expected, abs=1e-4)

@@ -30,6 +30,7 @@ EFFECT_OF: dict[str, Effect] = {
     "enabled": "assignment",
     "comparison": "judging",
     "title": "teaching",
+    "check": "choosing",
 }
 
 

@@ -9,7 +9,7 @@ from flows.explain.compare.words import Piece
 
 Kind = Literal["constitution", "snapshot", "checkpoint"]
 Change = Literal["added", "removed", "changed"]
-Effect = Literal["every_row", "rows", "assignment", "judging", "teaching", "none"]
+Effect = Literal["every_row", "rows", "assignment", "judging", "teaching", "choosing", "none"]
 
 # In brief, and what that means; the worst first.
 EFFECTS: dict[Effect, tuple[str, str]] = {
@@ -18,6 +18,7 @@ EFFECTS: dict[Effect, tuple[str, str]] = {
     "assignment": ("moves assignment", "rows that come to it or leave it are regenerated"),
     "judging": ("judged anew", "no row is regenerated; a judge is asked again"),
     "teaching": ("taught anew", "a teacher that is shown it is asked again; no other row changes"),
+    "choosing": ("chosen anew", "no model is asked; other answers may be chosen and rejected"),
     "none": ("costs nothing", "it reaches no model and moves no row"),
 }
 

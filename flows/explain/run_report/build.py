@@ -67,6 +67,7 @@ def build(ledger: Ledger, workspace: Workspace, subject: Subject) -> RunReport:
         stages=stages,
         data=data,
         left_out=read.left_out(ledger, subject.run_id),
+        standard=read.standard(ledger, subject, checkpoints, settings),
         settings=settings,
     )
 

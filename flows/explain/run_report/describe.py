@@ -9,9 +9,10 @@ from flows.explain.compare.words import Piece
 from flows.explain.document.parts import Cell, Document, Entry, Mark, Picture, Section
 from flows.explain.run_report import pictures
 from flows.explain.run_report.evidence import Evidence
-from flows.explain.run_report.facts import Data, Gate, Given, Moved, Stage
+from flows.explain.run_report.facts import Data, Figure, Gate, Given, Moved, Stage
 from flows.explain.run_report.report import About, RunReport
 from flows.explain.run_report.scorecard import scorecard
+from flows.explain.run_report.standard import standard_section
 from storage.ids import short
 from tasks.evaluation.rows import HELD_OUT
 from tasks.judging.card_text import NAMES
@@ -26,6 +27,7 @@ def document(report: RunReport) -> Document:
     verdict, *also = report.said
     sections = [
         *([scorecard(report.evidence)] if report.evidence.figures else []),
+        *standard_section(report.standard),
         *_pictures("Pictures", pictures.of_answers(report)),
         *_moves("Largest gains", report.gains),
         *_moves("Worst regressions", report.regressions),
@@ -148,36 +150,28 @@ def _given(probe: str, given: Given) -> tuple[str, list[Piece]]:
 
 def _training(report: RunReport) -> Iterator[Section]:
     if report.stages:
-        columns = (
-            "stage",
-            "rows",
-            "steps",
-            "seconds",
-            "in training",
-            "held-out loss",
-            "checkpoint",
-        )
+        columns = ("stage", "rows", "steps", "seconds", "in training", "held-out loss")
         rows = [_stage(stage) for stage in report.stages]
-        lines = ["first and last value; a loss on rows that were trained on shows no learning"]
+        lines = ["a loss on rows that were trained on shows no learning; one on held-out rows does"]
         drawn = pictures.of_training(report)
-        yield Section("Training", lines, drawn, columns, rows, narrow=len(columns))
+        yield Section("Training", lines, drawn, columns, rows)
 
 
-def _stage(stage: Stage) -> tuple[str, ...]:
-    score, loss = _pair("score of rollouts", stage.score), _pair("loss", stage.loss)
+def _stage(stage: Stage) -> tuple[Cell, ...]:
+    in_training = _ends("score of rollouts", stage.score) or _ends("loss", stage.loss)
     return (
-        stage.stage,
-        _count(stage.rows),
-        _count(stage.steps),
-        NOT_KNOWN if stage.seconds is None else f"{stage.seconds:.0f}",
-        (score or loss or NOT_KNOWN) if stage.has_changed else "no weight changed",
-        _pair("", stage.held_out) or NOT_KNOWN,
-        short(stage.checkpoint_id),
+        Cell(stage.stage, short(stage.checkpoint_id)),
+        Cell(_count(stage.rows)),
+        Cell(_count(stage.steps)),
+        Cell(_count(None if stage.seconds is None else round(stage.seconds))),
+        in_training or Cell(NOT_KNOWN) if stage.has_changed else Cell("no weight changed"),
+        _ends("loss", stage.held_out) or Cell(NOT_KNOWN),
     )
 
 
-def _pair(name: str, ends: tuple[float, float] | None) -> str:
-    return "" if ends is None else f"{name} {ends[0]:.3f} to {ends[1]:.3f}".strip()
+def _ends(name: str, ends: tuple[float, float] | None) -> Cell | None:
+    """Where a measure ended, and where it began."""
+    return Cell(f"{ends[1]:.3f}", f"{name}, from {ends[0]:.3f}") if ends else None
 
 
 def _count(value: int | None) -> str:
@@ -199,7 +193,7 @@ def _data(data: Data) -> Iterator[Section]:
 def _judge(report: RunReport) -> Iterator[Section]:
     if report.judge:
         rows = [
-            (NAMES.get(name, name), Cell(f"{own.value:.2f}", _ends(own.low, own.high)), str(own.n))
+            (NAMES.get(name, name), Cell(f"{own.value:.2f}", _interval(own)), str(own.n))
             for name, own in report.judge.items()
         ]
         lines = [f"{report.evidence.judge.said}."]
@@ -207,8 +201,10 @@ def _judge(report: RunReport) -> Iterator[Section]:
         yield Section("The judge", lines, drawn, ("measure", "value", "n"), rows)
 
 
-def _ends(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f"{low:.2f} to {high:.2f}"
+def _interval(figure: Figure) -> str:
+    if figure.low is None or figure.high is None:
+        return ""
+    return f"{figure.low:.2f} to {figure.high:.2f}"
 
 
 def _left_out(report: RunReport) -> Iterator[Section]:
@@ -231,11 +227,9 @@ def _lineage(report: RunReport) -> Section:
         "constitution": report.about.constitution_id,
         "base model": report.about.model_id,
     }
-    rows = [
-        (what, short(found), f"solon why {short(found)}") for what, found in ids.items() if found
-    ]
+    rows = [(what, f"solon why {short(found)}") for what, found in ids.items() if found]
     lines = ["every figure of the scorecard is the evaluation's: the first of these says from what"]
-    return Section("Lineage", lines, columns=("what", "id", "where it is from"), rows=rows)
+    return Section("Lineage", lines, columns=("what", "where it is from"), rows=rows)
 
 
 def _settings(report: RunReport) -> Iterator[Section]:

@@ -25,6 +25,7 @@ KINDS: dict[str, tuple[str, int]] = {
     "tokens": ("length, tokens", 0),
     "refusal_rate": ("refusals", 2),
     "reward": ("reward", 2),
+    "reward_follows_rules": ("reward follows rules", 2),
     "kl": ("KL to SFT, nats", 2),
     "win_rate": ("wins against", 2),
     "win_rate_by_length": ("wins at equal length against", 2),

@@ -10,11 +10,14 @@ from typing import Any
 from flows.explain.data_report import read as data_read
 from flows.explain.run_report.facts import Bin, Data, Figure, Gate
 from flows.explain.run_report.report import About
+from flows.explain.standard import standard_of
 from flows.plan import gates as said
+from flows.plan.answers import quantized
 from storage.errors import InputError
 from storage.ids import kind_of
 from storage.ledger import Ledger, Row
 from storage.refs import find
+from tasks.evaluation.rows import BASE
 from tasks.generation import teaching_text
 
 LATEST = "latest/evaluate"
@@ -31,6 +34,7 @@ MADE = """
     LEFT JOIN constitutions k USING (constitution_id)
     LEFT JOIN models m ON m.model_id = c.base_model_id
     WHERE c.checkpoint_id = ?"""
+REF = "SELECT target_id AS id FROM refs WHERE name = ?"
 RUNS = "SELECT run_id FROM runs WHERE starts_with(run_id, ?) LIMIT 2"
 RUN = """
     SELECT r.*, k.name AS constitution, k.body FROM runs r
@@ -101,10 +105,8 @@ class Subject:
 
 def subject(ledger: Ledger, name: str | None) -> Subject:
     """What a person means by an id, its start or a ref; None: the latest evaluation."""
-    if name is None and ledger.exists:
-        latest = ledger.query("SELECT target_id AS id FROM refs WHERE name = ?", [LATEST])
-        if not latest:
-            raise InputError("report", "no evaluation has been made yet", "solon run, then again")
+    if name is None and not (ledger.exists and _first(ledger, REF, LATEST)):
+        raise InputError("report", "no evaluation has been made yet", "solon run, then again")
     runs = _runs(ledger, name or "")
     if len(runs) == 1:
         return of(ledger, runs[0], _first(ledger, OF_RUN, runs[0]))
@@ -164,6 +166,26 @@ def figures(found: Mapping[str, Figure]) -> dict[str, dict[str, Figure]]:
             if name.startswith(f"{policy}/")
         }
         for policy in policies
+    }
+
+
+def standard(
+    ledger: Ledger,
+    subject: Subject,
+    checkpoints: Mapping[str, str],
+    settings: Mapping[str, str],
+) -> dict[str, dict[str, Figure]]:
+    """Figures of standard tasks by policy: of its checkpoint, of the base as it is loaded."""
+    base = (subject.evaluation or {}).get("base_model_id")
+    asked = {BASE: quantized(settings.get("quantization", "nf4"), base)} if base else {}
+    asked |= {policy: checkpoints[policy] for policy in POLICIES if policy in checkpoints}
+    return {
+        policy: {
+            name: Figure(row["value"], row["low"], row["high"], row["n"] or 0)
+            for name, row in own.items()
+            if row["value"] is not None
+        }
+        for policy, own in standard_of(ledger, asked).items()
     }
 
 

@@ -31,8 +31,9 @@ class RunReport:
     the others; `cautions`: what the figures cannot carry.
 
     checkpoints: by stage. judge: measures of its report card, and its `reliability`. lengths:
-    tokens of every held-out answer by policy. left_out: (step, reason, rows). settings: the
-    recipe's, by path.
+    tokens of every held-out answer by policy. left_out: (step, reason, rows). standard: figures of
+    standard tasks by policy and task/metric, of those that were asked any. settings: the recipe's,
+    by path.
     """
 
     about: About
@@ -49,6 +50,7 @@ class RunReport:
     stages: tuple[Stage, ...]
     data: Data
     left_out: tuple[tuple[str, str, int], ...]
+    standard: Mapping[str, Mapping[str, Figure]]
     settings: Mapping[str, str]
 
     def to_json(self) -> dict[str, Any]:

@@ -31,11 +31,15 @@ def sentences(found: Evidence) -> tuple[str, ...]:
         return ("Nothing changed: every policy gives the base's own answers, word for word.",)
     metric = _headline(found)
     if metric is None:
-        return (f"No verdict: {_why_none(found)}.",)
-    order = sorted(trained, key=lambda policy: _rank(found, policy, metric), reverse=True)
-    if metric == "rules" and order[0] in found.gated:
-        return tuple(_by_gates(found, order))
-    return tuple(f"{titled(policy)} {_said(found, policy, metric)}." for policy in order)
+        failed = (found.gated[p] for p in trained if p in found.gated and not found.is_passed(p))
+        return (f"No verdict: {_why_none(found)}.", *failed)
+    best, *others = sorted(trained, key=lambda p: _rank(found, p, metric), reverse=True)
+    own = _beyond(found, best, metric)
+    said = [_head(found, best, metric), *([f"{titled(best)} {own}."] if own else [])]
+    for policy in others:
+        more = _beyond(found, policy, metric)
+        said.append(f"{_head(found, policy, metric)}{f' It {more}.' if more else ''}")
+    return tuple(said)
 
 
 def _too_few(found: Evidence) -> int:
@@ -64,24 +68,23 @@ def _rank(found: Evidence, policy: str, metric: str) -> tuple[bool, bool, float]
     return is_good, policy == found.candidate, figure.value if figure else float("-inf")
 
 
-def _by_gates(found: Evidence, order: Sequence[str]) -> Iterator[str]:
-    """What the gates say of each policy, and what they do not: the best one's stands alone."""
-    best, *others = order
-    yield found.gated[best]
-    if more := _beyond_gates(found, best):
-        yield f"{titled(best)} {more}."
-    for policy in others:
-        more = _beyond_gates(found, policy)
-        if policy in found.gated:
-            yield f"{found.gated[policy]}{f' It {more}.' if more else ''}"
-        elif more:
-            yield f"{titled(policy)} {more}."
+def _head(found: Evidence, policy: str, metric: str) -> str:
+    """The sentence on a policy: what its gates say, where there are any."""
+    is_passed = found.is_passed(policy)
+    if policy in found.gated and (metric == "rules" or not is_passed):
+        return found.gated[policy]
+    said = f"{titled(policy)} {_said(found, policy, metric)}"
+    return f"{said}; it passes every gate." if is_passed else f"{said}."
 
 
-def _beyond_gates(found: Evidence, policy: str) -> str:
-    if policy in found.equal or not found.is_passed(policy):
-        return _said(found, policy, "rules")
-    return _joined("", _losses(found, policy, "rules"))
+def _beyond(found: Evidence, policy: str, metric: str) -> str:
+    """What that sentence leaves out, as the rest of another; empty for nothing."""
+    is_passed = found.is_passed(policy)
+    if policy not in found.gated or (is_passed and metric != "rules"):
+        return ""
+    if is_passed and policy not in found.equal:
+        return _joined("", _losses(found, policy, metric))
+    return _said(found, policy, metric)
 
 
 def _said(found: Evidence, policy: str, metric: str) -> str:

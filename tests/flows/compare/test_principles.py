@@ -36,7 +36,7 @@ def of(before: Any, after: Any) -> ConstitutionDiff:
         ("comparison", "New?", "judging"),
         ("title", "New", "teaching"),
         ("tags", ("new",), "none"),
-        ("check", ("max_words", 9), "none"),
+        ("check", ("max_words", 9), "choosing"),
     ],
 )
 def test_every_field_says_what_it_costs(book: Any, field: str, value: Any, effect: str) -> None:
