@@ -85,7 +85,8 @@ def _reasons(plan: Plan) -> Iterator[str]:
     seconds = "no history of seconds on this machine"
     if cost["seconds"] is not None:
         seconds = f"{span(cost['seconds'])} s, {span(cost['gpu_seconds'])} of them on a GPU"
-    yield f"cost: {span(cost['calls'])} calls, {span(cost['tokens'])} tokens, {seconds}"
+    price = f", for about {span(cost['money'])} at the server's price" if cost["money"] else ""
+    yield f"cost: {span(cost['calls'])} calls, {span(cost['tokens'])} tokens, {seconds}{price}"
 
 
 def changed(component: str, was: Any, is_now: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from flows.plan.answers import answer_count
 from flows.plan.history import STEP_OF_LEVEL, Cost, History
 from flows.plan.inputs import Inputs
+from flows.plan.money import money
 from flows.plan.plan import StepPlan
 from tasks.judging.judge import Judge
 
@@ -21,10 +22,10 @@ def _with_reasoning(cost: Cost, each: Cost | None, judge: Judge) -> Cost:
 
 
 def cost_of(steps: Mapping[str, StepPlan], inputs: Inputs, history: History) -> dict[str, Any]:
-    """`{"calls", "tokens", "seconds", "gpu_seconds"}` as [min, max] of the whole plan.
+    """`{"calls", "tokens", "seconds", "gpu_seconds", "money"}` as [min, max] of the whole plan.
 
     From this ledger's history of the same model, step and device on this machine; seconds are None
-    where a step has none.
+    where a step has none, money without a server that has a price.
     """
     calls, tokens = [0, 0], [0.0, 0.0]
     seconds, gpu_seconds = [0.0, 0.0], [0.0, 0.0]
@@ -37,7 +38,7 @@ def cost_of(steps: Mapping[str, StepPlan], inputs: Inputs, history: History) -> 
     if whole and whole.seconds:  # of evaluations from before their answers were kept
         seconds_each = whole.seconds / answer_count(inputs)
         by_step.setdefault("answer", Cost(seconds_each, limits["answer"], whole.device))
-    is_known = True
+    is_known, used = True, dict[str, Cost]()
     for name, step in steps.items():
         kind = STEP_OF_LEVEL.get(name, "")
         span = step.to_generate if kind else step.to_train
@@ -47,6 +48,7 @@ def cost_of(steps: Mapping[str, StepPlan], inputs: Inputs, history: History) -> 
         cost = cost or Cost(None, float(limits.get(kind, 0)), "")
         if name == "comparisons" and inputs.judge and inputs.judge.chain_of_thought:
             cost = _with_reasoning(cost, by_step.get("judgement"), inputs.judge)
+        used[name] = cost
         is_known = is_known and cost.seconds is not None
         for side, count in enumerate(span):
             calls[side] += count if kind else 0
@@ -58,4 +60,5 @@ def cost_of(steps: Mapping[str, StepPlan], inputs: Inputs, history: History) -> 
         "tokens": [round(value) for value in tokens],
         "seconds": [round(value, 1) for value in seconds] if is_known else None,
         "gpu_seconds": [round(value, 1) for value in gpu_seconds] if is_known else None,
+        "money": money(inputs, steps, used),
     }

@@ -26,7 +26,7 @@ ANY_THERE = "SELECT 1 FROM completions WHERE step = ? AND model_id = ? LIMIT 1"
 # Seconds count where they were measured on this machine; older runs know its host's name only.
 HERE = "(r.machine = $1 OR (r.machine IS NULL AND r.host = $2))"
 CALL_COST = f"""
-    SELECT step, avg(completion_tokens) AS tokens, device,
+    SELECT step, avg(completion_tokens) AS tokens, device, avg(prompt_tokens) AS prompt_tokens,
            avg(c.duration_s + coalesce(s.duration_s, 0)) FILTER ({HERE}) AS seconds
     FROM completions c LEFT JOIN runs r USING (run_id) LEFT JOIN (
         SELECT completion_id, cut_at, sum(duration_s) AS duration_s FROM scores GROUP BY ALL
@@ -131,12 +131,13 @@ class History:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one call or stage: seconds, mean tokens out, and whether a GPU does it."""
+    """Of one call or stage: seconds, mean tokens out and in, and whether a GPU of ours does it."""
 
     seconds: float | None
     tokens: float
     device: str
+    prompt_tokens: float | None = None
 
     @property
     def is_on_gpu(self) -> bool:
-        return self.device not in ("cpu", "none", "")
+        return self.device not in ("cpu", "none", "server", "")

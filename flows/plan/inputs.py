@@ -21,6 +21,8 @@ from storage.ids import content_id
 from storage.ledger import Ledger
 from storage.workspace import Workspace
 from tasks import models
+from tasks.engines import known as servers
+from tasks.engines.known import Known
 from tasks.evaluation.probes import Question, name_of, questions
 from tasks.evaluation.probes import names as probe_names
 from tasks.evaluation.rows import HELD_OUT
@@ -37,6 +39,7 @@ from tasks.judging.people import People, people
 from tasks.prompts import Prompt, is_held_out, read_prompts
 
 UNKNOWN_MODEL = "mdl_not-yet-downloaded"
+UNKNOWN_SERVER = "mdl_server-not-yet-asked"
 SCRIPTED_MODEL = content_id("model", "scripted")
 
 
@@ -44,7 +47,8 @@ SCRIPTED_MODEL = content_id("model", "scripted")
 class Inputs:
     """The recipe with all it points to. `model.model_id` is None for a hub model not yet here.
 
-    `constitution_path` is None for a constitution that a ref names; `kept_as` as in `Method`.
+    `constitution_path` is None for a constitution that a ref names; `kept_as` as in `Method`;
+    `server` is None without one, and where none was asked yet.
     """
 
     recipe: Recipe
@@ -54,6 +58,7 @@ class Inputs:
     exclusions: tuple[Exclusion, ...]
     model: models.ModelInfo
     kept_as: Mapping[str, str]
+    server: Known | None = None
 
     @property
     def constitution_id(self) -> str:
@@ -64,11 +69,19 @@ class Inputs:
         """The model that is trained on: a checkpoint reference's base, else the model itself."""
         return self.model.base_model_id or self.model.model_id or UNKNOWN_MODEL
 
+    @property
+    def generator_id(self) -> str:
+        """The model that drafts, criticises, revises, samples and judges."""
+        if self.recipe.generation.engine == "scripted":
+            return SCRIPTED_MODEL
+        if self.recipe.server:
+            return self.server.model_id if self.server else UNKNOWN_SERVER
+        return self.model.model_id or UNKNOWN_MODEL
+
     @cached_property
     def method(self) -> Method:
         generation, pairs = self.recipe.generation, self.recipe.pairs
-        scripted = generation.engine == "scripted"
-        model_id = SCRIPTED_MODEL if scripted else self.model.model_id or UNKNOWN_MODEL
+        model_id = self.generator_id
         return Method(
             self.constitution,
             model_id,
@@ -193,7 +206,9 @@ def read_inputs(recipe: Recipe, workspace: Workspace, ledger: Ledger) -> Inputs:
         for found in batch.exclusions
     )
     prompts, known = tuple(batch.prompts), kept_as(ledger, constitution)
-    return Inputs(recipe, constitution, path, prompts, unused, info, known)
+    asked = recipe.server
+    server = servers.look_up(workspace, asked.base_urls, asked.model) if asked else None
+    return Inputs(recipe, constitution, path, prompts, unused, info, known, server)
 
 
 def inputs_of(recipe: str, overrides: dict[str, Any]) -> tuple[Inputs, Workspace, Ledger]:
@@ -212,6 +227,7 @@ def check_inputs(inputs: Inputs, until: Step | None) -> None:
     """
     _ = inputs.gold, inputs.people  # which read their files
     _check_gate(inputs)
+    _check_server(inputs, until)
     if at_most("evaluate", until):
         _ = inputs.questions
     if until == "comparisons":
@@ -233,6 +249,16 @@ def check_inputs(inputs: Inputs, until: Step | None) -> None:
             "take more prompts, raise prompts.held_out_percent, or stop with --until ppo",
             "prompts",
         )
+
+
+def _check_server(inputs: Inputs, until: Step | None) -> None:
+    """Raise InputError where the server is known not to tell what the judge is asked for."""
+    judge, server = inputs.judge, inputs.server
+    if judge is None or server is None or judge.verdicts != "logprobs":
+        return
+    if at_most("pairs", until) and not server.abilities.top_logprobs:
+        rule = "the server tells no log-probabilities of a judge's letters"
+        raise InputError(server.model, rule, "set judge.verdicts=sampled", "judge.verdicts")
 
 
 def _check_gate(inputs: Inputs) -> None:

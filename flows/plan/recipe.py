@@ -32,6 +32,7 @@ from pydantic import (
 from flows.plan.steps import STAGES
 from storage.errors import InputError, SolonError
 from storage.workspace import Workspace
+from tasks.engines.address import base_url, variable
 from tasks.evaluation.figures import Other
 from tasks.evaluation.gate_rules import (
     QUESTIONS,
@@ -90,8 +91,9 @@ class TokenLimits(Part):
 class GenerationSettings(Part):
     """How drafts, critiques and revisions are sampled (Bai et al. 2022: T = 1, four rounds)."""
 
-    engine: Literal["transformers", "scripted"] = Field(
-        "transformers", description="`scripted` answers by rule, to try the data path with no model"
+    engine: Literal["transformers", "openai", "scripted"] = Field(
+        "transformers",
+        description="`openai` asks `server`; `scripted` answers by rule, to try the data path",
     )
     rounds: int = Field(1, ge=1, le=16, description="Critique and revision steps a prompt")
     system: str = Field("", description="System message before every draft; empty for none")
@@ -102,6 +104,35 @@ class GenerationSettings(Part):
     batch_tokens: Positive = Field(16_384, description="Tokens in a batch: memory and speed only")
     batch_rows: Positive = Field(64, description="Rows in a batch: memory and speed only")
     chunk_rows: int = Field(256, ge=8, le=4096, description="Rows in one Prefect task")
+
+
+def _address_list(value: Any) -> Any:
+    if not isinstance(value, str | list | tuple) or not value:
+        raise ValueError("this is an address or a list of addresses")
+    found = tuple(base_url(each) for each in _as_tuple(value))
+    if len(set(found)) < len(found):
+        raise ValueError("an address is named twice")
+    return found
+
+
+class ServerSettings(Part):
+    """OpenAI-compatible servers of one chat model (see tasks/engines/openai.py).
+
+    The key is in an environment variable, of which only the name is written down.
+    """
+
+    base_urls: Annotated[tuple[str, ...], BeforeValidator(_address_list)] = Field(
+        description="Addresses, as http://127.0.0.1:8000/v1"
+    )
+    model: str = Field(min_length=1, description="The model, as the servers name it")
+    key_env: Annotated[str | None, BeforeValidator(variable)] = Field(
+        None, description="Name of the environment variable that holds the key"
+    )
+    concurrency: int = Field(16, ge=1, le=1024, description="Requests at once, a server")
+    timeout_s: float = Field(300, gt=0, description="Seconds that an answer may take")
+    retries: int = Field(10, ge=0, le=100, description="Failures in a row, of request and server")
+    price_in: float | None = Field(None, ge=0, description="Of a million tokens read")
+    price_out: float | None = Field(None, ge=0, description="Of a million tokens written")
 
 
 class SnapshotSettings(Part):
@@ -293,6 +324,10 @@ class Recipe(Part):
     threads: int = Field(0, ge=0, description="CPU threads of the worker; 0 for all")
     prompts: PromptSettings = PromptSettings()
     generation: GenerationSettings = GenerationSettings()
+    server: ServerSettings | None = Field(
+        None,
+        description="Who drafts, criticises, revises, samples and judges; never who is trained",
+    )
     snapshots: SnapshotSettings = SnapshotSettings()
     pairs: PairSettings = PairSettings()
     sft: dict[str, Any] = {}
@@ -303,6 +338,15 @@ class Recipe(Part):
     evaluation: EvaluationSettings = EvaluationSettings()
     gate: GateSettings = GateSettings()
     budget: BudgetSettings = BudgetSettings()
+
+    @model_validator(mode="after")
+    def _server_is_asked(self) -> Self:
+        is_asked = self.generation.engine == "openai"
+        if is_asked and self.server is None:
+            raise ValueError("generation.engine=openai needs a server: {base_urls, model}")
+        if self.server is not None and not is_asked:
+            raise ValueError("a server is asked by generation.engine=openai only")
+        return self
 
     @field_validator(*STAGES)
     @classmethod

@@ -18,6 +18,7 @@ from flows.plan.recipe import Overrides, Recipe, load
 from flows.plan.steps import Step
 from flows.run.killed import end_killed_runs
 from flows.run.results import Results
+from flows.run.servers import ask_servers
 from flows.run.workers import Workers, prepare_model
 from storage.code import ROOT
 from storage.ledger import Ledger, insert, now
@@ -56,6 +57,9 @@ def open_session(recipe: str, overrides: Overrides, until: Step | None) -> Itera
     workspace.create()
     if inputs.model.model_id is None:
         prepare_model(chosen.model, workspace, ledger)
+        inputs = read_inputs(chosen, workspace, ledger)
+    if chosen.server and inputs.server is None:
+        ask_servers(chosen.server, workspace)
         inputs = read_inputs(chosen, workspace, ledger)
     check_inputs(inputs, until)
     end_killed_runs(ledger)
@@ -102,7 +106,9 @@ def _record_models(ledger: Ledger, inputs: Inputs) -> None:
     model, generator, recipe = inputs.model, inputs.method.model_id, inputs.recipe
     if model.base_model_id is None:
         record_model(ledger, inputs.base_model_id, model.kind, recipe.model)
-    if generator != inputs.base_model_id:
+    if inputs.server:
+        record_model(ledger, generator, "server", inputs.server.reference)
+    elif generator != inputs.base_model_id:
         is_scripted = recipe.generation.engine == "scripted"
         kind, reference = ("scripted", "scripted") if is_scripted else (model.kind, recipe.model)
         record_model(ledger, generator, kind, reference, model.base_model_id, model.checkpoint_id)

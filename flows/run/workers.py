@@ -12,6 +12,7 @@ from typing import Any
 from flows.plan.inputs import Inputs, find_checkpoint
 from flows.plan.recipe import Recipe
 from flows.run import progress
+from flows.run.servers import server_engine
 from flows.run.slot import device_slot
 from storage.errors import InputError
 from storage.ledger import Ledger
@@ -48,6 +49,8 @@ class Workers:
             rows = generation.batch_rows
             if generation.engine == "scripted":
                 return ScriptedEngine(batch_rows=rows)
+            if generation.engine == "openai":
+                return server_engine(self.inputs, self.workspace, hearer("server"))
             adapter = {self.model.model_id: self.model.adapter} if self.model.adapter else {}
             return self._worker_engine("generate", adapter, "none", rows)
 

@@ -76,6 +76,7 @@ class Score:
     """Of continuation number `index`: a reward, or the sum of `logprobs`, a token each, in nats.
 
     `is_greedy`: whether each of its tokens is a most likely one, so that greedy decoding writes it.
+    Minus infinity and no `logprobs`: a server cannot read so much.
     """
 
     index: int

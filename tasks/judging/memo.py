@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -118,7 +119,8 @@ def _by_logprobs(engine: Engine, asked: Sequence[Asked]) -> Iterator[list[Asked]
         done = []
         for item in batch.items:
             one, order, letter = places[item.index]
-            one.letters[order][letter] = item.value
+            if math.isfinite(item.value):  # else the request was too long to be read
+                one.letters[order][letter] = item.value
             done += _came(one, batch.duration_s / len(batch.items))
         yield done
 

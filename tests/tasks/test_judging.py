@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from constitution.render import few_shot_comparison, few_shot_reasoning
 from storage.errors import InputError
 from storage.ledger import Ledger
 from storage.lineage import trace
-from tasks.engines.engine import Continuation
+from tasks.engines.engine import Batch, Continuation, Score
 from tasks.generation import memo as completions
 from tasks.generation.calls import Answer
 from tasks.generation.record import record_constitution
@@ -332,6 +333,20 @@ def said_before(scored: list[Continuation], start: str) -> list[dict[str, str]]:
 def test_a_prompt_that_is_too_long_gets_no_figure(ledger: Ledger, how: dict[str, Any]) -> None:
     asked = compare(replace(JUDGE, max_prompt_tokens=3, **how))
     judged = memo.complete(ledger, PlantedJudge(), "run_1", [asked])
+    assert judged == {asked.comparison_id: Judged(asked.comparison_id, Orders(None, None), 0, 0)}
+    assert memo.look_up(ledger, [asked]) == judged
+
+
+class CannotRead(PlantedJudge):
+    """A server whose model cannot read so much."""
+
+    def score(self, continuations: Sequence[Continuation]) -> Iterator[Batch[Score]]:
+        yield Batch([Score(n, float("-inf"), []) for n in range(len(continuations))], 0.1)
+
+
+def test_what_the_judge_cannot_read_gets_no_figure(ledger: Ledger) -> None:
+    asked = compare(JUDGE)
+    judged = memo.complete(ledger, CannotRead(), "run_1", [asked])
     assert judged == {asked.comparison_id: Judged(asked.comparison_id, Orders(None, None), 0, 0)}
     assert memo.look_up(ledger, [asked]) == judged
 
