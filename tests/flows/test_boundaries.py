@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -102,6 +103,12 @@ def test_there_are_no_circles_and_no_towers() -> None:
 def test_a_room_says_what_lives_there(room: str) -> None:
     text = (ROOT / "flows" / room / "__init__.py").read_text(encoding="utf-8")
     assert text.startswith('"""')
+
+
+def test_every_folder_of_code_is_packaged() -> None:
+    """What is not listed is missing from a wheel, which no test here is made of."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    assert sorted(listed) == sorted({".".join(p.relative_to(ROOT).parts[:-1]) for p in SOURCES})
 
 
 def test_no_file_bears_a_dependencys_name() -> None:
