@@ -50,15 +50,15 @@ class Solon:
             **options,
         )
 
-    def run(self, *arguments: str, code: int = 0) -> tuple[str, str]:
+    def run(self, *arguments: str, code: int = 0, hang_s: float = 400) -> tuple[str, str]:
         """(standard output, standard error) of a command that ends with `code`."""
         process = self.start(*arguments)
-        out, err = process.communicate(timeout=400)
+        out, err = process.communicate(timeout=hang_s)
         assert process.returncode == code, f"{process.returncode}: {out}\n{err}"
         return out, err
 
-    def json(self, *arguments: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.run(*arguments, "--json")[0])
+    def json(self, *arguments: str, hang_s: float = 400) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.run(*arguments, "--json", hang_s=hang_s)[0])
         return found
 
 

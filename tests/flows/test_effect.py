@@ -26,7 +26,7 @@ def figures(home: Path) -> Figures:
     """The figures of the run's evaluation with their 95 % intervals, by "policy/metric"."""
     constitution = f"constitution={EFFECT / 'constitution.yaml'}"
     recipe = str(EFFECT / "recipe.yaml")
-    result = Solon(home).json("run", "--recipe", recipe, "--set", constitution)
+    result = Solon(home).json("run", "--recipe", recipe, "--set", constitution, hang_s=2300)
     evaluation = next(step["id"] for step in result["steps"] if step["step"] == "evaluate")
     found = Ledger(home / "ledger.duckdb").query(
         "SELECT name, value, low, high FROM metrics WHERE subject_id = ?", [evaluation]
