@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from flows.plan.answers import with_champion
 from flows.plan.duels import judge_parts
 from flows.plan.inputs import Inputs
 from flows.plan.questions import asked_parts
 from flows.plan.steps import Stage, Step, at_most
+from storage.ledger import Ledger
+from storage.workspace import Workspace
+from tasks.evaluation.rows import CHAMPION
 from tasks.generation.snapshots import Rows, Snapshot
 from tasks.training.keys import checkpoint_id, components
 
@@ -35,6 +39,11 @@ MEMBERS = {
         FROM dataset_rows r
         JOIN prompts p ON p.prompt_id = r.row_id WHERE r.dataset_id = ?""",
 }
+
+
+EVALUATIONS_OF = """
+    SELECT checkpoint_id, parent_roles, parent_ids FROM checkpoints
+    WHERE stage = 'evaluate' AND list_has_all(parent_ids, ?) ORDER BY created_at DESC"""
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,22 @@ def evaluation_need(inputs: Inputs, checkpoints: Mapping[str, str]) -> Need:
     """The evaluation of these checkpoints, by stage, the champion among them if it is to be."""
     snapshot = Snapshot("prompts", (), tuple(p.prompt_id for p in inputs.evaluation_prompts))
     return _need(inputs, "evaluate", snapshot, checkpoints)
+
+
+def evaluation_now(
+    inputs: Inputs, workspace: Workspace, ledger: Ledger, checkpoints: Mapping[str, str]
+) -> Need:
+    """The evaluation of these checkpoints (by stage) beside the champion of now. Where one of them
+    has become it, the one in which it did: what was measured beside the champion before it stands.
+    """
+    found = with_champion(inputs, workspace, ledger, checkpoints)
+    if found and CHAMPION not in found:
+        for row in ledger.query(EVALUATIONS_OF, [list(found.values())]):
+            roles = dict(zip(row["parent_roles"], row["parent_ids"], strict=True))
+            before = evaluation_need(inputs, found | roles)
+            if before.id == row["checkpoint_id"]:
+                return before
+    return evaluation_need(inputs, found)
 
 
 def ids(needs: Needs) -> dict[str, str]:

@@ -18,14 +18,13 @@ from flows.plan.answers import (
     answer_count,
     policies_of,
     unanswered,
-    with_champion,
 )
 from flows.plan.cost import cost_of
 from flows.plan.data_plan import DataPlanner, compared
 from flows.plan.duels import duels_of, most_duels
 from flows.plan.history import History
 from flows.plan.inputs import Inputs, check_inputs, inputs_of
-from flows.plan.needs import Need, evaluation_need, ids, stage_needs
+from flows.plan.needs import Need, evaluation_now, ids, stage_needs
 from flows.plan.plan import Plan, StepPlan
 from flows.plan.steps import STAGES, Step, at_most
 from storage.artifacts import artifact_path, is_whole
@@ -120,10 +119,11 @@ class Planner:
     def _evaluation(self, checkpoints: dict[str, str]) -> None:
         step = self.plan.steps["evaluate"] = StepPlan("evaluate")
         is_known = bool(checkpoints)
-        checkpoints = with_champion(self.inputs, self.workspace, self.ledger, checkpoints)
+        need = evaluation_now(self.inputs, self.workspace, self.ledger, checkpoints)
+        checkpoints = dict(need.parents)
         if not is_known:
             self._unknown(step)
-        elif self._artifact(step, evaluation_need(self.inputs, checkpoints)):
+        elif self._artifact(step, need):
             report = self.workspace.reports / str(step.id) / "report.html"
             is_measured = self.history.known("metrics", "subject_id", [str(step.id)])
             self.plan.to_record += not (is_measured and report.is_file())

@@ -14,10 +14,9 @@ from flows.plan.answers import (
     answer_calls,
     answer_count,
     policies_of,
-    with_champion,
 )
 from flows.plan.duels import duels_of
-from flows.plan.needs import Need, evaluation_need
+from flows.plan.needs import Need, evaluation_now
 from flows.plan.questions import passages_of
 from flows.run.ask import Asker
 from flows.run.policies import record_policies
@@ -50,7 +49,7 @@ from tasks.model_files import Digests
 def evaluate_checkpoints(session: Session, checkpoints: Mapping[str, str]) -> str:
     """Base, SFT, DPO, PPO and the champion answer what is asked; returns the evaluation's id."""
     inputs, workspace, ledger = session.inputs, session.workspace, session.ledger
-    need = evaluation_need(inputs, with_champion(inputs, workspace, ledger, checkpoints))
+    need = evaluation_now(inputs, workspace, ledger, checkpoints)
     record_snapshot(ledger, session.run_id, need.snapshot)
     if ensure(session, need, partial(_evaluate, session, need)):
         session.results.of("evaluate").reused += answer_count(inputs, need.parents)

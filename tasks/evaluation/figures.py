@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, get_args
 
-from tasks.evaluation.rows import BASE, PARENTS
+from tasks.evaluation.rows import BASE, CHAMPION, PARENTS
 
 Other = Literal["base", "parent", "champion"]
 OTHERS: tuple[Other, ...] = get_args(Other)
@@ -110,6 +110,9 @@ class Figures:
         return next((figure for figure in found if figure), None)
 
     def _names(self, policy: str, other: Other) -> Iterator[Other]:
-        yield other
+        """What the other is called in rows; in them `champion` is a policy of that name alone."""
         wanted = self.named(policy, other)
-        yield from (name for name in OTHERS if self.named(policy, name) == wanted)
+        for name in (other, *OTHERS):
+            is_other = name == "champion" and self.champion not in (None, CHAMPION)
+            if self.named(policy, name) == wanted and not is_other:
+                yield name
