@@ -288,6 +288,8 @@ def test_an_adapter_loads_with_peft(home, made, tmp_path: Path) -> None:
     model = PeftModel.from_pretrained(base, out).eval()
     tokenizer = AutoTokenizer.from_pretrained(out)
     assert str(made) not in "".join(path.read_text() for path in out.glob("*.[jm]*"))
+    config = json.loads((out / "adapter_config.json").read_text())
+    assert (config["base_model_name_or_path"], config["revision"]) == ("tiny-base", None)
     ids = torch.tensor([prompt_ids(tokenizer, HELLO)])
     folder = artifact_path(home, DPO) / "adapter"
     ours = AdaptedModel({"path": made / "tiny-base", "dtype": "float32", "adapters": {"a": folder}})
