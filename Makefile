@@ -20,7 +20,7 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $(READY)
 
-run: $(READY) ## the whole method on the embedded model: recipe demo, 10 to 18 minutes on two cores
+run: $(READY) ## the whole method on the embedded model: recipe demo, about a quarter of an hour on two cores
 	$(BIN)/solon run --recipe demo
 
 test: $(READY) ## every test, the slow ones too, two files at a time
