@@ -94,6 +94,7 @@ del {{ background: var(--del); color: var(--del-ink); }}
   .figures tr {{ display: flex; flex-wrap: wrap; border-bottom: 1px solid var(--line);
                 padding: .4rem 0; }}
   .figures th, .figures td {{ flex: 1 1 0; border: 0; padding: 0 .3rem 0 0; min-width: 0; }}
+  .figures th {{ white-space: normal; }}
   .figures th:first-child {{ display: none; }}
   .figures td:first-child {{ flex: 0 0 100%; max-width: none; }}
   .figures td:first-child > * {{ display: inline; margin-inline-end: .5rem; }}
