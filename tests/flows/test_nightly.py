@@ -149,12 +149,20 @@ def test_a_run_shows_its_steps_curves_lineage_and_report(
     assert {"reused", "generated", "excluded", "trained", "id"} <= set(rows[0])
     pictures = {key for key, artifact in found.items() if artifact["type"] == "image"}
     curves = {f"loss-{stage}" for stage in ("sft", "reward", "dpo", "ppo")}
-    assert pictures == curves | {"training", "rewards", "kl"}
-    assert all(found[key]["data"].startswith("data:image/png;base64,iVBOR") for key in pictures)
+    drawn = {
+        "sft-loss",
+        "reward-loss",
+        "dpo-loss",
+        "lengths",
+        "reward-kl",
+    }  # one PPO update: no line
+    assert pictures == curves | drawn
+    assert all(found[key]["data"].startswith("data:image/png;base64,iVBOR") for key in curves)
+    assert all(found[key]["data"].startswith("data:image/svg+xml;base64,") for key in drawn)
     chart, made = found["lineage"]["data"], steps(served, first)
     assert "```mermaid\nflowchart BT\n" in chart
     assert all(short(made[stage]["id"]) in chart for stage in ("ppo", "sft", "reward"))
-    assert "the artifact `training`" in found["report"]["data"]
+    assert "the artifact `sft-loss`" in found["report"]["data"]
     assert not PICTURE.search(found["report"]["data"])  # a relative link leads nowhere in the UI
 
 
@@ -167,7 +175,7 @@ def test_what_a_run_shows_says_what_it_is_and_of_which_run(
     bars = {key: text for key, text in found.items() if key.startswith("progress-")}
     assert all(text.startswith("nightly smoke: ") for text in bars.values())
     assert re.fullmatch(r"nightly smoke: drafts: .* in \d+\.\d s(,.*)?", bars["progress-drafts"])
-    own = {"steps", "samples", "lineage", "report", "loss-sft", "loss-ppo", "training", "rewards"}
+    own = {"steps", "samples", "lineage", "report", "loss-sft", "loss-ppo", "sft-loss", "reward-kl"}
     of_run = f"(recipe smoke, {short(run_id)})"
     assert [key for key in own if not found[key].endswith(of_run)] == []
     ppo = short(steps(served, first)["ppo"]["id"])
@@ -201,7 +209,7 @@ def test_a_hit_is_shown_as_cached_with_the_id_it_reused(
     run = str(served.create("align", {"recipe": "smoke", "overrides": as_form(settings)})[1]["id"])
     until(lambda: served.state(run) == "COMPLETED", "a run with nothing to do")
     found, made = served.shown(run), steps(served, first)
-    assert {"steps", "samples", "report", "lineage", "loss-ppo", "training"} <= set(found)
+    assert {"steps", "samples", "report", "lineage", "loss-ppo", "sft-loss"} <= set(found)
     assert not any(key.startswith("progress-") for key in found)
     rows = json.loads(found["steps"]["data"])
     assert [row["reused"] for row in rows if row["step"] == "drafts"] == [30]
