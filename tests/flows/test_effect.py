@@ -45,4 +45,4 @@ def test_nothing_else_is_lost(figures: Figures) -> None:
     for policy in ("sft", "dpo", "ppo"):
         assert figures[f"{policy}/perplexity_over_base"][0] <= 1.1
         assert figures[f"{policy}/repetition_minus_base"][1] <= 0.1
-        assert figures[f"{policy}/probe:helpfulness_minus_base"][2] >= -0.05, "the gate's margin"
+        assert figures[f"{policy}/probe:helpfulness_minus_base"][2] >= 0.0

@@ -141,6 +141,6 @@ def test_a_fingerprint_knows_questions_and_scorer(
 
 def test_the_name_of_a_file_is_a_slug() -> None:
     assert name_of("format") == "format"
-    assert name_of("/tmp/IFEval data (a).jsonl.gz") == "ifeval-data-a"
+    assert name_of("data/IFEval data (a).jsonl.gz") == "ifeval-data-a"
     assert name_of("./format.jsonl") == "format-file"
     assert name_of("./held_out.jsonl") == "held-out-file"
