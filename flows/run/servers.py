@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flows.plan.inputs import Inputs
-from flows.plan.recipe import ServerSettings
+from flows.plan.parts import ServerSettings
 from flows.run import progress
 from storage.errors import SolonError
 from storage.workspace import Workspace

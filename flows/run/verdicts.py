@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 
 from flows.plan import gates
-from flows.plan.recipe import GateSettings
+from flows.plan.evaluation_parts import GateSettings
 from storage.ledger import Ledger, Row, insert, now
 from tasks.evaluation.gates import Verdict, judge
 from tasks.training.settings import WEIGHT_CHANGE

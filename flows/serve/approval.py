@@ -18,9 +18,10 @@ from prefect.states import Completed
 
 from flows.explain.show import plan_markdown
 from flows.plan.inputs import Inputs
+from flows.plan.parts import BudgetSettings
 from flows.plan.plan import Plan
 from flows.plan.planner import make_plan
-from flows.plan.recipe import BudgetSettings, load
+from flows.plan.recipe import load
 from flows.plan.steps import Step
 from flows.serve.forms import Decision
 from storage.errors import SolonError

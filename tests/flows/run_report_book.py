@@ -11,7 +11,7 @@ from constitution.load import load, resolve
 from flows.explain.run_report import read
 from flows.explain.run_report.build import build
 from flows.explain.run_report.report import RunReport
-from flows.plan.recipe import GateSettings
+from flows.plan.evaluation_parts import GateSettings
 from flows.run.verdicts import judge_policies
 from storage.artifacts import artifact_path
 from storage.ids import content_id

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flows.plan.recipe import FloorSettings
+from flows.plan.parts import FloorSettings
 from storage.ledger import Ledger
 from tasks.judging.card import FLOORS
 

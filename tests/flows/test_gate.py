@@ -12,8 +12,10 @@ import pytest
 from flows.explain.lineage_text import judged_lines
 from flows.explain.why import judged
 from flows.plan import gates
+from flows.plan.evaluation_parts import GateSettings
 from flows.plan.inputs import check_inputs, inputs_of
-from flows.plan.recipe import BudgetSettings, GateSettings, Recipe, load
+from flows.plan.parts import BudgetSettings
+from flows.plan.recipe import Recipe, load
 from flows.run.gate import conclude
 from flows.run.session import Session
 from flows.run.verdicts import judge_policies

@@ -1,0 +1,175 @@
+"""The parts of a recipe that make rows: prompts, generation, pairs, judge; and the budget."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from tasks.engines.address import base_url, variable
+from tasks.generation.sources import Source
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+def as_tuple(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+class PromptSettings(Part):
+    """Which prompts."""
+
+    path: str = Field(
+        "default", description="File, folder, hub:<set>; `default`, `everyday`: our own"
+    )
+    limit: Positive | None = Field(None, description="Usable prompts to take, in file order")
+    max_chars: Positive = Field(20_000, description="Longer prompts are excluded, in characters")
+    held_out_percent: int = Field(20, ge=1, le=90, description="Share kept from training")
+
+
+class TokenLimits(Part):
+    """Longest answer of each step, in tokens."""
+
+    draft: Positive = 256
+    critique: Positive = 128
+    revision: Positive = 256
+
+
+class GenerationSettings(Part):
+    """How drafts, critiques and revisions are sampled (Bai et al. 2022: T = 1, four rounds)."""
+
+    engine: Literal["transformers", "openai", "scripted"] = Field(
+        "transformers",
+        description="`openai` asks `server`; `scripted` answers by rule, to try the data path",
+    )
+    rounds: int = Field(1, ge=1, le=16, description="Critique and revision steps a prompt")
+    system: str = Field("", description="System message before every draft; empty for none")
+    temperature: float = Field(1.0, ge=0, le=10, description="0 is greedy")
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_new_tokens: TokenLimits = TokenLimits()
+    max_prompt_tokens: Positive = Field(2048, description="Longer requests are excluded")
+    batch_tokens: Positive = Field(16_384, description="Tokens in a batch: memory and speed only")
+    batch_rows: Positive = Field(64, description="Rows in a batch: memory and speed only")
+    chunk_rows: int = Field(256, ge=8, le=4096, description="Rows in one Prefect task")
+
+
+def _address_list(value: Any) -> Any:
+    if not isinstance(value, str | list | tuple) or not value:
+        raise ValueError("this is an address or a list of addresses")
+    found = tuple(base_url(each) for each in as_tuple(value))
+    if len(set(found)) < len(found):
+        raise ValueError("an address is named twice")
+    return found
+
+
+class ServerSettings(Part):
+    """OpenAI-compatible servers of one chat model (see tasks/engines/openai.py).
+
+    The key is in an environment variable, of which only the name is written down.
+    """
+
+    base_urls: Annotated[tuple[str, ...], BeforeValidator(_address_list)] = Field(
+        description="Addresses, as http://127.0.0.1:8000/v1"
+    )
+    model: str = Field(min_length=1, description="The model, as the servers name it")
+    key_env: Annotated[str | None, BeforeValidator(variable)] = Field(
+        None, description="Name of the environment variable that holds the key"
+    )
+    concurrency: int = Field(16, ge=1, le=1024, description="Requests at once, a server")
+    timeout_s: float = Field(300, gt=0, description="Seconds that an answer may take")
+    retries: int = Field(10, ge=0, le=100, description="Failures in a row, of request and server")
+    price_in: float | None = Field(None, ge=0, description="Of a million tokens read")
+    price_out: float | None = Field(None, ge=0, description="Of a million tokens written")
+
+
+class SnapshotSettings(Part):
+    """Which revisions become rows."""
+
+    sft_rounds: Literal["all", "last"] = "all"
+
+
+class Shares(Part):
+    """Share of the prompts for each source of pairs, relative to each other."""
+
+    revision: float = Field(1.0, ge=0, description="A draft criticised and rewritten")
+    distilled: float = Field(0.0, ge=0, description="A teacher with the principles, against none")
+    candidates: float = Field(0.0, ge=0, description="Answers of one model, ranked")
+
+    def by_source(self) -> dict[Source, float]:
+        own: dict[Source, float] = {
+            "revision": self.revision,
+            "distilled": self.distilled,
+            "candidates": self.candidates,
+        }
+        return own
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if not (self.revision or self.distilled or self.candidates):
+            raise ValueError("at least one source must have a share above 0")
+        return self
+
+
+class PairSettings(Part):
+    """Where pairs come from, and what must speak for them (see tasks/generation/sources.py)."""
+
+    shares: Shares = Shares()
+    samples: int = Field(4, ge=2, le=8, description="Answers a prompt of teacher, student, model")
+    student_samples: int | None = Field(
+        None, ge=1, le=8, description="Of the student, where other than `samples`"
+    )
+    temperature: float = Field(1.0, gt=0, le=10, description="Of these answers")
+    max_new_tokens: Positive = Field(256, description="Longest of these answers")
+    principles: int = Field(1, ge=1, le=16, description="Principles a teacher is shown")
+    candidates_of: Literal["sft", "model"] = Field(
+        "sft", description="Whose answers are candidates: the SFT checkpoint's or the model's"
+    )
+    evidence: Literal["required", "presumed"] = Field(
+        "required", description="`presumed` also trains on pairs that no program or judge decided"
+    )
+    whole: bool = Field(True, description="Leave out pairs with a side that was cut at the limit")
+    examples: Positive = Field(2, description="Answers of a teacher to learn in SFT, a prompt")
+    people: str | None = Field(None, description="File of pairs that people judged; they outrank")
+
+
+Floor = Annotated[float | None, Field(ge=0, le=1)]
+
+
+class FloorSettings(Part):
+    """What the judge's report card must reach, or nothing is trained; null for no floor."""
+
+    accuracy: Floor = Field(None, description="Right, of the gold pairs that it decides")
+    accuracy_all: Floor = Field(None, description="Right, of all gold pairs; a tie counts half")
+    decided: Floor = Field(None, description="Decided, of all gold pairs")
+    consistency: Floor = Field(None, description="Both orders name the same response")
+
+
+class JudgeSettings(Part):
+    """Who compares the answers that no program can tell apart (see tasks/judging/judge.py)."""
+
+    use: bool = Field(False, description="Ask the recipe's model as judge")
+    n_principles: int = Field(1, ge=1, le=16, description="Comparison questions a pair")
+    few_shot: bool = Field(True, description="Worked comparisons before every question")
+    chain_of_thought: bool = Field(False, description="Weigh both in words first")
+    clamp: tuple[float, float] | None = Field(
+        None, description="Ends of its figures; null: 0.4 and 0.6 with chain of thought, else none"
+    )
+    abstain: float = Field(0.1, ge=0, le=1, description="How far its two orders may disagree")
+    verdicts: Literal["logprobs", "sampled"] = Field(
+        "logprobs", description="`sampled` for engines without log-probabilities"
+    )
+    samples: int = Field(5, ge=1, le=64, description="Sampled verdicts in each order")
+    card_pairs: int = Field(64, ge=0, description="Pairs that programs decided, for its card")
+    gold: str | None = Field(None, description="File of pairs of which the better one is known")
+    floor: FloorSettings = FloorSettings()
+
+
+class BudgetSettings(Part):
+    """What a run of a deployment may cost by its plan without asking anyone; null for no limit."""
+
+    calls: int | None = Field(None, ge=0, description="Model calls at most")
+    seconds: float | None = Field(None, ge=0, description="Seconds at most; unknown is more")
