@@ -9,9 +9,9 @@ from flows.plan.answers import POLICIES
 from storage.ledger import Ledger
 from tasks.evaluation.figures import Figures
 from tasks.evaluation.gates import Verdict
+from tasks.evaluation.rows import CHAMPION
 from tasks.evaluation.verdict import verdict_sentence
 
-CHAMPION = "champion"
 MEASURED = "SELECT parent_roles, parent_ids FROM checkpoints WHERE checkpoint_id = ?"
 METRICS = """
     SELECT name, value, low, high, sample_count FROM metrics
@@ -46,11 +46,14 @@ def champion(ledger: Ledger, checkpoints: dict[str, str]) -> str | None:
     """What the champion is among the checkpoints of an evaluation; its id where it is none of them,
     under which nothing is measured; None where there is no champion.
     """
-    found = ledger.query("SELECT target_id FROM refs WHERE name = ?", [CHAMPION])
-    if not found:
-        return None
-    target = str(found[0]["target_id"])
+    target = holder(ledger)
     return next((role for role, own in checkpoints.items() if own == target), target)
+
+
+def holder(ledger: Ledger) -> str | None:
+    """The checkpoint that is the champion now."""
+    found = ledger.query("SELECT target_id FROM refs WHERE name = ?", [CHAMPION])
+    return str(found[0]["target_id"]) if found else None
 
 
 def kept(ledger: Ledger, evaluation_id: str) -> list[dict[str, Any]]:

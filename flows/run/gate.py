@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from flows.plan import gates
 from flows.run.publish import publish_markdown
 from flows.run.session import Session
 from storage.ids import short
@@ -35,8 +36,7 @@ def conclude(
     publish_markdown("gate", text, shows, session.recipe.name, session.run_id)
     reasons = [gate["reason"] for gate in own if passes or not gate["is_passed"]]
     gate = {"candidate": candidate, "policy": policy, "passed": passes, "reasons": reasons}
-    holder = ledger.query("SELECT target_id FROM refs WHERE name = 'champion'")
-    return {"gate": gate, "champion": holder[0]["target_id"] if holder else None}
+    return {"gate": gate, "champion": gates.holder(ledger)}
 
 
 def promote(session: Session, checkpoint: str, author: str, note: str) -> None:

@@ -27,12 +27,10 @@ from tasks.generation.record import constitution_id, record_snapshot
 from tasks.generation.snapshots import Snapshot, prompt_snapshot
 
 from . import test_sources
+from .browsed import needs_browser, views
 from .hostile import ATTRIBUTES, CONTROLS, HOSTILE, MARKUP, TAGS, Reader
 from .world import World
 
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
-)
 SOURCES: dict[str, Any] = {
     "constitution": "checkable",
     "pairs.shares.distilled": 2,
@@ -306,19 +304,8 @@ def test_an_empty_snapshot_says_so(world: World) -> None:
     assert "no_evidence" in shown.stdout
 
 
-@pytest.mark.skipif(not BROWSER, reason="no Chromium on the path")
+@needs_browser
 def test_a_browser_shows_all_of_it_at_both_widths(made: World, tmp_path: Path) -> None:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = write(tmp_path / "out", document(report_of(made)))
-    with api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        for width, scheme in ((1280, "light"), (390, "dark")):
-            view = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
-            faults: list[str] = []
-            view.on("console", lambda message, faults=faults: faults.append(message.text))
-            view.goto(path.as_uri())
-            assert view.evaluate("document.documentElement.scrollWidth") <= width
-            assert view.evaluate("[...document.images].every(i => i.naturalWidth > 0)")
-            assert view.locator("img").count() == 2
-            assert faults == []
-        browser.close()
+    for view in views(write(tmp_path / "out", document(report_of(made)))):
+        assert view.evaluate("[...document.images].every(i => i.naturalWidth > 0)")
+        assert view.locator("img").count() == 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +27,10 @@ from storage.errors import InputError
 from storage.ids import content_id, short
 from tasks.evaluation.rows import ANSWERS
 
+from .browsed import needs_browser, views
 from .hostile import ATTRIBUTES, CONTROLS, HOSTILE, MARKUP, TAGS, Reader
 from .run_report_book import GOOD, KEPT, PLAIN, POLICIES, Book, probed, says
 
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
-)
 FITS = """[...document.querySelectorAll('.figures td')].every(
     cell => cell.scrollWidth <= cell.clientWidth + 1)"""
 INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff]")
@@ -409,20 +406,10 @@ def test_the_command(full: Book, tmp_path: Path) -> None:
     assert isinstance(run(full, "--out", str(tmp_path / "mine")).exception, InputError)
 
 
-@pytest.mark.skipif(not BROWSER, reason="no Chromium on the path")
+@needs_browser
 def test_a_browser_shows_all_of_it_at_both_widths(full: Book, tmp_path: Path) -> None:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     path = write(tmp_path / "out", document(full.report()))
     charts = len(document(full.report()).pictures)
-    with api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        for width, scheme in ((1280, "light"), (390, "dark")):
-            view = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
-            faults: list[str] = []
-            view.on("console", lambda message, faults=faults: faults.append(message.text))
-            view.goto(path.as_uri())
-            assert view.evaluate("document.documentElement.scrollWidth") <= width
-            assert view.locator("svg.chart").count() == charts
-            assert view.evaluate(FITS)
-            assert faults == []
-        browser.close()
+    for view in views(path):
+        assert view.locator("svg.chart").count() == charts
+        assert view.evaluate(FITS)
