@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from constitution.counting import asks, ends, sentences, words
 from constitution.final_answer import is_answer
+from constitution.form_asked import asked_form, keeps_form
 from constitution.formats import compiles, has_fields, json_object
 from constitution.json_asked import asks_for_json
 from constitution.language import is_written_in
@@ -41,12 +42,14 @@ CHECKS: dict[str, Parameter] = {
     "matches_not": "expression",
     "no_lists": "true",
     "json_when_asked": "true",
+    "form_when_asked": "true",
     "json_fields": "names",
     "language": "language",
     "answer": "value",
     "code_compiles": "python",
 }
 NOT_OF_JSON = ("min_sentences", "begins_with", "ends_with", "ends_with_question", "language")
+NOT_OF_FORMS = ("min_sentences", "begins_with", "ends_with", "ends_with_question", "no_lists")
 SEARCH_S = 0.05  # processor time after which a regular expression is given up
 
 
@@ -62,15 +65,19 @@ def complies(principle: Principle, prompt_text: str, response: str) -> bool | No
     name, parameter = principle.check
     if not is_visible(response):
         return False
-    return _KEPT[name](read(response), parameter)
+    wanted = prompt_text if name == "form_when_asked" else parameter
+    return _KEPT[name](read(response), wanted)
 
 
 def applies(principle: Principle, prompt_text: str) -> bool:
     """Whether the principle's check, if it has one, can tell answers to this prompt apart."""
     name = principle.check[0] if principle.check else ""
+    if name == "form_when_asked":
+        return bool(asked_form(prompt_text))
     if name == "json_when_asked" or name in NOT_OF_JSON:
-        return asks_for_json(prompt_text) is (name == "json_when_asked")
-    return True
+        if asks_for_json(prompt_text) is not (name == "json_when_asked"):
+            return False
+    return name not in NOT_OF_FORMS or not asked_form(prompt_text)
 
 
 def _has_at_least(answer: Reading, least: int) -> bool | None:
@@ -120,6 +127,7 @@ _KEPT: dict[str, Callable[[Reading, Any], bool | None]] = {
     "matches_not": lambda answer, expression: _not(_matches(answer, expression)),
     "no_lists": lambda answer, _: not has_list_or_heading(answer),
     "json_when_asked": lambda answer, _: json_object(answer) is not None,
+    "form_when_asked": keeps_form,
     "json_fields": has_fields,
     "language": lambda answer, language: is_written_in(answer.text, language),
     "answer": is_answer,

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain, zip_longest
 
-from constitution.checks import complies
+from constitution.checks import applies, complies
 from constitution.render import Message, transcript
 from constitution.schema import Principle, WorkedAnswer
 
@@ -39,7 +39,8 @@ def teacher_prefix(principles: Sequence[Principle], system: str = "") -> list[Me
 
 
 def worked_answers(principles: Sequence[Principle]) -> list[WorkedAnswer]:
-    """Every principle's first example in turn, then every one's second, and so on.
+    """Every principle's first example in turn, then every one's second, and so on; before others
+    go those to whose prompts more of these principles apply: to a prompt for JSON, prompts for it.
 
     Left out are those that break the check of one of these principles, and prompts that stand
     there already.
@@ -49,7 +50,7 @@ def worked_answers(principles: Sequence[Principle]) -> list[WorkedAnswer]:
     for answer in turns:
         if answer and all(keeps(answer, p) for p in principles):
             found.setdefault(answer.prompt, answer)
-    return list(found.values())
+    return sorted(found.values(), key=lambda a: -sum(applies(p, a.prompt) for p in principles))
 
 
 def keeps(answer: WorkedAnswer, principle: Principle) -> bool:

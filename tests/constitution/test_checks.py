@@ -15,6 +15,7 @@ from constitution.schema import Check, Example, Principle
 
 CHECKABLE = load(resolve("checkable"))
 ASK, ASK_JSON = "How are you?", "How are you? Answer in JSON."
+ASKING = {"json-when-asked": ASK_JSON, "form-when-asked": "Answer in bullet points."}
 
 
 def of(check: Check | None) -> Principle:
@@ -209,7 +210,7 @@ def test_rules_that_no_json_could_keep_do_not_apply_to_json(name: str) -> None:
 @pytest.mark.parametrize("empty", ["", " \n\t", "\u200b\u200f", "\u00a0"])
 def test_an_answer_without_a_visible_character_keeps_nothing(empty: str) -> None:
     for principle in CHECKABLE.principles:
-        prompt = ASK_JSON if principle.slug == "json-when-asked" else ASK
+        prompt = ASKING.get(principle.slug, ASK)
         assert complies(principle, prompt, empty) is False
 
 
@@ -235,7 +236,7 @@ def test_long_answers_take_little_time(piece: str) -> None:
 def test_the_checkable_constitution_is_clean_and_wholly_checkable() -> None:
     assert lint(resolve("checkable"), {"factual", None}) == []
     assert {p.check[0] for p in CHECKABLE.enabled if p.check} <= set(CHECKS)
-    assert 6 <= len(CHECKABLE.principles) <= 8
+    assert 6 <= len(CHECKABLE.principles) <= 9
     assert all(p.check for p in CHECKABLE.principles)
 
 

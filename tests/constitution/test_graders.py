@@ -41,11 +41,15 @@ EXAMPLES = {
     "matches_not": "(a+)+b",
     "no_lists": True,
     "json_when_asked": True,
+    "form_when_asked": True,
     "json_fields": ["a"],
     "language": "en",
     "answer": 42,
     "code_compiles": "python",
 }
+
+
+ASKING = {"json_when_asked": "Answer in JSON.", "form_when_asked": "Answer in bullet points."}
 
 
 def of_yaml(written: str) -> Check:
@@ -94,7 +98,7 @@ def documented() -> dict[str, tuple[str, str, str]]:
 def test_the_readme_is_right(name: str) -> None:
     written, kept, broken = documented()[name]
     found = of_yaml(written)
-    prompt = "Answer in JSON." if name == "json_when_asked" else "Hi."
+    prompt = ASKING.get(name, "Hi.")
     assert judged(found, json.loads(kept.replace("``", "`")), prompt) is True
     assert judged(found, json.loads(broken), prompt) is False
 
@@ -197,7 +201,7 @@ def test_ten_times_the_answer_takes_at_most_thirty_times_as_long(piece: str) -> 
         reading.read(response)
         for one in found:
             times.append(time.process_time())
-            judged(one, response, "Reply in JSON." if one[0] == "json_when_asked" else "Hi.")
+            judged(one, response, ASKING.get(one[0], "Hi."))
         times.append(time.process_time())
         return [end - start for start, end in itertools.pairwise(times)]
 

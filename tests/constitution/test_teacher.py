@@ -14,7 +14,7 @@ from constitution.schema import Check, Principle, WorkedAnswer
 from constitution.teacher import N_SHOWN, teacher_prefix, teacher_turns
 
 CHECKABLE = load(resolve("checkable"))
-PROSE = [p for p in CHECKABLE.principles if p.slug != "json-when-asked"]
+PROSE = [p for p in CHECKABLE.principles if not p.slug.endswith("-when-asked")]
 
 
 def of(slug: str, *responses: str, check: Check | None = None) -> Principle:
@@ -88,11 +88,11 @@ def test_the_turns_that_follow_have_no_second_system_message() -> None:
 
 def test_the_checkable_constitution_shows_answers_that_keep_all_its_rules() -> None:
     for p in CHECKABLE.principles:
-        assert len(p.examples) == 3
+        assert len(p.examples) >= 3
         for answer in p.examples:
             kept = [complies(q, answer.prompt, answer.response) for q in CHECKABLE.principles]
             assert False not in kept
             assert complies(p, answer.prompt, answer.response) is True
     assert len(shown(*PROSE)) == N_SHOWN
     prompts = {answer.prompt for p in CHECKABLE.principles for answer in p.examples}
-    assert len(prompts) == 24
+    assert len(prompts) == 30

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from flows.explain.ablation import compared, left_out, markdown
+from tasks.evaluation.rows import HELD_OUT
 from tasks.generation.calls import Answer
 from tasks.generation.memo import look_up
 from tasks.generation.snapshots import Rows
@@ -55,6 +56,9 @@ def test_a_principle_nobody_met_leaves_everything(tmp_path: Path) -> None:
 def answer(policy: str, prompt: str, reward: float, text: str = "one two") -> dict[str, Any]:
     return {
         "policy": policy,
+        "probe": HELD_OUT,
+        "sample": 0,
+        "question_id": prompt,
         "prompt_id": prompt,
         "prompt": "Why?",
         "text": text,
@@ -83,5 +87,5 @@ def test_the_difference_is_paired_by_prompt(tmp_path: Path) -> None:
         "metrics": list(found.values()),
     }
     text = markdown(result)
-    assert "<b>" not in text
+    assert text.startswith("# What \\<b> bought")
     assert "| dpo | reward | 2.50 | 1.50 | +1.00 (1.00 to 1.00) | 4 |" in text
