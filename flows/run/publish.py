@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from tasks.evaluation.escape import markdown_cell
 from tasks.generation import teaching_text
 from tasks.generation.snapshots import Rows
 
+PAGES = "/solon"  # where the servers of a workspace have its own pages
 SAMPLES = 6
 SAMPLE_CHARS = 300
 SAMPLE = """
@@ -113,15 +115,17 @@ def publish_run(
         publish_markdown("lineage", text, f"What {last} was made from", *of_run)
     if report is None:
         return
-    _publish_report(report, *of_run)
+    is_ours = os.environ.get("PREFECT_HOME") == str(session.workspace.prefect)
+    link = f"{PAGES}/reports/{report.parent.name}" if is_ours else report.as_uri()
+    _publish_report(report, link, *of_run)
 
 
-def _publish_report(page: Path, recipe: str, run_id: str) -> None:
+def _publish_report(page: Path, link: str, recipe: str, run_id: str) -> None:
     """A link to the page, and its Markdown with every picture as an artifact of its own."""
     text = page.with_suffix(".md").read_text(encoding="utf-8")
     verdict = text.partition("\n")[0].removeprefix("# ")
     said = f"{verdict} (recipe {markdown_cell(recipe)}, {short(run_id)})"
-    create_link_artifact(page.as_uri(), str(page), key="report-page", description=said)
+    create_link_artifact(link, str(page), key="report-page", description=said)
     shown = PICTURE.sub(r"*\1: the artifact `\2`*", text)
     create_markdown_artifact(shown, key="report", description=said)
     for shows, name in PICTURE.findall(text):

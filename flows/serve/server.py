@@ -213,7 +213,7 @@ def _wait_until_healthy(process: Server, port: int, log: Path) -> None:
 def main(parent: str, port: str) -> None:
     """Become the server: this process is replaced and still dies with its parent."""
     die_with_parent(int(parent))
-    command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
+    command = [sys.executable, "-m", "uvicorn", "--factory", "flows.serve.pages:create_app"]
     options = ["--host", HOST, "--port", port, "--log-level", "warning"]
     options += ["--timeout-keep-alive", "10", "--timeout-graceful-shutdown", "5"]
     os.execv(sys.executable, [*command, *options])

@@ -63,6 +63,10 @@ class Served:
         self.login = login(Workspace(home))
 
     @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    @property
     def text(self) -> str:
         return self.said.read_text()
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from flows.serve.server import HOST
 from storage.ledger import Ledger
 
 from .conftest import HANG_S, ROOT
@@ -61,7 +60,7 @@ class Ui:
         self.page, self.served = page, served
 
     def open(self, path: str) -> None:
-        self.page.goto(f"http://{HOST}:{self.served.port}/v2/{path}")
+        self.page.goto(f"{self.served.url}/v2/{path}")
 
     def log_in(self) -> None:
         self.open("dashboard")
@@ -155,6 +154,18 @@ def test_run_align_from_its_form_and_read_the_report(ui: Ui, served: Served, fil
     ui.shoot("report")
     rows = ledger(served).query("SELECT run_id FROM runs WHERE flow_run_id = ?", [run])
     assert len(rows) == 1
+
+    ui.open(f"runs/flow-run/{run}")
+    ui.artifact("report-page")
+    link = ui.page.locator("a[href^='/solon/reports/evl_']").first.get_attribute("href")
+    with pytest.raises(api.Error):  # a browser that may not ask for a login
+        ui.page.goto(f"{served.url}{link}")
+    user, _, password = served.login.partition(":")
+    login = {"username": user, "password": password}
+    page = ui.page.context.browser.new_context(http_credentials=login).new_page()
+    page.goto(f"{served.url}/solon/")
+    page.locator(f"a[href='{link}']").click()
+    assert page.locator("h2", has_text="Scorecard").is_visible()
 
 
 def test_amend_shows_the_plan_and_touches_its_rows_only(ui: Ui, served: Served, file: Path) -> None:

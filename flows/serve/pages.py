@@ -1,0 +1,90 @@
+"""Prefect's server with the workspace's own pages beside it, behind the same login: its reports.
+
+    /solon/                 the reports, the newest first
+    /solon/reports/ID       one of them
+
+Prefect's artifacts show no page of HTML, and a browser opens no file from a server's page.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from html import escape
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, HTTPException
+from fastapi.responses import HTMLResponse
+from fastapi.security import HTTPBasic, HTTPBasicCredentials
+from starlette.routing import Mount
+
+from flows.explain.document.page import POLICY
+from flows.explain.document.style import CSS
+from flows.run.publish import PAGES
+from storage.workspace import Workspace
+
+ID = re.compile(r"[a-z]{3}_[0-9a-f]{32}")
+TITLE = re.compile(r"<h1[^>]*>(.*?)</h1>", re.S)
+SAFE = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+def create_app() -> FastAPI:
+    """What uvicorn serves: Prefect's application, ours before it at `PAGES`."""
+    from prefect.server.api.server import create_app as prefects
+
+    app = prefects()
+    own = pages(Workspace(Path(os.environ["PREFECT_HOME"]).parent))
+    app.router.routes.insert(0, Mount(PAGES, own))
+    return app
+
+
+def pages(workspace: Workspace) -> FastAPI:
+    app = FastAPI(dependencies=[Depends(_logged_in)], docs_url=None, redoc_url=None)
+
+    @app.get("/")
+    def reports() -> HTMLResponse:
+        return HTMLResponse(_listed(workspace), headers=SAFE)
+
+    @app.get("/reports/{name}")
+    def report(name: str) -> HTMLResponse:
+        page = workspace.reports / name / "report.html"
+        if not ID.fullmatch(name) or not page.is_file():
+            raise HTTPException(404, "no such report in this workspace")
+        return HTMLResponse(page.read_text(encoding="utf-8"), headers=SAFE)
+
+    return app
+
+
+def _logged_in(given: Annotated[HTTPBasicCredentials, Depends(HTTPBasic(realm="Solon"))]) -> None:
+    wanted = os.environ["PREFECT_SERVER_API_AUTH_STRING"].encode()
+    if not secrets.compare_digest(f"{given.username}:{given.password}".encode(), wanted):
+        raise HTTPException(401, "wrong login", {"WWW-Authenticate": 'Basic realm="Solon"'})
+
+
+def _listed(workspace: Workspace) -> str:
+    """The list of reports as a page: each by its own title, which it holds escaped."""
+    found = (p for p in workspace.reports.glob("*/report.html") if ID.fullmatch(p.parent.name))
+    newest = sorted(found, key=lambda page: page.stat().st_mtime, reverse=True)
+    lines = "".join(
+        f'<li><a href="{PAGES}/reports/{page.parent.name}">{_title(page)}</a></li>\n'
+        for page in newest
+    )
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>Solon: reports</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n"
+        f"<h1>Reports</h1>\n<p>{escape(str(workspace.root))}</p>\n"
+        f"<ul>\n{lines}</ul>\n{'' if lines else '<p>None yet.</p>'}</main>\n</body>\n</html>\n"
+    )
+
+
+def _title(page: Path) -> str:
+    found = TITLE.search(page.read_text(encoding="utf-8"))
+    return found[1].strip() if found else page.parent.name
