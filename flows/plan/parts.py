@@ -1,13 +1,25 @@
-"""The parts of a recipe that make rows: prompts, generation, pairs, judge; and the budget."""
+"""The parts of a recipe that make rows: prompts, generation, who is asked, pairs, judge; budget."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
+from storage.errors import InputError
 from tasks.engines.address import base_url, variable
+from tasks.generation.method import ROLES, Role
 from tasks.generation.sources import Source
+from tasks.models import parse
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -84,6 +96,39 @@ class ServerSettings(Part):
     retries: int = Field(10, ge=0, le=100, description="Failures in a row, of request and server")
     price_in: float | None = Field(None, ge=0, description="Of a million tokens read")
     price_out: float | None = Field(None, ge=0, description="Of a million tokens written")
+
+
+def _reference(value: str) -> str:
+    try:
+        return parse(value).text
+    except InputError as error:
+        raise ValueError(f"{error.value}: {error.rule}; {error.fix}") from None
+
+
+# In a finding's path the tags are left out: people write neither.
+REFERENCE, SERVER = "(reference)", "(server)"
+Asked = Annotated[
+    Annotated[Annotated[str, AfterValidator(_reference)], Tag(REFERENCE)]
+    | Annotated[ServerSettings, Tag(SERVER)],
+    Discriminator(lambda value: REFERENCE if isinstance(value, str) else SERVER),
+]
+
+
+class RoleSettings(Part):
+    """Who is asked in a role instead of who is asked in all others: a model's reference, or a
+    server's settings. What a student says, and candidates, is never another's.
+    """
+
+    draft: Asked | None = None
+    critique: Asked | None = None
+    revision: Asked | None = None
+    judge: Asked | None = None
+    teacher: Asked | None = None
+
+    def named(self) -> dict[Role, str | ServerSettings | None]:
+        """The roles that another one is asked in."""
+        asked = {role: getattr(self, role) for role in ROLES}
+        return {role: found for role, found in asked.items() if found is not None}
 
 
 class SnapshotSettings(Part):
