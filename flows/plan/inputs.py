@@ -67,8 +67,10 @@ class Inputs:
         """The models that a run may ask, each once: that of all other roles first, then those of
         the roles that its sources of pairs and its judge give something to do.
         """
-        found = [self.hands.own, *(self.hands.of(role) for role in self.roles)]
-        return tuple({hand.model_id: hand for hand in found}.values())
+        found: dict[str, Hand] = {}
+        for hand in (self.hands.own, *map(self.hands.of, self.roles)):
+            found.setdefault(hand.model_id, hand)
+        return tuple(found.values())
 
     @property
     def roles(self) -> list[Role]:

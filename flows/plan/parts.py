@@ -196,7 +196,7 @@ class FloorSettings(Part):
 class JudgeSettings(Part):
     """Who compares the answers that no program can tell apart (see tasks/judging/judge.py)."""
 
-    use: bool = Field(False, description="Ask the recipe's model as judge")
+    use: bool = Field(False, description="Ask `models.judge` as judge, else who generates")
     n_principles: int = Field(1, ge=1, le=16, description="Comparison questions a pair")
     few_shot: bool = Field(True, description="Worked comparisons before every question")
     chain_of_thought: bool = Field(False, description="Weigh both in words first")

@@ -19,6 +19,7 @@ from flows.plan.plan import Plan
 from flows.plan.recipe import load
 from flows.run import workers as run_workers
 from flows.run.workers import Workers
+from flows.serve import reach
 from storage.errors import InputError
 from storage.ids import content_id
 from storage.ledger import insert, now
@@ -285,3 +286,24 @@ def test_a_finding_in_a_file_has_its_line(tmp_path: Path) -> None:
         load(str(path))
     with pytest.raises(InputError, match=r"mine\.yaml: prompts\.limit=0"):
         load(str(path), {"models.judge": TINY, "prompts.limit": 0})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        ({"models.critique": SERVER}, "models.critique: http://127.0.0.1:9/v1: a form names no"),
+        ({"models.judge": "/elsewhere"}, "models.judge: /elsewhere: a form takes files of the"),
+        ({"models.judge": "owner/name", "models.draft": TINY}, ""),
+    ],
+)
+def test_a_form_names_what_it_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: dict[str, Any], line: str
+) -> None:
+    monkeypatch.setenv("SOLON_HOME", str(tmp_path))
+    monkeypatch.setattr(reach.deployment, "get_id", lambda: "a deployment's")
+    if not line:
+        reach.check_form("smoke", overrides)
+        return
+    with pytest.raises(InputError) as caught:
+        reach.check_form("smoke", overrides)
+    assert line in str(caught.value)
