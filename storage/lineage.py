@@ -50,11 +50,14 @@ def summary(con: Connection, starts: list[str], direction: Direction) -> dict[st
     """`{"id", "kind", "nodes", "counts"}` of everything up or down from `starts`.
 
     Counts are per kind, `starts` left out. Nodes are `starts` and those of the kinds with few rows
-    (principles, models, snapshots, checkpoints), with kind, label and the facts of their row.
+    (principles, models, snapshots, checkpoints), with kind, label and the facts of their row; up,
+    models with the `steps` that they did.
     """
     walk = Walk(con, starts, direction)
     ids = dict.fromkeys(starts) | dict.fromkeys(_few(walk))
-    return _head(starts) | {"nodes": _nodes(con, list(ids)), "counts": _counts(walk, starts)}
+    nodes = _nodes(con, list(ids))
+    _add_steps(walk, nodes)
+    return _head(starts) | {"nodes": nodes, "counts": _counts(walk, starts)}
 
 
 def traced(
@@ -78,8 +81,27 @@ def traced(
     unique = {(edge["child"], edge["parent"], edge["role"]): edge for edge in _edges(shown)}
     ids = dict.fromkeys([*starts, *_few(walk)])
     ids |= dict.fromkeys(end for child, parent, _ in unique for end in (child, parent))
-    found = {"edges": list(unique.values()), "nodes": _nodes(con, list(ids)), "counts": counts}
+    nodes = _nodes(con, list(ids))
+    _add_steps(walk, nodes)
+    found = {"edges": list(unique.values()), "nodes": nodes, "counts": counts}
     return _head(starts) | found | {"truncated": is_cut}
+
+
+def _add_steps(walk: Walk, nodes: dict[str, Row]) -> None:
+    """Say of the models above what they did: the steps of completions, `comparison` of a judge."""
+    if walk.direction == "down":
+        return
+    completions, comparisons = (walk.has(k, f"{k}_id") for k in ("completion", "comparison"))
+    found = rows(
+        walk.con,
+        "SELECT model_id, list(step ORDER BY first) AS steps FROM ("
+        f" SELECT model_id, step, min(created_at) AS first FROM completions WHERE {completions}"
+        " GROUP BY ALL UNION ALL"
+        " SELECT model_id, 'comparison', min(created_at) FROM comparisons"
+        f" WHERE {comparisons} GROUP BY ALL) GROUP BY model_id",
+    )
+    for row in found:
+        nodes[row["model_id"]]["steps"] = row["steps"]
 
 
 def boxes(con: Connection, starts: list[str], direction: Direction) -> dict[str, Any]:

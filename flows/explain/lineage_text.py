@@ -44,7 +44,8 @@ def lineage_lines(found: dict[str, Any], direction: str) -> Iterator[str]:
     for kind in NOTABLE:
         for row_id, node in found["nodes"].items():
             if node["kind"] == kind and row_id != found["id"]:
-                yield f"  {kind:<12} {short(row_id)}  {_label(node['label'])}"
+                did = f" ({', '.join(node['steps'])})" if "steps" in node else ""
+                yield f"  {kind:<12} {short(row_id)}  {_label(node['label'])}{did}"
     for row_id, node in found["nodes"].items():
         if "components" in node and (direction == "up" or row_id == found["id"]):
             yield from component_lines(row_id, node)
@@ -184,7 +185,8 @@ def _said(labels: list[dict[str, Any]]) -> Iterator[str]:
         rule = " ({}: {})".format(*next(iter(label["rule"].items()))) if label["rule"] else ""
         figure = f", {label['preference']:.2f}" if label["preference"] != 1 else ""
         turned = ", against what its source presumes" if label["is_turned"] else ""
-        yield f"  better by {label['given_by']}{on}{one_line(rule, 80)}{figure}{turned}"
+        by = f" ({one_line(label['model'], 60)})" if label["model"] else ""
+        yield f"  better by {label['given_by']}{by}{on}{one_line(rule, 80)}{figure}{turned}"
     if not labels:
         yield "  better by its source alone: there is no evidence"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from flows.plan.causes import UPSTREAM, Asked, Cause, cause_of, shown_by, words_of
+from flows.plan.causes import UPSTREAM, Asked, Cause, cause_of, role_of, shown_by, words_of
 from storage.ledger import Connection, Row, rows
 
 COMPLETIONS = """
@@ -55,7 +55,8 @@ class Link:
     @property
     def asked(self) -> Asked:
         row = self.row
-        limits = json.loads(row["settings"] or "{}").get("generation") or {}
+        settings = json.loads(row["settings"] or "{}")
+        limits, named = settings.get("generation") or {}, settings.get("models") or {}
         names = ("completion_id", "step", "model_id", "principle_id", "slug", "few_shot_id")
         first = self.messages[0] if self.messages else {}
         return Asked(
@@ -68,6 +69,7 @@ class Link:
             max_new_tokens=(limits.get("max_new_tokens") or {}).get(row["step"]),
             max_prompt_tokens=limits.get("max_prompt_tokens"),
             system=first.get("content", "") if first.get("role") == "system" else "(none)",
+            is_named=bool(named.get(role_of(row["step"]))),
         )
 
 

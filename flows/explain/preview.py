@@ -33,7 +33,7 @@ CRITIQUES = """
     SELECT w.prompt_id, c.text
     FROM wanted w
     JOIN completions c ON c.prompt_id = w.prompt_id AND c.step = 'critique' AND c.round = w.round
-    WHERE c.model_id = ? ORDER BY c.created_at DESC"""
+    ORDER BY c.created_at DESC"""
 
 
 @dataclass(frozen=True)
@@ -117,13 +117,13 @@ def _before(
         "round": [step.round for step in steps],
         "completion_id": [step.revision.completion_id for step in steps],
     }
-    model_id = inputs.method.model_id
+    reviser = inputs.method.model_of("revision")
     critiques: dict[str, list[str]] = {}
-    for row in ledger.query(CRITIQUES, [model_id], wanted):
+    for row in ledger.query(CRITIQUES, wanted=wanted):
         critiques.setdefault(row["prompt_id"], []).append(row["text"])
     return {
         row["prompt_id"]: Reviewed(row["slug"], _answered(row, critiques), row["text"])
-        for row in ledger.query(REVISION_BEFORE, [model_id, slug], wanted)
+        for row in ledger.query(REVISION_BEFORE, [reviser, slug], wanted)
     }
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from flows.explain.compare.text import one_line, visible
 from flows.explain.compare.words import difference, in_terminal
 from flows.plan.plan import Plan
-from storage.ids import short
+from storage.ids import is_id, short
 from tasks.evaluation.escape import markdown_cell
 from tasks.generation import teaching_text
 
@@ -78,6 +78,12 @@ def _reasons(plan: Plan) -> Iterator[str]:
         because = changed(cause["component"], cause["was"], cause["is"])
         line = f"{cause['step']}: {cause['rows']} {because}"
         yield line if cause["root"] == cause["component"] else f"{line}, from {cause['root']}"
+    for step in plan.steps.values():
+        for model_id, count in step.by_model.items():
+            if model_id in plan.models and count[1]:
+                name = one_line(plan.models[model_id], VALUE_CHARS)
+                known = f" ({short(model_id)})" if is_id(model_id) else ""
+                yield f"{step.step}: {span(count)} asked of {name}{known}"
     for fallen in plan.falls:
         verb = "falls" if fallen["certain"] else "may fall"
         yield f"{fallen['stage']}: {short(fallen['id'])}, now in use, {verb}"

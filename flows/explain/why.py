@@ -22,8 +22,10 @@ ROWS = {
 # The column of the completion that a row's text is, and that text.
 OWN = {"pair": ("chosen_completion_id", "chosen"), "example": ("completion_id", "response")}
 LABELS = """
-    SELECT given_by, slug, rule, l.preference, is_turned, comparison_id
-    FROM labels l LEFT JOIN principles USING (principle_id) WHERE pair_id = ?
+    SELECT given_by, slug, rule, l.preference, is_turned, comparison_id, m.reference AS model
+    FROM labels l LEFT JOIN principles USING (principle_id)
+    LEFT JOIN comparisons c USING (comparison_id) LEFT JOIN models m ON m.model_id = c.model_id
+    WHERE l.pair_id = ?
     ORDER BY given_by, slug
 """
 FACTS = ("step", "round", "completion_id", "text", "finish_reason", "cut_at")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -14,17 +14,30 @@ from constitution.schema import Principle
 from constitution.teacher import shown
 from storage.ledger import Columns, Ledger, Row
 from tasks.generation.calls import Call
+from tasks.judging.comparisons import Comparison
 
 # The latest completion in the same place: same step, round and sample of the same prompt.
 LATEST = """
     SELECT w.position, c.completion_id, c.cut_at, c.step, c.model_id, c.principle_id,
            c.few_shot_id, c.temperature, c.top_p, p.slug, p.critique, p.revision,
-           CASE c.step WHEN 'teacher' THEN f.messages END AS prefix
+           CASE c.step WHEN 'teacher' THEN f.messages END AS prefix,
+           coalesce(r.models->>c.step, 'null') <> 'null' AS is_named
     FROM wanted w
     JOIN completions c ON c.prompt_id = w.prompt_id AND c.step = w.step
         AND c.round IS NOT DISTINCT FROM w.round::INTEGER AND c.sample_index = w.sample_index
     LEFT JOIN principles p ON p.principle_id = c.principle_id
     LEFT JOIN few_shots f ON f.few_shot_id = c.few_shot_id
+    LEFT JOIN (SELECT run_id, settings->'models' AS models FROM runs) r ON r.run_id = c.run_id
+    QUALIFY row_number() OVER (PARTITION BY w.position ORDER BY c.created_at DESC) = 1
+"""
+# The model that last judged the same two responses by the same principle.
+JUDGED_BY = """
+    SELECT w.position, c.model_id, coalesce(r.judge, 'null') <> 'null' AS is_named
+    FROM wanted w
+    JOIN comparisons c ON c.prompt_id = w.prompt_id AND c.principle_id = w.principle_id
+        AND c.first_completion_id = w.first AND c.second_completion_id = w.second
+        AND c.model_id <> w.model_id
+    LEFT JOIN (SELECT run_id, settings->'models'->>'judge' AS judge FROM runs) r USING (run_id)
     QUALIFY row_number() OVER (PARTITION BY w.position ORDER BY c.created_at DESC) = 1
 """
 UPSTREAM = "upstream"
@@ -47,7 +60,7 @@ class Asked:
     """What a cause can be told from, of a call that is planned or of one in the ledger.
 
     cut_at as in `completions`. words: those of its principle that its request shows. shown: what a
-    teacher is shown, piece by piece.
+    teacher is shown, piece by piece. is_named: whether its recipe names the model for the step.
     max_new_tokens, max_prompt_tokens and system: as far as known.
     """
 
@@ -65,6 +78,7 @@ class Asked:
     max_new_tokens: int | None = None
     max_prompt_tokens: int | None = None
     system: str = "(another)"
+    is_named: bool = False
 
 
 def cause_of(call: Asked, before: Asked | None) -> Cause:
@@ -77,7 +91,8 @@ def cause_of(call: Asked, before: Asked | None) -> Cause:
     if before.completion_id == call.completion_id:
         return _limit(call, before)
     if before.model_id != call.model_id:
-        return Cause("model", before.model_id, call.model_id)
+        name = _model(call.step, call.is_named or before.is_named)
+        return Cause(name, before.model_id, call.model_id)
     if call.principle_id and before.principle_id != call.principle_id:
         slug = call.slug or call.principle_id
         if before.slug != slug:
@@ -94,6 +109,16 @@ def cause_of(call: Asked, before: Asked | None) -> Cause:
     if call.step in ("draft", "sample"):  # the prompt is the same, so what stands before it is not
         return Cause("system", before.system, call.system)
     return Cause(UPSTREAM, "(other text)", "(new text)")
+
+
+def role_of(step: str) -> str:
+    """The role in which a step's calls are asked, as a recipe's `models` has it."""
+    return "judge" if step == "judgement" else step
+
+
+def _model(step: str, is_named: bool) -> str:
+    """What a model is called as a cause: the recipe's one, or that of a role."""
+    return f"models.{role_of(step)}" if is_named else "model"
 
 
 def _limit(call: Asked, before: Asked) -> Cause:
@@ -124,20 +149,45 @@ def words_of(step: str, principle: Row) -> tuple[str, ...]:
 
 
 def causes(
-    ledger: Ledger, calls: Sequence[Call], slugs: dict[str, str], roots: dict[str, str]
+    ledger: Ledger,
+    calls: Sequence[Call],
+    slugs: dict[str, str],
+    roots: dict[str, str],
+    named: Container[str] = (),
 ) -> Counter[tuple[str, ...]]:
     """(step, component, was, is, root) of calls the ledger cannot answer, with how many have it.
 
     `slugs` names the principles now in force by principle id. `roots` keeps each prompt's first
-    cause, by prompt id, from call to call.
+    cause, by prompt id, from call to call. `named`: the roles that the recipe names a model for.
     """
     latest = _latest(ledger, calls) if calls else {}
     counts: Counter[tuple[str, ...]] = Counter()
     for position, call in enumerate(calls):
         before = latest.get(position)
-        found = cause_of(_asked(call, slugs, before), before)
+        asked = replace(_asked(call, slugs, before), is_named=call.step in named)
+        found = cause_of(asked, before)
         root = roots.setdefault(call.prompt_id, found.component)
         counts[(call.step, *found, root)] += 1
+    return counts
+
+
+def judge_causes(
+    ledger: Ledger, asked: Sequence[Comparison], is_named: bool
+) -> Counter[tuple[str, ...]]:
+    """The same of comparisons that another model made before. `is_named`: as in `Asked`."""
+    wanted: Columns = {
+        "position": list(range(len(asked))),
+        "model_id": [c.judge.model_id for c in asked],
+        "prompt_id": [c.prompt.prompt_id for c in asked],
+        "principle_id": [c.principle_id for c in asked],
+        "first": [c.first.completion_id for c in asked],
+        "second": [c.second.completion_id for c in asked],
+    }
+    counts: Counter[tuple[str, ...]] = Counter()
+    for row in ledger.query(JUDGED_BY, wanted=wanted) if asked else []:
+        name = _model("judge", is_named or row["is_named"])
+        now = asked[row["position"]].judge.model_id
+        counts[("comparison", name, row["model_id"], now, name)] += 1
     return counts
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from flows.plan.answers import candidates_policy, unanswered
 from flows.plan.cases import cases_of, gold_of, most_comparisons, most_gold
-from flows.plan.causes import causes
+from flows.plan.causes import causes, judge_causes
 from flows.plan.history import History
 from flows.plan.inputs import Inputs
 from flows.plan.needs import sft_need
@@ -100,7 +100,8 @@ class DataPlanner:
             most = {"samples": self.inputs.method.samples, "comparisons": each, "pairs": 1}
             for name, count in most.items():
                 if step := self.plan.steps.get(name):
-                    step.to_generate = added(step.to_generate, (0, count * len(later)))
+                    asked = self._judge_id if name == "comparisons" else ""
+                    step.ask(asked, (0, count * len(later)))
         return is_known
 
     def _pairs(self, walked: Walk) -> None:
@@ -126,7 +127,7 @@ class DataPlanner:
         method, waiting = self.inputs.method, walked.waiting.values()
         beyond = sum(most_comparisons(self.inputs, method.source(prompt)) for prompt in waiting)
         asked = [c for case in cases for c in case.comparisons]
-        known = compared(self.ledger, step, asked, beyond)
+        known = self._compared(step, asked, beyond)
         told = [case for case in cases if all(c.comparison_id in known for c in case.comparisons)]
         open_ids = {case.decision.pool.row_id for case in cases}
         open_ids -= {case.decision.pool.row_id for case in told}
@@ -144,10 +145,10 @@ class DataPlanner:
         if step is None:
             return
         if not self._is_answered:
-            step.to_generate = added(step.to_generate, (0, most_gold(self.inputs)))
+            step.ask(self._judge_id, (0, most_gold(self.inputs)))
             return
         gold = gold_of(self.inputs, self.assembler)
-        compared(self.ledger, step, [question for own in gold for question in own.questions])
+        self._compared(step, [question for own in gold for question in own.questions])
 
     def _answer(self, level: Level) -> dict[str, Answer]:
         """Answer what the ledger can; count the rest."""
@@ -161,24 +162,41 @@ class DataPlanner:
         step = self.plan.steps[level.step]
         step.reused += len(found)
         step.excluded += sum(answer.finish_reason == "too_long" for answer in found.values())
-        step.to_generate = added(step.to_generate, more)
+        step.ask(level.model_id, more)
         if level.round is not None:
             if level.round == len(step.rounds):
                 step.rounds.append({"round": level.round, "reused": 0, "to_generate": [0, 0]})
             of_round = step.rounds[level.round]
             of_round["reused"] += len(found)
             of_round["to_generate"] = list(added(of_round["to_generate"], more))
-        found_causes = causes(self.ledger, missing, self.slugs, self.roots)
+        named = self.inputs.method.others
+        found_causes = causes(self.ledger, missing, self.slugs, self.roots, named)
         self._causes.update(dict(found_causes.most_common()))
         return found
 
+    @property
+    def _judge_id(self) -> str:
+        return self.inputs.hands.of("judge").model_id
+
+    def _compared(
+        self, step: StepPlan, asked: Sequence[Comparison], beyond: int = 0
+    ) -> dict[str, Judged]:
+        known = compared(self.ledger, step, self._judge_id, asked, beyond)
+        missing = {c.comparison_id: c for c in asked if c.comparison_id not in known}
+        is_named = "judge" in self.inputs.method.others
+        self._causes.update(judge_causes(self.ledger, list(missing.values()), is_named))
+        return known
+
 
 def compared(
-    ledger: Ledger, step: StepPlan, asked: Sequence[Comparison], beyond: int = 0
+    ledger: Ledger, step: StepPlan, judge_id: str, asked: Sequence[Comparison], beyond: int = 0
 ) -> dict[str, Judged]:
-    """Count comparisons, and at most `beyond` that are not known yet; what the judge said."""
+    """Count comparisons, and at most `beyond` that are not known yet; what the judge said.
+
+    judge_id: the model that is asked.
+    """
     known = judging.look_up(ledger, asked)
     missing = len({c.comparison_id for c in asked}) - len(known)
     step.reused += len(known)
-    step.to_generate = added(step.to_generate, (missing, missing + beyond))
+    step.ask(judge_id, (missing, missing + beyond))
     return known

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,9 @@ WORDS_BEHIND = """
     SELECT p.slug, p.critique, p.revision FROM datasets JOIN runs USING (run_id)
     JOIN constitutions k USING (constitution_id)
     JOIN principles p ON list_contains(k.principle_ids, p.principle_id) WHERE dataset_id = ?"""
+NAMED_BEHIND = """
+    SELECT settings->'models' AS models FROM datasets JOIN runs USING (run_id)
+    WHERE dataset_id = ?"""
 LATEST_COMPONENTS = """
     SELECT components FROM checkpoints LEFT JOIN refs ON target_id = checkpoint_id
     WHERE stage = ? ORDER BY name IS NOT DISTINCT FROM ? DESC, created_at DESC LIMIT 1"""
@@ -77,14 +80,15 @@ class History:
         met = [(p.prompt_id, method.principles(p)[: level.round + 1]) for p in level.waiting]
         met = [(prompt_id, found) for prompt_id, found in met if found[-1] not in found[:-1]]
         step = STEP_OF_LEVEL[level.step]
-        if not met or not self.ledger.query(ANY_THERE, [step, method.model_id]):
+        model_id = level.model_id
+        if not met or not self.ledger.query(ANY_THERE, [step, model_id]):
             return len(met)
         wanted = {
             "prompt_id": [prompt_id for prompt_id, _ in met],
             "critique": [found[-1].critique for _, found in met],
             "revision": [found[-1].revision for _, found in met],
         }
-        return len(met) - int(self.ledger.query(MAY_SERVE, [step, method.model_id], wanted)[0]["n"])
+        return len(met) - int(self.ledger.query(MAY_SERVE, [step, model_id], wanted)[0]["n"])
 
     def latest_components(self, stage: str) -> dict[str, Any] | None:
         """The key's parts of the checkpoint of a stage that is in use, else of the newest."""
@@ -97,6 +101,12 @@ class History:
         behind = {(row["slug"], row["critique"], row["revision"]) for row in found}
         now = {p.slug: (p.slug, p.critique, p.revision) for p in principles}
         return [slug for slug, words in now.items() if behind and words not in behind]
+
+    def renamed_since(self, dataset_id: str, now: Mapping[str, Any]) -> list[str]:
+        """The roles in which the run behind a snapshot asked others than the recipe names `now`."""
+        found = self.ledger.query(NAMED_BEHIND, [dataset_id])
+        before = json.loads(found[0]["models"] or "{}") if found else now
+        return [role for role, asked in now.items() if before.get(role) != asked]
 
     def has(self, checkpoint_id: str) -> bool:
         return bool(self.known("checkpoints", "checkpoint_id", [checkpoint_id]))

@@ -6,30 +6,28 @@ import gc
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from constitution.assign import Assigner
 from constitution.schema import Constitution
 from flows.plan.constitutions import kept_as, read_constitution
+from flows.plan.hands import UNKNOWN_MODEL, Hand, Hands, read_hands
 from flows.plan.recipe import Recipe, load
 from flows.plan.steps import DataStep, Step, at_most
 from storage.artifacts import artifact_path, is_whole
 from storage.errors import InputError
-from storage.ids import content_id
 from storage.ledger import Ledger
 from storage.workspace import Workspace
 from tasks import models
-from tasks.engines import known as servers
-from tasks.engines.known import Known
 from tasks.evaluation.probes import Question, name_of, questions
 from tasks.evaluation.probes import names as probe_names
 from tasks.evaluation.rows import HELD_OUT
 from tasks.generation.assemble import Exclusion
 from tasks.generation.calls import Sampling, category_of
 from tasks.generation.choose import Chooser, Standards
-from tasks.generation.method import Method
+from tasks.generation.method import Method, Role
 from tasks.generation.record import constitution_id
 from tasks.generation.snapshots import Assembler, Snapshot, prompt_snapshot
 from tasks.hygiene.rows import phrases
@@ -38,17 +36,12 @@ from tasks.judging.judge import Judge
 from tasks.judging.people import People, people
 from tasks.prompts import Prompt, is_held_out, read_prompts
 
-UNKNOWN_MODEL = "mdl_not-yet-downloaded"
-UNKNOWN_SERVER = "mdl_server-not-yet-asked"
-SCRIPTED_MODEL = content_id("model", "scripted")
-
 
 @dataclass(frozen=True)
 class Inputs:
     """The recipe with all it points to. `model.model_id` is None for a hub model not yet here.
 
-    `constitution_path` is None for a constitution that a ref names; `kept_as` as in `Method`;
-    `server` is None without one, and where none was asked yet.
+    `constitution_path` is None for a constitution that a ref names; `kept_as` as in `Method`.
     """
 
     recipe: Recipe
@@ -58,7 +51,7 @@ class Inputs:
     exclusions: tuple[Exclusion, ...]
     model: models.ModelInfo
     kept_as: Mapping[str, str]
-    server: Known | None = None
+    hands: Hands
 
     @property
     def constitution_id(self) -> str:
@@ -70,18 +63,28 @@ class Inputs:
         return self.model.base_model_id or self.model.model_id or UNKNOWN_MODEL
 
     @property
-    def generator_id(self) -> str:
-        """The model that drafts, criticises, revises, samples and judges."""
-        if self.recipe.generation.engine == "scripted":
-            return SCRIPTED_MODEL
-        if self.recipe.server:
-            return self.server.model_id if self.server else UNKNOWN_SERVER
-        return self.model.model_id or UNKNOWN_MODEL
+    def asked(self) -> tuple[Hand, ...]:
+        """The models that a run may ask, each once: that of all other roles first, then those of
+        the roles that its sources of pairs and its judge give something to do.
+        """
+        found: dict[str, Hand] = {}
+        for hand in (self.hands.own, *map(self.hands.of, self.roles)):
+            found.setdefault(hand.model_id, hand)
+        return tuple(found.values())
+
+    @property
+    def roles(self) -> list[Role]:
+        """The roles that there is something to do for, in the order in which they are asked."""
+        shares = self.recipe.pairs.shares
+        revised: list[Role] = ["draft", "critique", "revision"] if shares.revision else []
+        taught: list[Role] = ["teacher"] if shares.distilled else []
+        judged: list[Role] = ["judge"] if self.judge else []
+        return [*revised, *taught, *judged]
 
     @cached_property
     def method(self) -> Method:
         generation, pairs = self.recipe.generation, self.recipe.pairs
-        model_id = self.generator_id
+        model_id = self.hands.own.model_id
         return Method(
             self.constitution,
             model_id,
@@ -94,6 +97,7 @@ class Inputs:
             shown=pairs.principles,
             candidates_of=model_id if pairs.candidates_of == "model" else None,
             kept_as=self.kept_as,
+            others=self.hands.others,
         )
 
     @property
@@ -142,13 +146,13 @@ class Inputs:
 
     @cached_property
     def judge(self) -> Judge | None:
-        """Who compares what no program can tell apart: the model that generates, or nobody."""
+        """Who compares what no program can tell apart; None for nobody."""
         settings = self.recipe.judge
         if not settings.use:
             return None
         asked = settings.model_dump(exclude={"use", "card_pairs", "gold", "floor"})
         limit = self.recipe.generation.max_prompt_tokens
-        return Judge(self.method.model_id, max_prompt_tokens=limit, **asked)
+        return Judge(self.hands.of("judge").model_id, max_prompt_tokens=limit, **asked)
 
     @cached_property
     def people(self) -> People:
@@ -193,9 +197,13 @@ class Inputs:
 
 
 def read_inputs(recipe: Recipe, workspace: Workspace, ledger: Ledger) -> Inputs:
-    """Load constitution and prompts, identify the model. InputError or ConstitutionError."""
+    """Load constitution and prompts, identify the models. InputError or ConstitutionError."""
     constitution, path = read_constitution(recipe.constitution, ledger)
-    info = models.identify(recipe.model, workspace, partial(find_checkpoint, ledger, workspace))
+    find = partial(find_checkpoint, ledger, workspace)
+    identify = cache(partial(models.identify, workspace=workspace, find_checkpoint=find))
+    info = identify(recipe.model)
+    own = None if recipe.generation.engine == "scripted" else recipe.server or recipe.model
+    hands = read_hands(own, recipe.models.named(), workspace, identify)
     batch = read_prompts(recipe.prompts.path, recipe.prompts.limit, recipe.prompts.max_chars)
     assigner, rounds = Assigner(constitution), recipe.generation.rounds
     rounds = max(rounds, recipe.pairs.principles, recipe.judge.n_principles * recipe.judge.use)
@@ -206,9 +214,7 @@ def read_inputs(recipe: Recipe, workspace: Workspace, ledger: Ledger) -> Inputs:
         for found in batch.exclusions
     )
     prompts, known = tuple(batch.prompts), kept_as(ledger, constitution)
-    asked = recipe.server
-    server = servers.look_up(workspace, asked.base_urls, asked.model) if asked else None
-    return Inputs(recipe, constitution, path, prompts, unused, info, known, server)
+    return Inputs(recipe, constitution, path, prompts, unused, info, known, hands)
 
 
 def inputs_of(recipe: str, overrides: dict[str, Any]) -> tuple[Inputs, Workspace, Ledger]:
@@ -252,8 +258,8 @@ def check_inputs(inputs: Inputs, until: Step | None) -> None:
 
 
 def _check_server(inputs: Inputs, until: Step | None) -> None:
-    """Raise InputError where the server is known not to tell what the judge is asked for."""
-    judge, server = inputs.judge, inputs.server
+    """Raise InputError where the judge's server is known not to tell what it is asked for."""
+    judge, server = inputs.judge, inputs.hands.of("judge").server
     if judge is None or server is None or judge.verdicts != "logprobs":
         return
     if at_most("pairs", until) and not server.abilities.top_logprobs:

@@ -6,14 +6,16 @@ characters a token of the words that a request surely has, and the longest text 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 
 from constitution.render import few_shot_critique, few_shot_revision
-from flows.plan.history import STEP_OF_LEVEL, Cost
+from flows.plan.history import Cost
 from flows.plan.inputs import Inputs
-from flows.plan.plan import StepPlan
+from flows.plan.parts import ServerSettings
+from flows.plan.plan import Range
 from tasks.generation.calls import Message
 
 A_MILLION = 1_000_000
@@ -22,23 +24,33 @@ COUNTED = 1000  # prompts whose length is looked at
 VERDICT_TOKENS = 2
 
 
-def money(
-    inputs: Inputs, steps: Mapping[str, StepPlan], costs: Mapping[str, Cost]
-) -> list[float] | None:
-    """[min, max] of the whole plan, in the currency of the prices; None where there is none.
+@dataclass(frozen=True)
+class Part:
+    """What a step asks of one model, or trains: how often ([min, max]), and what each costs."""
 
-    `costs`: of one call, by step; those that make no call may be missing.
-    """
-    settings = inputs.recipe.server
-    if settings is None or (settings.price_in is None and settings.price_out is None):
+    step: str
+    model_id: str
+    times: Range
+    cost: Cost
+
+
+def money(inputs: Inputs, parts: Iterable[Part]) -> list[float] | None:
+    """[min, max] of the whole plan, in the currency of the prices; None where nobody has one."""
+    priced = {
+        hand.model_id: source
+        for hand in inputs.asked
+        if isinstance(source := hand.source, ServerSettings)
+        and not (source.price_in is None and source.price_out is None)
+    }
+    if not priced:
         return None
-    asked = Asked(inputs)
-    total = [0.0, 0.0]
-    for name in costs.keys() & STEP_OF_LEVEL.keys():
-        if asked.is_servers(name):
-            came, went = asked.tokens_out(name, costs[name]), asked.tokens_in(name, costs[name])
+    asked, total = Asked(inputs), [0.0, 0.0]
+    for part in parts:
+        if settings := priced.get(part.model_id):
+            own = part.step, part.cost
+            came, went = asked.tokens_out(*own), asked.tokens_in(*own)
             each = went * (settings.price_in or 0.0) + came * (settings.price_out or 0.0)
-            for side, count in enumerate(steps[name].to_generate):
+            for side, count in enumerate(part.times):
                 total[side] += count * each / A_MILLION
     return [round(value, 4) for value in total]
 
@@ -48,12 +60,6 @@ class Asked:
 
     def __init__(self, inputs: Inputs) -> None:
         self.inputs = inputs
-
-    def is_servers(self, name: str) -> bool:
-        """Whether a step asks the server: an evaluation asks what was trained, as SFT's samples."""
-        pairs = self.inputs.recipe.pairs
-        is_own = pairs.candidates_of == "model" or pairs.shares.distilled > 0
-        return name != "evaluate" and (name != "samples" or is_own)
 
     def tokens_in(self, name: str, cost: Cost) -> float:
         if name == "comparisons":

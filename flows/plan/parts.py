@@ -1,13 +1,25 @@
-"""The parts of a recipe that make rows: prompts, generation, pairs, judge; and the budget."""
+"""The parts of a recipe that make rows: prompts, generation, who is asked, pairs, judge; budget."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
+from storage.errors import InputError
 from tasks.engines.address import base_url, variable
+from tasks.generation.method import ROLES, Role
 from tasks.generation.sources import Source
+from tasks.models import parse
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -86,6 +98,39 @@ class ServerSettings(Part):
     price_out: float | None = Field(None, ge=0, description="Of a million tokens written")
 
 
+def _reference(value: str) -> str:
+    try:
+        return parse(value).text
+    except InputError as error:
+        raise ValueError(f"{error.value}: {error.rule}; {error.fix}") from None
+
+
+# In a finding's path the tags are left out: people write neither.
+REFERENCE, SERVER = "(reference)", "(server)"
+Asked = Annotated[
+    Annotated[Annotated[str, AfterValidator(_reference)], Tag(REFERENCE)]
+    | Annotated[ServerSettings, Tag(SERVER)],
+    Discriminator(lambda value: REFERENCE if isinstance(value, str) else SERVER),
+]
+
+
+class RoleSettings(Part):
+    """Who is asked in a role instead of who is asked in all others: a model's reference, or a
+    server's settings. What a student says, and candidates, is never another's.
+    """
+
+    draft: Asked | None = None
+    critique: Asked | None = None
+    revision: Asked | None = None
+    judge: Asked | None = None
+    teacher: Asked | None = None
+
+    def named(self) -> dict[Role, str | ServerSettings | None]:
+        """The roles that another one is asked in."""
+        asked = {role: getattr(self, role) for role in ROLES}
+        return {role: found for role, found in asked.items() if found is not None}
+
+
 class SnapshotSettings(Part):
     """Which revisions become rows."""
 
@@ -151,7 +196,7 @@ class FloorSettings(Part):
 class JudgeSettings(Part):
     """Who compares the answers that no program can tell apart (see tasks/judging/judge.py)."""
 
-    use: bool = Field(False, description="Ask the recipe's model as judge")
+    use: bool = Field(False, description="Ask `models.judge` as judge, else who generates")
     n_principles: int = Field(1, ge=1, le=16, description="Comparison questions a pair")
     few_shot: bool = Field(True, description="Worked comparisons before every question")
     chain_of_thought: bool = Field(False, description="Weigh both in words first")

@@ -17,7 +17,11 @@ def added(a: Range, b: Range) -> Range:
 
 @dataclass
 class StepPlan:
-    """One step of the plan. Ranges are [min, max]; `rounds` details the steps that have rounds."""
+    """One step of the plan. Ranges are [min, max]; `rounds` details the steps that have rounds.
+
+    `by_model`: what is to be generated, by the id of the model that is asked; "" for one that is
+    not trained yet.
+    """
 
     step: str
     reused: int = 0
@@ -26,6 +30,12 @@ class StepPlan:
     excluded: int = 0
     id: str | None = None
     rounds: list[dict[str, Any]] = field(default_factory=list)
+    by_model: dict[str, Range] = field(default_factory=dict)
+
+    def ask(self, model_id: str, more: Range) -> None:
+        """Plan calls to a model."""
+        self.to_generate = added(self.to_generate, more)
+        self.by_model[model_id] = added(self.by_model.get(model_id, (0, 0)), more)
 
 
 @dataclass
@@ -34,7 +44,8 @@ class Plan:
 
     `falls`: the checkpoints now in use that a run would replace, certainly or perhaps. `left_out`:
     rows not used, by (step, reason). `to_record`: rows and artifacts that are there and that the
-    ledger does not know yet. `teaching`: what the pairs teach, where all are known.
+    ledger does not know yet. `teaching`: what the pairs teach, where all are known. `models`: the
+    names of those that are asked in some role only, by id.
     """
 
     steps: dict[str, StepPlan] = field(default_factory=dict)
@@ -45,6 +56,7 @@ class Plan:
     to_record: int = 0
     sft_rows_id: str | None = None
     teaching: Teaching | None = None
+    models: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
@@ -60,6 +72,8 @@ class Plan:
         for step in steps:
             if not step["rounds"]:
                 del step["rounds"]
+            if not self.models:
+                del step["by_model"]
         teaching = self.teaching.to_json() if self.teaching else None
         said = {"why": self.why, "falls": self.falls, "cost": self.cost, "teaching": teaching}
-        return {"steps": steps} | said
+        return {"steps": steps, "models": self.models} | said

@@ -52,6 +52,8 @@ class Planner:
         rows = DataPlanner(self.inputs, self.workspace, self.ledger, self.plan, until).make()
         if at_most("sft", until):
             self._training(rows)
+        _, *others = self.inputs.asked
+        self.plan.models = {hand.model_id: hand.reference for hand in others}
         self.plan.cost = cost_of(self.plan.steps, self.inputs, self.history)
         return self.plan
 
@@ -104,13 +106,16 @@ class Planner:
         self.plan.why.append(cause | {"root": self._root(component, was)})
 
     def _root(self, component: str, was: object) -> str:
-        """Where a change of a stage's key began: of data with the words of a principle, as far as
-        the ledger tells; of a parent with the parent's own first change.
+        """Where a change of a stage's key began: of data with the words of a principle or who was
+        asked, as far as the ledger tells; of a parent with the parent's own first change.
         """
         kind, _, stage = component.partition(".")
         if kind == "dataset":
             reworded = self.history.reworded_since(str(was), self.inputs.constitution.principles)
-            return ", ".join(f"principle:{slug}" for slug in reworded) or component
+            named = self.inputs.recipe.models.model_dump(mode="json")
+            others = self.history.renamed_since(str(was), named)
+            words = [f"principle:{slug}" for slug in reworded]
+            return ", ".join([*words, *(f"models.{role}" for role in others)]) or component
         if kind == "parents":
             roots = (cause["root"] for cause in self.plan.why if cause["step"] == stage)
             return str(next(roots, component))
@@ -165,7 +170,8 @@ class Planner:
         duels = duels_of(self.inputs, answered)
         asked = [comparison for duel in duels for comparison in duel.comparisons]
         known = sum(len(duel.questions) for duel in duels)
-        compared(self.ledger, step, asked, most_duels(self.inputs, policies) - known)
+        judge_id = self.inputs.hands.of("judge").model_id
+        compared(self.ledger, step, judge_id, asked, most_duels(self.inputs, policies) - known)
 
 
 def make_plan(recipe: str, overrides: dict[str, Any], until: Step | None) -> tuple[Plan, Inputs]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.resources
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -27,18 +27,23 @@ from pydantic import (
 
 from flows.plan.evaluation_parts import EvaluationSettings, GateSettings
 from flows.plan.parts import (
+    REFERENCE,
+    SERVER,
     BudgetSettings,
     GenerationSettings,
     JudgeSettings,
     PairSettings,
     Part,
     PromptSettings,
+    RoleSettings,
     ServerSettings,
     SnapshotSettings,
 )
 from flows.plan.steps import STAGES
+from flows.plan.yaml_lines import line_of
 from storage.errors import InputError, SolonError
 from storage.workspace import Workspace
+from tasks.generation.method import ROLES
 from tasks.training.ppo.config import config_from_settings
 from tasks.training.settings import (
     DpoSettings,
@@ -76,6 +81,9 @@ class Recipe(Part):
     server: ServerSettings | None = Field(
         None,
         description="Who drafts, criticises, revises, samples and judges; never who is trained",
+    )
+    models: RoleSettings = Field(
+        RoleSettings(), description="Who drafts, criticises, revises, judges, teaches, if another"
     )
     snapshots: SnapshotSettings = SnapshotSettings()
     pairs: PairSettings = PairSettings()
@@ -127,16 +135,19 @@ def load(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
 
     Raises InputError for an unknown recipe, key or a value of the wrong type.
     """
-    content = _read(name)
+    text = _read(name)
+    content = _content(text, name)
     for path, value in (overrides or {}).items():
         _override(content, path, value)
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        raise _first_problem(error, name) from None
+        keys = [part for part in error.errors()[0]["loc"] if part not in (REFERENCE, SERVER)]
+        line = None if _is_set(keys, overrides or {}) else line_of(text, keys)
+        raise _first_problem(error, keys, f"{name}:{line}" if line else name) from None
 
 
-def _read(name: str) -> dict[str, Any]:
+def _read(name: str) -> str:
     path = files().get(name, Path(name))
     try:
         if not (path.name.endswith((".yaml", ".yml")) and path.is_file()):
@@ -149,6 +160,10 @@ def _read(name: str) -> dict[str, Any]:
         raise InputError(name, rule, "name another file", "recipe") from None
     if len(text) > MAX_BYTES:
         raise InputError(name, f"a recipe has at most {MAX_BYTES} bytes", "name another", "recipe")
+    return text
+
+
+def _content(text: str, name: str) -> dict[str, Any]:
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -202,12 +217,20 @@ def _override(content: dict[str, Any], path: str, value: Any) -> None:
     place[last] = value
 
 
-def _first_problem(error: ValidationError, where: str) -> SolonError:
+def _is_set(keys: Sequence[int | str], overrides: Mapping[str, Any]) -> bool:
+    """Whether `--set` gave the value under these keys, or one above or below it."""
+    path = ".".join(map(str, keys))
+    return any(f"{path}.".startswith(f"{own}.") or own.startswith(f"{path}.") for own in overrides)
+
+
+def _first_problem(error: ValidationError, keys: Sequence[int | str], where: str) -> SolonError:
     """The first finding of pydantic as one of ours, with the key's whole path."""
-    problem = error.errors()[0]
-    path = ".".join(str(part) for part in problem["loc"])
+    problem, path = error.errors()[0], ".".join(map(str, keys))
     if problem["type"] == "extra_forbidden":
-        return InputError(path, "no recipe has this key", "see flows/recipes/demo.yaml", where)
+        fix = (
+            f"use {', '.join(ROLES)}" if keys[:-1] == ["models"] else "see flows/recipes/demo.yaml"
+        )
+        return InputError(path, "no recipe has this key", fix, where)
     if problem["type"] in ("model_type", "dict_type"):
         rule = "this key has keys under it"
         return InputError(f"{path}={problem['input']!r}", rule, f"as {path}={{key: value}}", where)

@@ -11,7 +11,7 @@ from flows.plan.cases import cases_of
 from flows.plan.needs import sft_need
 from flows.plan.steps import Step, at_most
 from flows.run.ask import Asker
-from flows.run.judge_card import examine
+from flows.run.judge_card import examine, judging_asker
 from flows.run.policies import record_policies
 from flows.run.publish import publish_samples
 from flows.run.results import timed
@@ -42,17 +42,19 @@ class Generator:
     """Answers every call of a level."""
 
     def __init__(
-        self, session: Session, until: Step | None, engine: Callable[[], Engine] | None = None
+        self, session: Session, until: Step | None, engine: Callable[[str], Engine] | None = None
     ) -> None:
+        """engine: that of a model, by its id."""
         self.session, self.until = session, until
         self.engine = engine or session.workers.generator
         self.is_last_window = True
-        self._askers: dict[LevelStep, Asker] = {}
+        self._askers: dict[tuple[LevelStep, str], Asker] = {}
 
     def __call__(self, level: Level) -> dict[str, Answer]:
         if not at_most(level.step, self.until):
             return {}
-        asker = self._askers.setdefault(level.step, Asker(self.session, level.step, self.engine))
+        new = Asker(self.session, level.step, partial(self.engine, level.model_id))
+        asker = self._askers.setdefault((level.step, level.model_id), new)
         result = self.session.results.of(level.step)
         with timed(result):
             warm_up = partial(self.session.workers.warm_up, "sft")
@@ -135,7 +137,7 @@ class DataSide:
         policy = candidates_policy(session.inputs, session.workspace, sft)
         record_policies(session, [policy])
         method = replace(session.inputs.method, candidates_of=policy.model_id)
-        asked = Generator(session, None, lambda: session.workers.evaluator([policy]))
+        asked = Generator(session, None, lambda model_id: session.workers.evaluator([policy]))
         answer: Answerer = asked if self.may_ask else partial(_known, session)
         self._assembler.later = []
         for window in windows(later):
@@ -174,7 +176,7 @@ class DataSide:
         cases = cases_of(session.inputs, self._assembler, walked)
         if not cases:
             return {}
-        asker = Asker(session, "comparisons", session.workers.generator)
+        asker = judging_asker(session)
         asked = [comparison for case in cases for comparison in case.comparisons]
         if not self._may_compare:
             there = judging.look_up(session.ledger, asked)

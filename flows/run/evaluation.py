@@ -19,6 +19,7 @@ from flows.plan.duels import duels_of
 from flows.plan.needs import Need, evaluation_now
 from flows.plan.questions import passages_of
 from flows.run.ask import Asker
+from flows.run.judge_card import judging_asker
 from flows.run.policies import record_policies
 from flows.run.session import Session
 from flows.run.stages import ensure
@@ -103,9 +104,9 @@ def _wins(session: Session, base: Policy, asker: Asker, answered: Sequence[Answe
     if judge is None:
         return []
     is_there = judge.model_id == base.model_id
-    engine = asker.engine if is_there else session.workers.generator
+    judging = Asker(session, "comparisons", asker.engine) if is_there else judging_asker(session)
     asked = [comparison for duel in duels for comparison in duel.comparisons]
-    judged = Asker(session, "comparisons", engine).compare("comparisons of policies", asked)
+    judged = judging.compare("comparisons of policies", asked)
     return [duel.win(judged) for duel in duels]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from flows.plan.cases import gold_of
 from flows.plan.steps import Step, at_most
 from flows.run import progress
@@ -30,7 +32,7 @@ def examine(session: Session, assembler: Assembler, until: Step | None) -> None:
     if judge is None or not (gold or floors):
         return
     record_prompts(session.ledger, [own.pair.prompt for own in gold])
-    asker = Asker(session, "comparisons", session.workers.generator)
+    asker = judging_asker(session)
     with timed(session.results.of("comparisons")):
         asked = [question for own in gold for question in own.questions]
         judged = asker.compare("report card of the judge", asked)
@@ -43,6 +45,12 @@ def examine(session: Session, assembler: Assembler, until: Step | None) -> None:
         progress.current().say(line)
     if short and at_most("sft", until):
         raise SolonError(f"nothing is trained: {' '.join(short)}")
+
+
+def judging_asker(session: Session) -> Asker:
+    """Has the judge's model compare."""
+    model_id = session.inputs.hands.of("judge").model_id
+    return Asker(session, "comparisons", partial(session.workers.generator, model_id))
 
 
 def _keep(session: Session, card: Card) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flows.plan.inputs import Inputs
 from flows.plan.parts import ServerSettings
 from flows.run import progress
 from storage.errors import SolonError
@@ -35,17 +34,17 @@ def ask_servers(settings: ServerSettings, workspace: Workspace) -> Known:
 
 
 def server_engine(
-    inputs: Inputs, workspace: Workspace, on_event: Callable[[dict[str, Any]], None]
+    settings: ServerSettings,
+    model_id: str,
+    workspace: Workspace,
+    on_event: Callable[[dict[str, Any]], None],
 ) -> Engine:
-    """The engine of the recipe's servers, which must be the model that the inputs were read for.
+    """The engine of some servers, which must be the model of this id, as the inputs were read.
 
     Raises InputError or SolonError where they are not there, refuse, or are another model.
     """
-    settings = inputs.recipe.server
-    if settings is None:
-        raise SolonError("the recipe has no server")
     known = ask_servers(settings, workspace)
-    if known.model_id != inputs.method.model_id:
+    if known.model_id != model_id:
         raise SolonError(f"the server reports {known.reference} now: run again")
     if not known.abilities.seeds:
         said = "the server repeats no draw: an answer that is lost comes back in other words"

@@ -14,6 +14,7 @@ from prefect.runtime import flow_run
 
 from flows.plan.constitutions import keep_constitution
 from flows.plan.inputs import Inputs, check_inputs, read_inputs
+from flows.plan.parts import ServerSettings
 from flows.plan.recipe import Overrides, Recipe, load
 from flows.plan.steps import Step
 from flows.run.killed import end_killed_runs
@@ -58,8 +59,9 @@ def open_session(recipe: str, overrides: Overrides, until: Step | None) -> Itera
     if inputs.model.model_id is None:
         prepare_model(chosen.model, workspace, ledger)
         inputs = read_inputs(chosen, workspace, ledger)
-    if chosen.server and inputs.server is None:
-        ask_servers(chosen.server, workspace)
+    if unknown := [hand.source for hand in inputs.asked if not hand.is_known]:
+        for source in unknown:
+            _get_to_know(source, workspace, ledger)
         inputs = read_inputs(chosen, workspace, ledger)
     check_inputs(inputs, until)
     end_killed_runs(ledger)
@@ -74,6 +76,14 @@ def open_session(recipe: str, overrides: Overrides, until: Step | None) -> Itera
         _end(ledger, run_id, "completed", None)
     finally:
         session.workers.close()
+
+
+def _get_to_know(source: str | ServerSettings | None, workspace: Workspace, ledger: Ledger) -> None:
+    """Download a model, or ask servers who they are."""
+    if isinstance(source, ServerSettings):
+        ask_servers(source, workspace)
+    elif source:
+        prepare_model(source, workspace, ledger)
 
 
 def _record_inputs(ledger: Ledger, inputs: Inputs, run_id: str, until: Step | None) -> None:
@@ -102,16 +112,15 @@ def _record_inputs(ledger: Ledger, inputs: Inputs, run_id: str, until: Step | No
 
 
 def _record_models(ledger: Ledger, inputs: Inputs) -> None:
-    """Keep the base that is trained and, where it is another one, the model that generates."""
-    model, generator, recipe = inputs.model, inputs.method.model_id, inputs.recipe
+    """Keep the base that is trained and, where they are others, the models that are asked."""
+    model, recipe = inputs.model, inputs.recipe
     if model.base_model_id is None:
         record_model(ledger, inputs.base_model_id, model.kind, recipe.model)
-    if inputs.server:
-        record_model(ledger, generator, "server", inputs.server.reference)
-    elif generator != inputs.base_model_id:
-        is_scripted = recipe.generation.engine == "scripted"
-        kind, reference = ("scripted", "scripted") if is_scripted else (model.kind, recipe.model)
-        record_model(ledger, generator, kind, reference, model.base_model_id, model.checkpoint_id)
+    for hand in inputs.asked:
+        if hand.model_id != inputs.base_model_id:
+            info = hand.info
+            made_of = (info.base_model_id, info.checkpoint_id) if info else (None, None)
+            record_model(ledger, hand.model_id, hand.kind, hand.reference, *made_of)
 
 
 def _end(ledger: Ledger, run_id: str, state: str, message: str | None) -> None:

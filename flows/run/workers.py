@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from flows.plan.hands import Hand
 from flows.plan.inputs import Inputs, find_checkpoint
+from flows.plan.parts import ServerSettings
 from flows.plan.recipe import Recipe
 from flows.run import progress
 from flows.run.servers import server_engine
@@ -26,58 +28,77 @@ from tasks.process import Worker, warm_up
 
 
 class Workers:
-    """At most one engine at a time, kept until `release`, and one worker that warms up."""
+    """The engines of a run, kept until `release`, and one worker that warms up.
+
+    At most one has weights loaded: where a model with others is asked, it ends. Those of servers
+    are kept beside it.
+    """
 
     def __init__(self, inputs: Inputs, workspace: Workspace, ledger: Ledger, run_id: str) -> None:
         self.inputs, self.workspace, self.ledger, self.run_id = inputs, workspace, ledger, run_id
         self._engine: Engine | None = None
         self._asked_for: object = None  # what the engine is for
+        self._elsewhere: dict[str, Engine] = {}  # engines without weights here, by model id
+        self._prepared: dict[str, models.PreparedModel] = {}
         self._device = ExitStack()
         self._has_device = False
         self._warm: Worker | None = None
 
-    @cached_property
+    @property
     def model(self) -> models.PreparedModel:
-        """The model on disk; converted or downloaded at first use."""
-        return prepare_model(self.inputs.recipe.model, self.workspace, self.ledger)
+        """The model that is trained, on disk."""
+        return self.prepared(self.inputs.recipe.model)
 
-    def generator(self) -> Engine:
-        """The engine for drafts, critiques and revisions, made at first use and kept."""
-        generation = self.inputs.recipe.generation
+    def prepared(self, reference: str) -> models.PreparedModel:
+        """A model on disk; converted or downloaded at first use."""
+        if reference not in self._prepared:
+            self._prepared[reference] = prepare_model(reference, self.workspace, self.ledger)
+        return self._prepared[reference]
 
-        def start() -> Engine:
-            rows = generation.batch_rows
-            if generation.engine == "scripted":
-                return ScriptedEngine(batch_rows=rows)
-            if generation.engine == "openai":
-                return server_engine(self.inputs, self.workspace, hearer("server"))
-            adapter = {self.model.model_id: self.model.adapter} if self.model.adapter else {}
-            return self._worker_engine("generate", adapter, "none", rows)
+    def generator(self, model_id: str) -> Engine:
+        """The engine of a model that the run asks, made at first use and kept."""
+        hand = next(hand for hand in self.inputs.asked if hand.model_id == model_id)
+        if isinstance(hand.source, str):
+            return self._kept(("generate", hand.weights_id), partial(self._generator, hand))
+        if model_id not in self._elsewhere:
+            self._elsewhere[model_id] = self._without_weights(hand)
+        return self._elsewhere[model_id]
 
-        return self._kept("generate", start)
+    def _without_weights(self, hand: Hand) -> Engine:
+        if isinstance(hand.source, ServerSettings):
+            return server_engine(hand.source, hand.model_id, self.workspace, hearer("server"))
+        return ScriptedEngine(batch_rows=self.inputs.recipe.generation.batch_rows)
+
+    def _generator(self, hand: Hand) -> Engine:
+        """A worker with a model's weights, and the adapters of all that are asked on the same."""
+        same = [other for other in self.inputs.asked if other.weights_id == hand.weights_id]
+        found = [self.prepared(other.source) for other in same if isinstance(other.source, str)]
+        adapters = {model.model_id: model.adapter for model in found if model.adapter}
+        rows = self.inputs.recipe.generation.batch_rows
+        return self._worker_engine("generate", found[0].path, adapters, "none", rows)
 
     def evaluator(self, policies: Sequence[Policy]) -> Engine:
         """The engine for what is evaluated: the base as it is trained on, with the adapters."""
         adapters = {p.model_id: p.adapter for p in policies if p.adapter}
         recipe = self.inputs.recipe
         rows = recipe.evaluation.batch_size
-        start = partial(self._worker_engine, "evaluate", adapters, recipe.quantization, rows)
-        return self._kept(tuple(adapters), start)
+        asked = self.model.path, adapters, recipe.quantization, rows
+        return self._kept(tuple(adapters), partial(self._worker_engine, "evaluate", *asked))
 
     def _kept(self, asked_for: object, start: Callable[[], Engine]) -> Engine:
         """The engine that is there, where it is for the same; else a new one in its place."""
         if self._engine is None or self._asked_for != asked_for:
-            self.end_engine()
+            self._end_weights()
             self._engine, self._asked_for = start(), asked_for
         return self._engine
 
     def _worker_engine(
-        self, job: str, adapters: dict[str, Path], quantization: Any, rows: int
+        self, job: str, path: Path, adapters: dict[str, Path], quantization: Any, rows: int
     ) -> Engine:
         recipe = self.inputs.recipe
-        check_context(Path(self.model.path), recipe)
+        check_context(path, recipe)
         return WorkerEngine(
-            Path(self.model.path),
+            path,
             self.log(job),
             adapters=adapters,
             quantization=quantization,
@@ -100,6 +121,11 @@ class Workers:
         return True
 
     def end_engine(self) -> None:
+        self._end_weights()
+        while self._elsewhere:
+            self._elsewhere.popitem()[1].close()
+
+    def _end_weights(self) -> None:
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.close()

@@ -2,8 +2,8 @@
 
 Files are read and written with the rights of the server's owner, and what is read may be shown in
 the UI. So a form and its overrides may name what ships, what the ledger holds and files of the
-workspace, links followed, but for Prefect's folder with the login. A recipe in the workspace's
-folder `recipes` may name any file: its author has the owner's rights already.
+workspace, links followed, but for Prefect's folder with the login; no server. A recipe in the
+workspace's folder `recipes` may name any file: its author has the owner's rights already.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from prefect.runtime import deployment
 
 from flows.plan import recipe as recipes
 from flows.plan.constitutions import REF
+from flows.plan.parts import ServerSettings
 from storage.errors import InputError
 from storage.workspace import Workspace
 from tasks import models
@@ -47,10 +48,25 @@ def check_form(
     prompts = now.prompts.path
     if prompts not in (before.prompts.path, *OWN) and not prompts.startswith("hub:"):
         _check_inside("prompts.path", prompts)
-    if now.model != before.model:
-        reference = models.parse(now.model)
-        if reference.kind == "folder":
-            _check_inside("model", reference.value)
+    known = _sources(before).values()
+    for name, source in _sources(now).items():
+        if source not in known:
+            _check_source(name, source)
+
+
+def _sources(recipe: recipes.Recipe) -> dict[str, str | ServerSettings | None]:
+    """The models and servers that a recipe names, by key."""
+    named = {f"models.{role}": source for role, source in recipe.models.named().items()}
+    return {"model": recipe.model, "server": recipe.server, **named}
+
+
+def _check_source(name: str, source: str | ServerSettings | None) -> None:
+    if isinstance(source, ServerSettings):
+        rule = "a form names no server: it would be sent prompts, and a key"
+        raise InputError(", ".join(source.base_urls), rule, FIX, name)
+    reference = models.parse(source) if source else None
+    if reference and reference.kind == "folder":
+        _check_inside(name, reference.value)
 
 
 def _check_choice(name: str, value: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from typing import Literal, get_args
 
 from constitution.assign import Assigner
 from constitution.checks import applies
@@ -32,6 +33,10 @@ from tasks.generation.labels import Label
 from tasks.generation.sources import Pool, Source, source_of
 from tasks.prompts import Prompt
 
+# In which a model may be asked that is another than the one in all the others.
+Role = Literal["draft", "critique", "revision", "judge", "teacher"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
 
 @dataclass(frozen=True)
 class Method:
@@ -42,7 +47,8 @@ class Method:
     of the student. `candidates_of`: that model, None where it is not trained yet. `shown`:
     principles that a teacher is shown and a pair of samples is about. `kept_as`: the id
     under which a principle's rows are kept, by its own id, where that is another: one with the same
-    words for critique and revision was there first.
+    words for critique and revision was there first. `others`: the models of roles that are asked
+    of another than `model_id`.
     """
 
     constitution: Constitution
@@ -56,6 +62,11 @@ class Method:
     shown: int = 1
     candidates_of: str | None = None
     kept_as: Mapping[str, str] = field(default_factory=dict)
+    others: Mapping[Role, str] = field(default_factory=dict)
+
+    def model_of(self, role: Role) -> str:
+        """The id of the model that is asked in a role."""
+        return self.others.get(role, self.model_id)
 
     @cached_property
     def principle_ids(self) -> dict[str, str]:
@@ -87,14 +98,14 @@ class Method:
         return tuple(sorted(told[: self.shown], key=lambda p: p.slug))
 
     def draft(self, prompt: Prompt) -> Call:
-        return self._as_it_is(self._form("draft", self.model_id), prompt)
+        return self._as_it_is(self._form("draft", self.model_of("draft")), prompt)
 
     def critique(self, turn: Turn, round: int) -> Call:
-        form = self._form("critique", self.model_id)
+        form = self._form("critique", self.model_of("critique"))
         return self._about(form, turn, round, critique_message)
 
     def revise(self, turn: Turn, round: int, critique: Answer) -> Call:
-        form = self._form("revision", self.model_id)
+        form = self._form("revision", self.model_of("revision"))
         return self._about(form, turn, round, revision_message, critique)
 
     def sample(self, model_id: str, prompt: Prompt, count: int) -> list[Call]:
@@ -104,7 +115,7 @@ class Method:
 
     def teach(self, prompt: Prompt, shown: tuple[Principle, ...]) -> list[Call]:
         """A teacher's answers, after these principles and answers that keep them."""
-        form = self._form("teacher", self.model_id, shown)
+        form = self._form("teacher", self.model_of("teacher"), shown)
         turns, first = tuple(teacher_turns(prompt.messages)), self.principle_ids[shown[0].slug]
         return [
             form.call(prompt.prompt_id, turns, None, first, number)
@@ -115,7 +126,7 @@ class Method:
         """The principles' ids behind the prefix of every teacher's call, by the prefix's id."""
         found: dict[str, list[str]] = {}
         for shown in {pool.principles for pool in pools if pool.source == "distilled"}:
-            prefix = str(self._form("teacher", self.model_id, shown).few_shot_id)
+            prefix = str(self._form("teacher", self.model_of("teacher"), shown).few_shot_id)
             found[prefix] = [self.principle_ids[principle.slug] for principle in shown]
         return found
 

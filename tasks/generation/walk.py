@@ -31,6 +31,7 @@ class Level:
     """
 
     step: LevelStep
+    model_id: str
     round: int | None
     calls: Sequence[Call]
     waiting: Sequence[Prompt]
@@ -79,7 +80,7 @@ def walk(method: Method, prompts: Sequence[Prompt], answer: Answerer) -> Walk:
 def _revise(done: Walk, method: Method, prompts: Sequence[Prompt], answer: Answerer) -> None:
     """Draft, critique and revise; the last revision is presumed to be better than the draft."""
     calls = [method.draft(prompt) for prompt in prompts]
-    drafts = _level(done, "drafts", None, calls, prompts, answer)
+    drafts = _level(done, ("drafts", method.model_of("draft"), None), calls, prompts, answer)
     turns = [
         Turn(prompt, drafts[prompt.prompt_id], method.principles(prompt))
         for prompt in prompts
@@ -99,11 +100,13 @@ def _round(
 ) -> list[Turn]:
     """One critique and revision of every current response; returns the turns of the next round."""
     calls = [method.critique(turn, round) for turn in turns]
-    critiques = _level(done, "critiques", round, calls, _prompts(turns), answer)
+    critic = method.model_of("critique")
+    critiques = _level(done, ("critiques", critic, round), calls, _prompts(turns), answer)
 
     turns = [turn for turn in turns if turn.prompt_id in critiques]
     calls = [method.revise(turn, round, critiques[turn.prompt_id]) for turn in turns]
-    revisions = _level(done, "revisions", round, calls, _prompts(turns), answer)
+    reviser = method.model_of("revision")
+    revisions = _level(done, ("revisions", reviser, round), calls, _prompts(turns), answer)
 
     turns = [turn for turn in turns if turn.prompt_id in revisions]
     for turn in turns:
@@ -119,14 +122,16 @@ def _prompts(turns: Sequence[Turn]) -> list[Prompt]:
 
 def _level(
     done: Walk,
-    step: LevelStep,
-    round: int | None,
+    place: tuple[LevelStep, str, int | None],
     calls: Sequence[Call],
     prompts: Sequence[Prompt],
     answer: Answerer,
 ) -> dict[str, Answer]:
-    """Answers by prompt id; unanswered prompts are set waiting, those too long are excluded."""
-    answers = answer(Level(step, round, calls, list(done.waiting.values())))
+    """Answers by prompt id; unanswered prompts are set waiting, those too long are excluded.
+
+    place: the step, the model that is asked, and the round.
+    """
+    answers, step = answer(Level(*place, calls, list(done.waiting.values()))), place[0]
     usable: dict[str, Answer] = {}
     for call, prompt in zip(calls, prompts, strict=True):
         found = _usable(done, step, prompt, [answers.get(call.completion_id)])
@@ -150,14 +155,15 @@ def _usable(
 
 
 def _distil(done: Walk, method: Method, prompts: Sequence[Prompt], answer: Answerer) -> None:
-    """Answers of a teacher, presumed to be better than those of the student: the same model that is
-    shown nothing.
+    """Answers of a teacher, presumed to be better than those of the student, which is shown
+    nothing.
     """
     shown = {prompt.prompt_id: method.shown_to(prompt) for prompt in prompts}
     teacher = [method.teach(prompt, shown[prompt.prompt_id]) for prompt in prompts]
     student = [method.sample(method.model_id, p, method.student_samples) for p in prompts]
-    taught = _samples(done, prompts, answer, "the teacher's", teacher)
-    untaught = _samples(done, prompts, answer, "the student's", student)
+    asked = method.model_of("teacher"), "the teacher's"
+    taught = _samples(done, prompts, answer, asked, teacher)
+    untaught = _samples(done, prompts, answer, (method.model_id, "the student's"), student)
     for prompt in prompts:
         found = taught[prompt.prompt_id], untaught[prompt.prompt_id]
         if all(found):
@@ -172,7 +178,7 @@ def _compare(done: Walk, method: Method, prompts: Sequence[Prompt], answer: Answ
         done.later = list(prompts)
         return
     calls = [method.sample(model_id, prompt, method.samples) for prompt in prompts]
-    found = _samples(done, prompts, answer, "candidates", calls)
+    found = _samples(done, prompts, answer, (model_id, "candidates"), calls)
     for prompt in prompts:
         if answers := found[prompt.prompt_id]:
             shown = method.shown_to(prompt)
@@ -191,11 +197,16 @@ def _samples(
     done: Walk,
     prompts: Sequence[Prompt],
     answer: Answerer,
-    whose: str,
+    asked: tuple[str, str],
     calls: Sequence[Sequence[Call]],
 ) -> dict[str, tuple[Answer, ...]]:
-    """The answers to every prompt's calls by its id; none where not all of them are usable."""
-    answers = answer(Level("samples", None, [call for own in calls for call in own], [], whose))
+    """The answers to every prompt's calls by its id; none where not all of them are usable.
+
+    asked: the model, and whose answers these are.
+    """
+    model_id, whose = asked
+    every = [call for own in calls for call in own]
+    answers = answer(Level("samples", model_id, None, every, [], whose))
     usable: dict[str, tuple[Answer, ...]] = {}
     for prompt, own in zip(prompts, calls, strict=True):
         found = [answers.get(call.completion_id) for call in own]

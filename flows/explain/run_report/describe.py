@@ -56,8 +56,9 @@ def document(report: RunReport) -> Document:
 
 def _about(about: About) -> str:
     run = f", {short(about.run_id)}" if about.run_id else ""
+    others = "".join(f", {role} by {name}" for role, name in about.others.items())
     return (
-        f"Recipe {about.recipe}, constitution {about.constitution}, {about.model};"
+        f"Recipe {about.recipe}, constitution {about.constitution}, {about.model}{others};"
         f" {about.made_at}{run}"
     )
 

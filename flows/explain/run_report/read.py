@@ -19,6 +19,7 @@ from storage.ledger import Ledger, Row
 from storage.refs import find
 from tasks.evaluation.rows import BASE
 from tasks.generation import teaching_text
+from tasks.generation.method import ROLES
 
 LATEST = "latest/evaluate"
 NAMED = "give a run, an evaluation, a checkpoint, or a ref as latest/evaluate"
@@ -94,6 +95,7 @@ class Subject:
             model=settings.get("model") or made.get("model") or "unknown",
             model_id=made.get("base_model_id") or "",
             made_at=f"{when:%Y-%m-%d %H:%M} UTC" if when else "",
+            others=_others(settings),
         )
 
     @property
@@ -101,6 +103,15 @@ class Subject:
         """The constitution's content; None where the ledger has not got it."""
         found = (self.evaluation or {}).get("body") or (self.run or {}).get("body")
         return json.loads(found) if found else None
+
+
+def _others(settings: Mapping[str, str]) -> dict[str, str]:
+    """The references of other models, and the names of those of servers, by role."""
+    named = {role: (f"models.{role}", f"models.{role}.model") for role in ROLES}
+    found = {
+        role: [settings[key] for key in keys if key in settings] for role, keys in named.items()
+    }
+    return {role: values[0] for role, values in found.items() if values and values[0] != "null"}
 
 
 def subject(ledger: Ledger, name: str | None) -> Subject:

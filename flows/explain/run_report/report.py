@@ -12,7 +12,9 @@ from flows.explain.run_report.facts import Bin, Data, Figure, Moved, Stage
 
 @dataclass(frozen=True)
 class About:
-    """What a report is on. `id`: the evaluation's, else the run's."""
+    """What a report is on. `id`: the evaluation's, else the run's. `others`: who else was asked,
+    by role.
+    """
 
     id: str
     run_id: str | None
@@ -23,6 +25,7 @@ class About:
     model: str
     model_id: str
     made_at: str
+    others: Mapping[str, str]
 
 
 @dataclass(frozen=True)
