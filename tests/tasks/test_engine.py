@@ -21,6 +21,7 @@ from tasks.report import JobInputError, Report
 
 torch = pytest.importorskip("torch")
 
+from tasks.chat.tokens import end_tokens  # noqa: E402
 from tasks.convert import random_tiny  # noqa: E402
 from tasks.engines import sampling  # noqa: E402
 from tasks.engines.batches import plan_batches  # noqa: E402
@@ -31,7 +32,6 @@ from tasks.engines.prefix import Prefix, common_prefix, shared_prefix  # noqa: E
 from tasks.engines.sampling import Draws, choose, gumbel  # noqa: E402
 from tasks.engines.score import Scorer  # noqa: E402
 from tasks.engines.serve import serve  # noqa: E402
-from tasks.engines.tokens import end_tokens  # noqa: E402
 
 from .sliding import sliding_tiny  # noqa: E402
 

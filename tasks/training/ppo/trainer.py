@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from tasks.chat.tokens import end_tokens
 from tasks.engines import decode
-from tasks.engines.tokens import end_tokens, pad
+from tasks.engines.tokens import pad
 from tasks.training.ppo import maths
 from tasks.training.ppo.config import PPOConfig
 from tasks.training.ppo.prompts import Prompt, PromptSampler, derive_seed, permutation
