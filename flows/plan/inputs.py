@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,15 +13,18 @@ from typing import Any
 
 from constitution.assign import Assigner
 from constitution.schema import Constitution
+from flows.plan.chat import as_filled, check_model, filled, template_of
 from flows.plan.constitutions import kept_as, read_constitution
 from flows.plan.recipe import Recipe, load
 from flows.plan.steps import DataStep, Step, at_most
 from storage.artifacts import artifact_path, is_whole
 from storage.errors import InputError
-from storage.ids import content_id
+from storage.ids import content_id, short
 from storage.ledger import Ledger
 from storage.workspace import Workspace
 from tasks import models
+from tasks.chat.template import Template
+from tasks.chat.think import Thinking, opens_thought
 from tasks.engines import known as servers
 from tasks.engines.known import Known
 from tasks.evaluation.probes import Question, name_of, questions
@@ -48,7 +52,8 @@ class Inputs:
     """The recipe with all it points to. `model.model_id` is None for a hub model not yet here.
 
     `constitution_path` is None for a constitution that a ref names; `kept_as` as in `Method`;
-    `server` is None without one, and where none was asked yet.
+    `server` is None without one, and where none was asked yet; `folder`, the model's, and
+    `template` where it is not there yet.
     """
 
     recipe: Recipe
@@ -59,6 +64,8 @@ class Inputs:
     model: models.ModelInfo
     kept_as: Mapping[str, str]
     server: Known | None = None
+    folder: Path | None = None
+    template: Template | None = None
 
     @property
     def constitution_id(self) -> str:
@@ -77,6 +84,16 @@ class Inputs:
         if self.recipe.server:
             return self.server.model_id if self.server else UNKNOWN_SERVER
         return self.model.model_id or UNKNOWN_MODEL
+
+    @property
+    def thinking(self) -> Thinking:
+        """How the model's thoughts are told from its answers."""
+        is_opened = self.template is not None and opens_thought(self.template)
+        return Thinking(self.recipe.generation.think_tags, is_opened)
+
+    def asks_model(self, until: Step | None) -> bool:
+        """Whether a run until there loads the recipe's own model."""
+        return self.recipe.generation.engine == "transformers" or at_most("sft", until)
 
     @cached_property
     def method(self) -> Method:
@@ -101,10 +118,13 @@ class Inputs:
         generation, pairs = self.recipe.generation, self.recipe.pairs
         prompt = generation.max_prompt_tokens
         found = {
-            step: Sampling(generation.temperature, generation.top_p, limit, prompt)
+            step: Sampling(
+                generation.temperature, generation.top_p, limit, prompt, thinking=self.thinking
+            )
             for step, limit in generation.max_new_tokens.model_dump().items()
         }
-        return found | {"sample": Sampling(pairs.temperature, 1.0, pairs.max_new_tokens, prompt)}
+        sampling = pairs.temperature, 1.0, pairs.max_new_tokens, prompt
+        return found | {"sample": Sampling(*sampling, thinking=self.thinking)}
 
     def assembler(self, without: str | None = None) -> Assembler:
         """What turns this run's walks into rows, but for those owed to the principle `without`."""
@@ -154,13 +174,13 @@ class Inputs:
     def people(self) -> People:
         """The recipe's pairs that people judged. InputError where one is bad."""
         path = self.recipe.pairs.people
-        return people(read_gold(Path(path))) if path else People()
+        return people(read_gold(Path(path), self.thinking)) if path else People()
 
     @cached_property
     def gold(self) -> Sequence[GoldPair]:
         """The recipe's pairs of which the better response is known. InputError where one is bad."""
         path = self.recipe.judge.gold
-        return read_gold(Path(path)) if path and self.judge else ()
+        return read_gold(Path(path), self.thinking) if path and self.judge else ()
 
     @property
     def evaluation_prompts(self) -> Sequence[Prompt]:
@@ -195,7 +215,10 @@ class Inputs:
 def read_inputs(recipe: Recipe, workspace: Workspace, ledger: Ledger) -> Inputs:
     """Load constitution and prompts, identify the model. InputError or ConstitutionError."""
     constitution, path = read_constitution(recipe.constitution, ledger)
-    info = models.identify(recipe.model, workspace, partial(find_checkpoint, ledger, workspace))
+    find = partial(find_checkpoint, ledger, workspace)
+    folder = models.there(recipe.model, workspace, find)
+    template = template_of(recipe, folder)
+    info = as_filled(models.identify(recipe.model, workspace, find), template)
     batch = read_prompts(recipe.prompts.path, recipe.prompts.limit, recipe.prompts.max_chars)
     assigner, rounds = Assigner(constitution), recipe.generation.rounds
     rounds = max(rounds, recipe.pairs.principles, recipe.judge.n_principles * recipe.judge.use)
@@ -208,7 +231,8 @@ def read_inputs(recipe: Recipe, workspace: Workspace, ledger: Ledger) -> Inputs:
     prompts, known = tuple(batch.prompts), kept_as(ledger, constitution)
     asked = recipe.server
     server = servers.look_up(workspace, asked.base_urls, asked.model) if asked else None
-    return Inputs(recipe, constitution, path, prompts, unused, info, known, server)
+    read = recipe, constitution, path, prompts, unused, info, known, server
+    return Inputs(*read, folder=folder, template=template)
 
 
 def inputs_of(recipe: str, overrides: dict[str, Any]) -> tuple[Inputs, Workspace, Ledger]:
@@ -227,6 +251,8 @@ def check_inputs(inputs: Inputs, until: Step | None) -> None:
     """
     _ = inputs.gold, inputs.people  # which read their files
     _check_gate(inputs)
+    if inputs.folder and inputs.asks_model(until):
+        check_model(inputs.recipe, inputs.folder, inputs.template, inputs.prompts, until)
     _check_server(inputs, until)
     if at_most("evaluate", until):
         _ = inputs.questions
@@ -286,7 +312,7 @@ def count_exclusions(
 def find_checkpoint(ledger: Ledger, workspace: Workspace, name: str) -> tuple[str, Path, str]:
     """(checkpoint id, its adapter's folder, its base's reference) of a checkpoint id or ref."""
     found = ledger.query(
-        "SELECT c.checkpoint_id, m.reference FROM checkpoints c"
+        "SELECT c.checkpoint_id, m.reference, c.base_model_id, c.components FROM checkpoints c"
         " JOIN models m ON m.model_id = c.base_model_id"
         " WHERE starts_with(c.checkpoint_id, coalesce((SELECT target_id FROM refs WHERE name = ?),"
         " nullif(?, ''))) AND c.stage IN ('sft', 'dpo', 'ppo')",
@@ -302,4 +328,18 @@ def find_checkpoint(ledger: Ledger, workspace: Workspace, name: str) -> tuple[st
     if not is_whole(path):
         rule = "its files are gone or damaged"
         raise InputError(checkpoint_id, rule, "run the recipe that made it: it is mended", "model")
+    _check_base(workspace, **found[0])
     return checkpoint_id, path / "adapter", found[0]["reference"]
+
+
+def _check_base(
+    workspace: Workspace, checkpoint_id: str, reference: str, base_model_id: str, components: str
+) -> None:
+    """Raise InputError where a checkpoint's base is another model now than the one it was trained
+    on: other files in the folder, or a path that means another folder from here.
+    """
+    now = models.identify(reference, workspace).model_id
+    filling = json.loads(components or "{}").get("chat", {})
+    if now is not None and filled(now, filling) != base_model_id:
+        rule = f"is another model now than the base that {short(checkpoint_id)} was trained on"
+        raise InputError(reference, rule, "put the base back, or train on the new one", "model")

@@ -19,6 +19,7 @@ from storage.errors import InputError
 from storage.ids import seed_of
 from storage.workspace import Workspace
 from tasks import models
+from tasks.chat.think import ALOUD
 from tasks.engines.child import WorkerEngine
 from tasks.engines.engine import Completion, Engine, Message, Request
 from tasks.generation.calls import CallForm, Sampling
@@ -117,7 +118,9 @@ class Conversation:
         if answer.finish_reason == "too_long":
             rule = f"{answer.prompt_tokens} tokens and an answer do not fit the model's context"
             raise InputError("the conversation", rule, "say less, or begin again with /new")
-        self.messages = [*asked, {"role": "assistant", "content": answer.text}]
+        heard = ALOUD.answer(answer.text)
+        said = answer.text if heard is None else heard
+        self.messages = [*asked, {"role": "assistant", "content": said}]
         return answer
 
 

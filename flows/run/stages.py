@@ -7,6 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
@@ -17,6 +18,7 @@ from prefect.context import TaskRunContext
 from prefect.runtime import task_run
 
 from flows.plan.answers import adapter_of
+from flows.plan.chat import manner_of
 from flows.plan.history import History
 from flows.plan.needs import Need, Needs, ids
 from flows.plan.steps import STAGES, Step
@@ -173,6 +175,7 @@ def _spec(session: Session, need: Need, out: Path) -> dict[str, Any]:
             "name": recipe.model,
             "quantization": recipe.quantization,
             "compute": recipe.compute,
+            "chat": asdict(manner_of(recipe)),
         },
         "adapters": {
             role: str(adapter_of(session.workspace, parent))

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from flows.plan.chat import check_model, manner_of, template_of
 from flows.plan.inputs import Inputs, find_checkpoint
-from flows.plan.recipe import Recipe
 from flows.run import progress
 from flows.run.servers import server_engine
 from flows.run.slot import device_slot
-from storage.errors import InputError
 from storage.ledger import Ledger
 from storage.workspace import Workspace
 from tasks import models
@@ -38,8 +37,13 @@ class Workers:
 
     @cached_property
     def model(self) -> models.PreparedModel:
-        """The model on disk; converted or downloaded at first use."""
-        return prepare_model(self.inputs.recipe.model, self.workspace, self.ledger)
+        """The model on disk; converted or downloaded at first use, and then looked at."""
+        inputs, recipe = self.inputs, self.inputs.recipe
+        found = prepare_model(recipe.model, self.workspace, self.ledger)
+        if inputs.folder is None:
+            template = template_of(recipe, found.path)
+            check_model(recipe, found.path, template, inputs.prompts, None)
+        return found
 
     def generator(self) -> Engine:
         """The engine for drafts, critiques and revisions, made at first use and kept."""
@@ -51,7 +55,8 @@ class Workers:
                 return ScriptedEngine(batch_rows=rows)
             if generation.engine == "openai":
                 return server_engine(self.inputs, self.workspace, hearer("server"))
-            adapter = {self.model.model_id: self.model.adapter} if self.model.adapter else {}
+            model_id = str(self.inputs.model.model_id)
+            adapter = {model_id: self.model.adapter} if self.model.adapter else {}
             return self._worker_engine("generate", adapter, "none", rows)
 
         return self._kept("generate", start)
@@ -75,7 +80,6 @@ class Workers:
         self, job: str, adapters: dict[str, Path], quantization: Any, rows: int
     ) -> Engine:
         recipe = self.inputs.recipe
-        check_context(Path(self.model.path), recipe)
         return WorkerEngine(
             Path(self.model.path),
             self.log(job),
@@ -85,6 +89,7 @@ class Workers:
             batch_tokens=recipe.generation.batch_tokens,
             batch_rows=rows,
             threads=recipe.threads,
+            chat=asdict(manner_of(recipe)),
             on_event=hearer(job),
         )
 
@@ -164,20 +169,3 @@ def prepare_model(reference: str, workspace: Workspace, ledger: Ledger) -> model
     if heard:
         progress.current().finish("done, and kept in the workspace")
     return prepared
-
-
-def check_context(model: Path, recipe: Recipe) -> None:
-    """Raise InputError where the longest request and answer do not fit the model's context."""
-    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
-    context, generation = config.get("max_position_embeddings"), recipe.generation
-    answers = [*generation.max_new_tokens.model_dump().values(), recipe.evaluation.max_new_tokens]
-    if recipe.pairs.shares.distilled or recipe.pairs.shares.candidates:
-        answers.append(recipe.pairs.max_new_tokens)
-    worst = generation.max_prompt_tokens + max(answers)
-    if context and worst > context:
-        raise InputError(
-            worst,
-            f"max_prompt_tokens plus the longest answer must fit the context of {context} tokens",
-            "lower generation.max_prompt_tokens",
-            "generation",
-        )

@@ -18,6 +18,7 @@ from tasks.chat.fold import fold
 from tasks.chat.manner import DEFAULT, Manner
 from tasks.chat.plain import PlainText, control_tokens
 from tasks.chat.template import MARKS, Template, Turn, turn
+from tasks.chat.think import Thinking, opens_thought
 from tasks.report import JobInputError
 
 if TYPE_CHECKING:
@@ -51,13 +52,20 @@ class Chat:
         )
 
     def prompt(self, messages: Sequence[Turn]) -> list[int]:
-        """Ids up to where the assistant's next message starts."""
-        folded = fold(messages, self.template.traits)
+        """Ids up to where the assistant's next message starts. What it thought before its earlier
+        ones is not said again.
+        """
+        folded = fold([self._heard(message) for message in messages], self.template.traits)
         hidden, marks = self._hide(folded)
         text = self.template.render(hidden)
         if not marks:
             return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
         return self._encode_marked(text, marks)
+
+    def _heard(self, message: Turn) -> Turn:
+        is_answer = message["role"] == "assistant"
+        text = Thinking(self.manner.think_tags).answer(message["content"]) if is_answer else None
+        return message if text is None else {**message, "content": text}
 
     def response(self, text: str) -> list[int]:
         """Ids of an answer and of what ends its turn. A thought that the template opens is closed
@@ -92,8 +100,13 @@ class Chat:
         return list(self._tokenizer(found + spaces, add_special_tokens=False)["input_ids"])
 
     @cached_property
+    def thinking(self) -> Thinking:
+        """How a fresh answer's thoughts are told from the answer."""
+        return Thinking(self.manner.think_tags, opens_thought(self.template))
+
+    @cached_property
     def _bridge(self) -> list[int]:
-        if not opens_thought(self.template):
+        if not self.thinking.is_opened:
             return []
         bridge = f"\n{self.manner.think_tags[1]}\n\n"
         return list(self._tokenizer(bridge, add_special_tokens=False)["input_ids"])
@@ -152,13 +165,6 @@ def _first(text: str, controls: dict[str, int]) -> str:
     """The control token that comes first in a text, the longest of those there; "" for none."""
     places = [(text.index(c), -len(c), c) for c in controls if c in text]
     return min(places)[2] if places else ""
-
-
-def opens_thought(template: Template) -> bool:
-    """Whether the template itself begins a thought before each answer."""
-    opened, closed = template.manner.think_tags
-    after = template.traits.opening.rpartition(opened)
-    return bool(after[1]) and closed not in after[2]
 
 
 def chat_of(tokenizer: PreTrainedTokenizerBase) -> Chat:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from tasks.chat.tokens import end_tokens
+from tasks.chat.tokens import chat_of, end_tokens
 from tasks.engines import decode
 from tasks.engines.tokens import pad
 from tasks.training.ppo import maths
@@ -152,7 +152,9 @@ class PPOTrainer:
 
     def raw_scores(self, prompts: Sequence[Prompt], tokens: Tokens) -> Tensor:
         """[B] float64 scores as the rewards give them."""
-        texts, weights = tokens.texts(self.tokenizer), [1.0] * len(self.rewards)
+        thinking = chat_of(self.tokenizer).thinking
+        texts = [thinking.answer(text) or "" for text in tokens.texts(self.tokenizer)]
+        weights = [1.0] * len(self.rewards)
         scores = collect_scores(self.rewards, weights, prompts, texts, tokens.ids_lists())
         return scores.to(tokens.lengths.device)
 
