@@ -6,7 +6,7 @@ import gc
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -87,9 +87,14 @@ class Inputs:
 
     @property
     def thinking(self) -> Thinking:
-        """How the model's thoughts are told from its answers."""
+        """How thoughts are told from answers: of the recipe's own model, also by its template."""
         is_opened = self.template is not None and opens_thought(self.template)
         return Thinking(self.recipe.generation.think_tags, is_opened)
+
+    @property
+    def _generators_thinking(self) -> Thinking:
+        is_own = self.recipe.generation.engine == "transformers"
+        return self.thinking if is_own else replace(self.thinking, is_opened=False)
 
     def asks_model(self, until: Step | None) -> bool:
         """Whether a run until there loads the recipe's own model."""
@@ -116,15 +121,14 @@ class Inputs:
     @property
     def _sampling(self) -> dict[str, Sampling]:
         generation, pairs = self.recipe.generation, self.recipe.pairs
-        prompt = generation.max_prompt_tokens
+        prompt, thinking = generation.max_prompt_tokens, self._generators_thinking
+        how = generation.temperature, generation.top_p
         found = {
-            step: Sampling(
-                generation.temperature, generation.top_p, limit, prompt, thinking=self.thinking
-            )
+            step: Sampling(*how, limit, prompt, thinking=thinking)
             for step, limit in generation.max_new_tokens.model_dump().items()
         }
         sampling = pairs.temperature, 1.0, pairs.max_new_tokens, prompt
-        return found | {"sample": Sampling(*sampling, thinking=self.thinking)}
+        return found | {"sample": Sampling(*sampling, thinking=thinking)}
 
     def assembler(self, without: str | None = None) -> Assembler:
         """What turns this run's walks into rows, but for those owed to the principle `without`."""

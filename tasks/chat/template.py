@@ -79,18 +79,22 @@ def _to_json(
     )
 
 
-def _environment(now: datetime) -> ImmutableSandboxedEnvironment:
+def _environment() -> ImmutableSandboxedEnvironment:
     found = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
     )
     found.filters["tojson"] = _to_json
-    found.globals |= {
+    return found
+
+
+def _functions(now: datetime) -> dict[str, Any]:
+    """What templates may call."""
+    return {
         "raise_exception": _raise,
         "strftime_now": lambda form: now.strftime(str(form)),
         "namespace": _Namespace,
         "dict": lambda *args, **values: dict(*args, **values),
     }
-    return found
 
 
 @dataclass(frozen=True)
@@ -118,10 +122,12 @@ class Template:
     def __init__(self, source: str, names: Mapping[str, str], manner: Manner = DEFAULT) -> None:
         self.source, self.manner = source, manner
         self._names = dict(names)
-        environment = _environment(manner.now)
+        environment = _environment()
         try:
-            self._compiled = environment.from_string(source)
+            # before it has functions: what is known is not among the names that are asked for
             self.asks_for = frozenset(meta.find_undeclared_variables(environment.parse(source)))
+            environment.globals |= _functions(manner.now)
+            self._compiled = environment.from_string(source)
         except TemplateSyntaxError as error:
             rule = f"line {error.lineno} of the chat template cannot be read ({error.message})"
             raise Refusal("messages", rule, FIX) from None
