@@ -1,47 +1,29 @@
-"""The recipe's model before its first call: is its folder whole, what does its chat template take,
-does what is asked and trained fit its context. Weights are not loaded.
-
-A model that is not converted or downloaded yet is looked at once it is there.
-"""
+"""A chat template as a recipe has it filled, and what that makes of a model's identity."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from flows.plan.recipe import Recipe
-from flows.plan.steps import Step, at_most
 from storage.errors import InputError
 from storage.ids import content_id
-from tasks.chat.fold import fold
 from tasks.chat.folder import read_template
 from tasks.chat.manner import Manner
-from tasks.chat.template import Refusal, Template, turn
-from tasks.model_look import context_of, look_at
+from tasks.chat.template import Template
 from tasks.models import ModelInfo
-from tasks.prompts import Prompt
-
-USUAL = ("system", "user", "assistant", "user")
-"""The turns of worked examples before a question."""
 
 
-def manner_of(recipe: Recipe) -> Manner:
-    """How the recipe has templates filled."""
-    found = recipe.generation
-    return Manner(found.thinking, found.date, found.think_tags)
-
-
-def template_of(recipe: Recipe, folder: Path | None) -> Template | None:
+def template_of(folder: Path | None, manner: Manner) -> Template | None:
     """The template of a model's folder; None where there is none, or no folder yet.
 
-    Raises InputError where it cannot be read, or lacks a switch that the recipe sets.
+    Raises InputError where it cannot be read, or lacks a switch that is set.
     """
-    template = read_template(folder, manner_of(recipe)) if folder else None
-    if template and recipe.generation.thinking is not None and not template.has_switch:
+    template = read_template(folder, manner) if folder else None
+    if template and manner.thinking is not None and not template.has_switch:
         rule = "the model's chat template has no switch for thinking (enable_thinking)"
-        raise InputError(recipe.generation.thinking, rule, "leave it null", "generation.thinking")
+        raise InputError(manner.thinking, rule, "leave it null", "generation.thinking")
     return template
 
 
@@ -53,69 +35,8 @@ def filled(model_id: str, filling: Mapping[str, Any]) -> str:
 def as_filled(info: ModelInfo, template: Template | None) -> ModelInfo:
     """The model as the recipe has its template filled."""
     filling = template.filling if template else {}
-    ids = {"model_id": info.model_id, "base_model_id": info.base_model_id}
-    return dataclasses.replace(info, **{k: v and filled(v, filling) for k, v in ids.items()})
-
-
-def check_model(
-    recipe: Recipe,
-    folder: Path,
-    template: Template | None,
-    prompts: Iterable[Prompt],
-    until: Step | None,
-) -> None:
-    """Raise InputError where the model, its template or its context do not do for a run."""
-    look_at(folder, template)
-    if template is None:
-        rule = "the model has no chat template, and is asked nothing but conversations"
-        fix = "use an instruction-tuned model, or put chat_template.jinja into a copy of its folder"
-        raise InputError(folder.name, rule, fix, "model")
-    check_prompts(template, prompts, recipe.generation.system)
-    check_context(recipe, context_of(folder), until)
-
-
-def check_prompts(template: Template, prompts: Iterable[Prompt], system: str) -> None:
-    """Raise Refusal where the template does not take the turns of a prompt, as they are folded."""
-    _check_turns(template, USUAL, "")
-    tried: set[tuple[str, ...]] = {USUAL}
-    for prompt in prompts:
-        roles = tuple(message["role"] for message in prompt.messages)
-        before = ("system",) if system and roles[0] != "system" else ()
-        if (*before, *roles) not in tried:
-            tried.add((*before, *roles))
-            _check_turns(template, (*before, *roles), f"{prompt.source}:{prompt.line}")
-
-
-def _check_turns(template: Template, roles: Sequence[str], where: str) -> None:
-    messages = fold([turn(r, f"solon{n}text") for n, r in enumerate(roles)], template.traits)
-    try:
-        text = template.render(messages)
-    except Refusal as error:
-        raise Refusal(error.value, error.rule, error.fix, where or "model") from None
-    if not all(message["content"] in text for message in messages):
-        rule = "the model's chat template leaves out a part of such a conversation"
-        fix = "use another model, or mend chat_template.jinja in a copy of its folder"
-        raise Refusal(f"turns of {', '.join(roles)}", rule, fix, where or "model")
-
-
-def check_context(recipe: Recipe, context: int | None, until: Step | None = None) -> None:
-    """Raise InputError where requests and answers, or rows of a stage, do not fit the context."""
-    if context is None:
-        return
-    generation = recipe.generation
-    answers = [*generation.max_new_tokens.model_dump().values(), recipe.evaluation.max_new_tokens]
-    if recipe.pairs.shares.distilled or recipe.pairs.shares.candidates:
-        answers.append(recipe.pairs.max_new_tokens)
-    worst = generation.max_prompt_tokens + max(answers)
-    if worst > context and generation.engine == "transformers":
-        rule = f"max_prompt_tokens plus the longest answer must fit the context of {context} tokens"
-        raise InputError(worst, rule, "lower generation.max_prompt_tokens", "generation")
-    for stage in ("sft", "reward", "dpo"):
-        longest = getattr(recipe, stage)["max_length"]
-        if longest > context and at_most(stage, until):
-            rule = f"rows must fit the model's context of {context} tokens"
-            raise InputError(longest, rule, f"lower {stage}.max_length", f"{stage}.max_length")
-    longest = recipe.ppo["max_prompt_tokens"] + recipe.ppo["max_new_tokens"]
-    if longest > context and at_most("ppo", until):
-        rule = f"prompt and answer must fit the model's context of {context} tokens"
-        raise InputError(longest, rule, "lower ppo.max_prompt_tokens", "ppo")
+    return dataclasses.replace(
+        info,
+        model_id=info.model_id and filled(info.model_id, filling),
+        base_model_id=info.base_model_id and filled(info.base_model_id, filling),
+    )

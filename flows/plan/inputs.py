@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,13 +12,13 @@ from typing import Any
 
 from constitution.assign import Assigner
 from constitution.schema import Constitution
-from flows.plan.chat import as_filled, check_model, filled, template_of
+from flows.plan.chat import as_filled, template_of
+from flows.plan.checkpoints import find_checkpoint
 from flows.plan.constitutions import kept_as, read_constitution
 from flows.plan.recipe import Recipe, load
 from flows.plan.steps import DataStep, Step, at_most
-from storage.artifacts import artifact_path, is_whole
 from storage.errors import InputError
-from storage.ids import content_id, short
+from storage.ids import content_id
 from storage.ledger import Ledger
 from storage.workspace import Workspace
 from tasks import models
@@ -95,10 +94,6 @@ class Inputs:
     def _generators_thinking(self) -> Thinking:
         is_own = self.recipe.generation.engine == "transformers"
         return self.thinking if is_own else replace(self.thinking, is_opened=False)
-
-    def asks_model(self, until: Step | None) -> bool:
-        """Whether a run until there loads the recipe's own model."""
-        return self.recipe.generation.engine == "transformers" or at_most("sft", until)
 
     @cached_property
     def method(self) -> Method:
@@ -221,7 +216,7 @@ def read_inputs(recipe: Recipe, workspace: Workspace, ledger: Ledger) -> Inputs:
     constitution, path = read_constitution(recipe.constitution, ledger)
     find = partial(find_checkpoint, ledger, workspace)
     folder = models.there(recipe.model, workspace, find)
-    template = template_of(recipe, folder)
+    template = template_of(folder, recipe.generation.manner)
     info = as_filled(models.identify(recipe.model, workspace, find), template)
     batch = read_prompts(recipe.prompts.path, recipe.prompts.limit, recipe.prompts.max_chars)
     assigner, rounds = Assigner(constitution), recipe.generation.rounds
@@ -255,8 +250,6 @@ def check_inputs(inputs: Inputs, until: Step | None) -> None:
     """
     _ = inputs.gold, inputs.people  # which read their files
     _check_gate(inputs)
-    if inputs.folder and inputs.asks_model(until):
-        check_model(inputs.recipe, inputs.folder, inputs.template, inputs.prompts, until)
     _check_server(inputs, until)
     if at_most("evaluate", until):
         _ = inputs.questions
@@ -311,39 +304,3 @@ def count_exclusions(
     """`[{"step", "reason", "rows"}]` of prompts and rows, most rows first."""
     counts = left_out + Counter((found.step, found.reason) for found in exclusions)
     return [{"step": s, "reason": r, "rows": n} for (s, r), n in counts.most_common()]
-
-
-def find_checkpoint(ledger: Ledger, workspace: Workspace, name: str) -> tuple[str, Path, str]:
-    """(checkpoint id, its adapter's folder, its base's reference) of a checkpoint id or ref."""
-    found = ledger.query(
-        "SELECT c.checkpoint_id, m.reference, c.base_model_id, c.components FROM checkpoints c"
-        " JOIN models m ON m.model_id = c.base_model_id"
-        " WHERE starts_with(c.checkpoint_id, coalesce((SELECT target_id FROM refs WHERE name = ?),"
-        " nullif(?, ''))) AND c.stage IN ('sft', 'dpo', 'ppo')",
-        [name, name],
-    )
-    if len(found) > 1:
-        raise InputError(name, "several checkpoints' ids begin so", "give more digits", "model")
-    if not found:
-        rule = "no checkpoint of a policy has this id or ref"
-        raise InputError(name, rule, "see solon why latest/ppo", "model")
-    checkpoint_id = found[0]["checkpoint_id"]
-    path = artifact_path(workspace, checkpoint_id)
-    if not is_whole(path):
-        rule = "its files are gone or damaged"
-        raise InputError(checkpoint_id, rule, "run the recipe that made it: it is mended", "model")
-    _check_base(workspace, **found[0])
-    return checkpoint_id, path / "adapter", found[0]["reference"]
-
-
-def _check_base(
-    workspace: Workspace, checkpoint_id: str, reference: str, base_model_id: str, components: str
-) -> None:
-    """Raise InputError where a checkpoint's base is another model now than the one it was trained
-    on: other files in the folder, or a path that means another folder from here.
-    """
-    now = models.identify(reference, workspace).model_id
-    filling = json.loads(components or "{}").get("chat", {})
-    if now is not None and filled(now, filling) != base_model_id:
-        rule = f"is another model now than the base that {short(checkpoint_id)} was trained on"
-        raise InputError(reference, rule, "put the base back, or train on the new one", "model")

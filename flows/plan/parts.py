@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from tasks.chat.manner import DATE, THINK_TAGS
+from tasks.chat.manner import DATE, THINK_TAGS, Manner
 from tasks.engines.address import base_url, variable
 from tasks.generation.sources import Source
 
@@ -77,6 +77,11 @@ class GenerationSettings(Part):
     think_tags: tuple[ThinkTag, ThinkTag] = Field(
         THINK_TAGS, description="Around what a model thinks aloud: kept, but never learned from"
     )
+
+    @property
+    def manner(self) -> Manner:
+        """How the model's chat template is filled."""
+        return Manner(self.thinking, self.date, self.think_tags)
 
 
 def _address_list(value: Any) -> Any:

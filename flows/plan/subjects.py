@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.plan.inputs import find_checkpoint
+from flows.plan.checkpoints import find_checkpoint
 from flows.plan.recipe import load
 from storage.errors import InputError
 from storage.ids import short

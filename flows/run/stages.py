@@ -18,7 +18,6 @@ from prefect.context import TaskRunContext
 from prefect.runtime import task_run
 
 from flows.plan.answers import adapter_of
-from flows.plan.chat import manner_of
 from flows.plan.history import History
 from flows.plan.needs import Need, Needs, ids
 from flows.plan.steps import STAGES, Step
@@ -175,7 +174,7 @@ def _spec(session: Session, need: Need, out: Path) -> dict[str, Any]:
             "name": recipe.model,
             "quantization": recipe.quantization,
             "compute": recipe.compute,
-            "chat": asdict(manner_of(recipe)),
+            "chat": asdict(recipe.generation.manner),
         },
         "adapters": {
             role: str(adapter_of(session.workspace, parent))

@@ -9,8 +9,10 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from flows.plan.chat import check_model, manner_of, template_of
-from flows.plan.inputs import Inputs, find_checkpoint
+from flows.plan.chat import template_of
+from flows.plan.checkpoints import find_checkpoint
+from flows.plan.inputs import Inputs
+from flows.plan.model_checks import check_folder
 from flows.run import progress
 from flows.run.servers import server_engine
 from flows.run.slot import device_slot
@@ -41,8 +43,8 @@ class Workers:
         inputs, recipe = self.inputs, self.inputs.recipe
         found = prepare_model(recipe.model, self.workspace, self.ledger)
         if inputs.folder is None:
-            template = template_of(recipe, found.path)
-            check_model(recipe, found.path, template, inputs.prompts, None)
+            template = template_of(found.path, recipe.generation.manner)
+            check_folder(inputs, found.path, template)
         return found
 
     def generator(self) -> Engine:
@@ -89,7 +91,7 @@ class Workers:
             batch_tokens=recipe.generation.batch_tokens,
             batch_rows=rows,
             threads=recipe.threads,
-            chat=asdict(manner_of(recipe)),
+            chat=asdict(recipe.generation.manner),
             on_event=hearer(job),
         )
 
