@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.errors import InputError
-from tasks.chat.folder import added_tokens, read_json, special_tokens
+from tasks.chat.folder import CONFIG, added_tokens, read_json, special_tokens
 from tasks.chat.template import Template
 from tasks.model_files import INDEXES, WEIGHTS
 
@@ -50,6 +50,10 @@ def _check_code(folder: Path, config: dict[str, Any]) -> None:
             f"a model of code of its own ({kind or 'no model_type'}, auto_map), which is never run"
         )
         raise InputError(folder.name, rule, "use a model that transformers knows", "model")
+    has_tokenizer = (folder / "tokenizer.json").is_file()
+    if "auto_map" in read_json(folder / CONFIG) and not has_tokenizer:
+        rule = "a tokenizer of code of its own (auto_map), which is never run"
+        raise InputError(folder.name, rule, "use a model with a tokenizer.json", "model")
 
 
 def _is_known(kind: str) -> bool:

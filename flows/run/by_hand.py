@@ -12,14 +12,14 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from flows.plan.subjects import Base, Subject
 from storage.errors import InputError
 from storage.ids import seed_of
 from storage.workspace import Workspace
 from tasks import models
-from tasks.chat.think import ALOUD
+from tasks.chat.think import Thinking
 from tasks.engines.child import WorkerEngine
 from tasks.engines.engine import Completion, Engine, Message, Request
 from tasks.generation.calls import CallForm, Sampling
@@ -74,6 +74,7 @@ def engine_of(
         quantization=base.quantization,
         dtype=base.compute,
         threads=base.threads,
+        chat=asdict(base.manner),
     )
     is_broken = False
     try:
@@ -118,7 +119,7 @@ class Conversation:
         if answer.finish_reason == "too_long":
             rule = f"{answer.prompt_tokens} tokens and an answer do not fit the model's context"
             raise InputError("the conversation", rule, "say less, or begin again with /new")
-        heard = ALOUD.answer(answer.text)
+        heard = Thinking(self._subject.base.manner.think_tags).answer(answer.text)
         said = answer.text if heard is None else heard
         self.messages = [*asked, {"role": "assistant", "content": said}]
         return answer
