@@ -19,10 +19,12 @@ from storage.errors import InputError
 from storage.ids import seed_of
 from storage.workspace import Workspace
 from tasks import models
+from tasks.chat.folder import read_template
 from tasks.chat.think import Thinking
 from tasks.engines.child import WorkerEngine
 from tasks.engines.engine import Completion, Engine, Message, Request
 from tasks.generation.calls import CallForm, Sampling
+from tasks.model_look import look_at
 from tasks.process import WorkerError
 
 NO_LIMIT = 1 << 30  # of a prompt: the model's context is the limit
@@ -65,6 +67,7 @@ def engine_of(
     say: told where the model must be downloaded or converted first, which may take a while.
     """
     model = models.prepare(base.reference, workspace, lambda event: say("preparing the model"))
+    look_at(model.path, read_template(model.path, base.manner))
     logs = workspace.tmp / f"by-hand-{uuid.uuid4().hex}"
     adapters = {s.checkpoint_id: s.adapter for s in subjects if s.checkpoint_id and s.adapter}
     engine = WorkerEngine(

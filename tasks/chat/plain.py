@@ -32,8 +32,8 @@ def control_tokens(tokenizer: PreTrainedTokenizerBase, written: str) -> dict[str
 class PlainText:
     """A tokenizer's ids of texts in which nothing is a control token.
 
-    Texts that spell none go through the tokenizer itself; others through a copy of it in which
-    the spellings of control tokens are no entries of the vocabulary any more.
+    They go through the tokenizer itself; where that makes a control token of something, through a
+    copy of it in which the spellings of control tokens are no entries of the vocabulary any more.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, controls: Mapping[str, int]) -> None:
@@ -48,7 +48,7 @@ class PlainText:
 
         is_first: not after other tokens, as some tokenizers begin a first text in another way.
         """
-        if is_first and not self.spells_control(text):
+        if is_first:
             ids = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)
             found = list(ids["input_ids"])
             if self._forbidden.isdisjoint(found):
@@ -61,12 +61,9 @@ class PlainText:
             raise JobInputError(repr(text[:40]), rule, "leave out this text, or use another model")
         return found
 
-    def spells_control(self, text: str) -> bool:
-        return any(control in text for control in self.controls)
-
     def is_control(self, text: str) -> bool:
         """Whether the tokenizer by itself would make a control token of something in a text."""
-        if self.spells_control(text):
+        if any(control in text for control in self.controls):
             return True
         if not self._normalizes:
             return False
