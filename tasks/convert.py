@@ -38,7 +38,11 @@ CHATML = (
 
 def from_gguf(path: Path, out: Path) -> None:
     """Dequantise `path`; save the model in bfloat16 and its tokenizer with the chat template."""
-    names: dict[str, Any] = {"gguf_file": path.name, "local_files_only": True}
+    names: dict[str, Any] = {
+        "gguf_file": path.name,
+        "local_files_only": True,
+        "trust_remote_code": False,
+    }
     model = AutoModelForCausalLM.from_pretrained(path.parent, dtype=torch.bfloat16, **names)
     tokenizer = AutoTokenizer.from_pretrained(path.parent, **names)
     # Let it save as what it is now: transformers still believes the file's type.

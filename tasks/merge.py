@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from peft import PeftModel
 
+from tasks.chat.tokens import end_tokens
 from tasks.engines.load import load, unpack
 from tasks.report import Report
 
@@ -37,6 +38,8 @@ def run(spec: dict[str, Any], report: Report) -> dict[str, Any]:
     dtype = stored_type(path)
     merged.to(dtype)
     merged.config.dtype = dtype
+    if tokenizer.chat_template:  # others read what ends an answer from here
+        merged.generation_config.eos_token_id = end_tokens(merged, tokenizer)
     merged.save_pretrained(spec["out"])
     tokenizer.save_pretrained(spec["out"])
     return {"dtype": str(dtype).removeprefix("torch.")}

@@ -72,6 +72,9 @@ def folder_id(folder: Path, digests: Digests) -> str:
     """
     if not folder.is_dir():
         raise InputError(folder, "there is no such folder", "check the path")
+    if (folder / "adapter_config.json").is_file():
+        rule = "an adapter, whose base would be looked for elsewhere"
+        raise InputError(folder, rule, "merge it into its base, or use checkpoint:ID")
     if not any(folder.glob(WEIGHTS)):
         pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt"))
         rule = "only pickled weights, which are never loaded"
@@ -79,9 +82,6 @@ def folder_id(folder: Path, digests: Digests) -> str:
         raise InputError(folder, rule if pickled else "no safetensors weights", fix)
     if not (folder / "config.json").is_file():
         raise InputError(folder, "no config.json", "give a folder written by save_pretrained")
-    if (folder / "adapter_config.json").is_file():
-        rule = "an adapter, whose base would be looked for elsewhere"
-        raise InputError(folder, rule, "merge it into its base, or use checkpoint:ID")
     for index in folder.glob(INDEXES):
         _check_index(index)
     _check_config(folder / "config.json")

@@ -127,6 +127,20 @@ def identify(
     return ModelInfo(content_id("model", content), found.kind, found.text)
 
 
+def there(
+    reference: str, workspace: Workspace, find_checkpoint: FindCheckpoint = _no_checkpoints
+) -> Path | None:
+    """The folder that `prepare` would give, if it is there; of a checkpoint its base's."""
+    found = parse(reference)
+    if found.kind == "checkpoint":
+        return there(find_checkpoint(found.value)[2], workspace, find_checkpoint)
+    if found.kind == "folder":
+        return Path(found.value)
+    folder = workspace.models / str(identify(reference, workspace).model_id)
+    folder = _hub_folder(found, workspace) if found.kind == "hub" else folder
+    return folder if sealed(folder, MANIFEST) is not None else None
+
+
 def prepare(
     reference: str,
     workspace: Workspace,

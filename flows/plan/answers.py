@@ -80,6 +80,7 @@ def answer_calls(inputs: Inputs, policy: Policy) -> list[tuple[Question, Call]]:
         1.0,
         settings.max_new_tokens,
         inputs.recipe.generation.max_prompt_tokens,
+        thinking=inputs.thinking,
     )
     form = CallForm("answer", policy.model_id, sampling, same_draws=True)
     return [

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from flows.plan.chat import Seen, thinking_of
 from flows.plan.parts import ServerSettings
 from storage.errors import InputError
 from storage.ids import canonical_json, content_id, digest
 from storage.workspace import Workspace
 from tasks import models
+from tasks.chat.manner import Manner
+from tasks.chat.think import Thinking
 from tasks.engines import known as servers
 from tasks.engines.known import Known
 from tasks.generation.method import Role
@@ -29,13 +32,19 @@ class Hand:
     """A model that is asked.
 
     `model_id` stands for it while it is not known, before a download or the first word with its
-    servers. `info`: of a reference; `server`: of servers that were asked.
+    servers. `seen`: of a reference; `server`: of servers that were asked. `thinking`: how its
+    thoughts are told from its answers.
     """
 
     model_id: str
     source: Source
-    info: models.ModelInfo | None = None
+    thinking: Thinking
+    seen: Seen | None = None
     server: Known | None = None
+
+    @property
+    def info(self) -> models.ModelInfo | None:
+        return self.seen.info if self.seen else None
 
     @property
     def is_known(self) -> bool:
@@ -83,30 +92,34 @@ def read_hands(
     own: Source,
     named: Mapping[Role, Source],
     workspace: Workspace,
-    identify: Callable[[str], models.ModelInfo],
+    manner: Manner,
+    see: Callable[[str], Seen],
 ) -> Hands:
     """Who is asked, by what a recipe says of it; InputError where a reference names nothing."""
 
     def hand(source: Source, where: str) -> Hand:
         if source is None:
-            return Hand(SCRIPTED_MODEL, None)
+            return Hand(SCRIPTED_MODEL, None, aloud)
         if isinstance(source, ServerSettings):
-            return _behind_servers(source, workspace)
+            return _behind_servers(source, aloud, workspace)
         try:
-            return _ours(source, identify(source))
+            return _ours(source, see(source), manner)
         except InputError as error:
             raise InputError(error.value, error.rule, error.fix, where) from None
 
+    aloud = thinking_of(None, manner)
     others = {role: hand(source, f"models.{role}") for role, source in named.items()}
     return Hands(hand(own, "model"), others)
 
 
-def _ours(reference: str, info: models.ModelInfo) -> Hand:
+def _ours(reference: str, seen: Seen, manner: Manner) -> Hand:
     stand_in = f"{UNKNOWN_MODEL}-{digest(reference.encode())}"
-    return Hand(info.model_id or stand_in, reference, info)
+    thinking = thinking_of(seen.template, manner)
+    return Hand(seen.info.model_id or stand_in, reference, thinking, seen)
 
 
-def _behind_servers(settings: ServerSettings, workspace: Workspace) -> Hand:
+def _behind_servers(settings: ServerSettings, thinking: Thinking, workspace: Workspace) -> Hand:
     server = servers.look_up(workspace, settings.base_urls, settings.model)
     named = digest(canonical_json([settings.base_urls, settings.model]))
-    return Hand(server.model_id if server else f"{UNKNOWN_SERVER}-{named}", settings, None, server)
+    model_id = server.model_id if server else f"{UNKNOWN_SERVER}-{named}"
+    return Hand(model_id, settings, thinking, server=server)

@@ -12,15 +12,18 @@ from typing import Any
 
 from constitution.assign import Assigner
 from constitution.schema import Constitution
+from flows.plan.chat import check_switch, seen, thinking_of
+from flows.plan.checkpoints import find_checkpoint
 from flows.plan.constitutions import kept_as, read_constitution
 from flows.plan.hands import UNKNOWN_MODEL, Hand, Hands, read_hands
 from flows.plan.recipe import Recipe, load
 from flows.plan.steps import DataStep, Step, at_most
-from storage.artifacts import artifact_path, is_whole
 from storage.errors import InputError
 from storage.ledger import Ledger
 from storage.workspace import Workspace
 from tasks import models
+from tasks.chat.template import Template
+from tasks.chat.think import Thinking
 from tasks.evaluation.probes import Question, name_of, questions
 from tasks.evaluation.probes import names as probe_names
 from tasks.evaluation.rows import HELD_OUT
@@ -42,6 +45,7 @@ class Inputs:
     """The recipe with all it points to. `model.model_id` is None for a hub model not yet here.
 
     `constitution_path` is None for a constitution that a ref names; `kept_as` as in `Method`.
+    `folder`, the model's, and `template` are None where it is not there yet.
     """
 
     recipe: Recipe
@@ -52,6 +56,8 @@ class Inputs:
     model: models.ModelInfo
     kept_as: Mapping[str, str]
     hands: Hands
+    folder: Path | None = None
+    template: Template | None = None
 
     @property
     def constitution_id(self) -> str:
@@ -81,6 +87,11 @@ class Inputs:
         judged: list[Role] = ["judge"] if self.judge else []
         return [*revised, *taught, *judged]
 
+    @property
+    def thinking(self) -> Thinking:
+        """How thoughts are told from answers of the model that is trained, and of people's."""
+        return thinking_of(self.template, self.recipe.generation.manner)
+
     @cached_property
     def method(self) -> Method:
         generation, pairs = self.recipe.generation, self.recipe.pairs
@@ -104,11 +115,19 @@ class Inputs:
     def _sampling(self) -> dict[str, Sampling]:
         generation, pairs = self.recipe.generation, self.recipe.pairs
         prompt = generation.max_prompt_tokens
-        found = {
-            step: Sampling(generation.temperature, generation.top_p, limit, prompt)
-            for step, limit in generation.max_new_tokens.model_dump().items()
+        how = generation.temperature, generation.top_p
+        revised: tuple[Role, ...] = "draft", "critique", "revision"
+        limits = generation.max_new_tokens
+        found: dict[str, Sampling] = {
+            role: Sampling(
+                *how, getattr(limits, role), prompt, thinking=self.hands.of(role).thinking
+            )
+            for role in revised
         }
-        return found | {"sample": Sampling(pairs.temperature, 1.0, pairs.max_new_tokens, prompt)}
+        sampling = partial(Sampling, pairs.temperature, 1.0, pairs.max_new_tokens, prompt)
+        found["sample"] = sampling(thinking=self.hands.own.thinking)
+        found["teacher"] = sampling(thinking=self.hands.of("teacher").thinking)
+        return found
 
     def assembler(self, without: str | None = None) -> Assembler:
         """What turns this run's walks into rows, but for those owed to the principle `without`."""
@@ -158,13 +177,13 @@ class Inputs:
     def people(self) -> People:
         """The recipe's pairs that people judged. InputError where one is bad."""
         path = self.recipe.pairs.people
-        return people(read_gold(Path(path))) if path else People()
+        return people(read_gold(Path(path), self.thinking)) if path else People()
 
     @cached_property
     def gold(self) -> Sequence[GoldPair]:
         """The recipe's pairs of which the better response is known. InputError where one is bad."""
         path = self.recipe.judge.gold
-        return read_gold(Path(path)) if path and self.judge else ()
+        return read_gold(Path(path), self.thinking) if path and self.judge else ()
 
     @property
     def evaluation_prompts(self) -> Sequence[Prompt]:
@@ -200,10 +219,12 @@ def read_inputs(recipe: Recipe, workspace: Workspace, ledger: Ledger) -> Inputs:
     """Load constitution and prompts, identify the models. InputError or ConstitutionError."""
     constitution, path = read_constitution(recipe.constitution, ledger)
     find = partial(find_checkpoint, ledger, workspace)
-    identify = cache(partial(models.identify, workspace=workspace, find_checkpoint=find))
-    info = identify(recipe.model)
+    manner = recipe.generation.manner
+    see = cache(partial(seen, workspace=workspace, find=find, manner=manner))
     own = None if recipe.generation.engine == "scripted" else recipe.server or recipe.model
-    hands = read_hands(own, recipe.models.named(), workspace, identify)
+    hands = read_hands(own, recipe.models.named(), workspace, manner, see)
+    trained = see(recipe.model)
+    check_switch(trained.template, manner)
     batch = read_prompts(recipe.prompts.path, recipe.prompts.limit, recipe.prompts.max_chars)
     assigner, rounds = Assigner(constitution), recipe.generation.rounds
     rounds = max(rounds, recipe.pairs.principles, recipe.judge.n_principles * recipe.judge.use)
@@ -214,7 +235,8 @@ def read_inputs(recipe: Recipe, workspace: Workspace, ledger: Ledger) -> Inputs:
         for found in batch.exclusions
     )
     prompts, known = tuple(batch.prompts), kept_as(ledger, constitution)
-    return Inputs(recipe, constitution, path, prompts, unused, info, known, hands)
+    read = recipe, constitution, path, prompts, unused, trained.info, known, hands
+    return Inputs(*read, folder=trained.folder, template=trained.template)
 
 
 def inputs_of(recipe: str, overrides: dict[str, Any]) -> tuple[Inputs, Workspace, Ledger]:
@@ -287,25 +309,3 @@ def count_exclusions(
     """`[{"step", "reason", "rows"}]` of prompts and rows, most rows first."""
     counts = left_out + Counter((found.step, found.reason) for found in exclusions)
     return [{"step": s, "reason": r, "rows": n} for (s, r), n in counts.most_common()]
-
-
-def find_checkpoint(ledger: Ledger, workspace: Workspace, name: str) -> tuple[str, Path, str]:
-    """(checkpoint id, its adapter's folder, its base's reference) of a checkpoint id or ref."""
-    found = ledger.query(
-        "SELECT c.checkpoint_id, m.reference FROM checkpoints c"
-        " JOIN models m ON m.model_id = c.base_model_id"
-        " WHERE starts_with(c.checkpoint_id, coalesce((SELECT target_id FROM refs WHERE name = ?),"
-        " nullif(?, ''))) AND c.stage IN ('sft', 'dpo', 'ppo')",
-        [name, name],
-    )
-    if len(found) > 1:
-        raise InputError(name, "several checkpoints' ids begin so", "give more digits", "model")
-    if not found:
-        rule = "no checkpoint of a policy has this id or ref"
-        raise InputError(name, rule, "see solon why latest/ppo", "model")
-    checkpoint_id = found[0]["checkpoint_id"]
-    path = artifact_path(workspace, checkpoint_id)
-    if not is_whole(path):
-        rule = "its files are gone or damaged"
-        raise InputError(checkpoint_id, rule, "run the recipe that made it: it is mended", "model")
-    return checkpoint_id, path / "adapter", found[0]["reference"]

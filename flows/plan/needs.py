@@ -126,5 +126,6 @@ def _need(inputs: Inputs, step: Step, snapshot: Snapshot, parents: Mapping[str, 
         parents=dict(parents),
         seed=recipe.seed,
         precision=recipe.quantization + number_type,
+        chat=inputs.template.filling if inputs.template else None,
     )
     return Need(step, snapshot, parents, parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -16,6 +17,7 @@ from pydantic import (
 )
 
 from storage.errors import InputError
+from tasks.chat.manner import DATE, THINK_TAGS, Manner
 from tasks.engines.address import base_url, variable
 from tasks.generation.method import ROLES, Role
 from tasks.generation.sources import Source
@@ -30,6 +32,17 @@ class Part(BaseModel):
 
 def as_tuple(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
+
+
+def _date(value: Any) -> str:
+    """YYYY-MM-DD; YAML makes a date of it."""
+    try:
+        return date.fromisoformat(str(value)).isoformat()
+    except ValueError:
+        raise ValueError(f"{value!r} is no date as 2026-01-31") from None
+
+
+ThinkTag = Annotated[str, Field(min_length=1, pattern=r"\S")]
 
 
 class PromptSettings(Part):
@@ -67,6 +80,20 @@ class GenerationSettings(Part):
     batch_tokens: Positive = Field(16_384, description="Tokens in a batch: memory and speed only")
     batch_rows: Positive = Field(64, description="Rows in a batch: memory and speed only")
     chunk_rows: int = Field(256, ge=8, le=4096, description="Rows in one Prefect task")
+    thinking: bool | None = Field(
+        None, description="Think aloud, of models with a switch for it; null leaves it to them"
+    )
+    date: Annotated[str, BeforeValidator(_date)] = Field(
+        DATE, description="The date that a chat template is told which asks for one"
+    )
+    think_tags: tuple[ThinkTag, ThinkTag] = Field(
+        THINK_TAGS, description="Around what a model thinks aloud: kept, but never learned from"
+    )
+
+    @property
+    def manner(self) -> Manner:
+        """How the model's chat template is filled."""
+        return Manner(self.thinking, self.date, self.think_tags)
 
 
 def _address_list(value: Any) -> Any:

@@ -24,6 +24,7 @@ from flows.plan.data_plan import DataPlanner, compared
 from flows.plan.duels import duels_of, most_duels
 from flows.plan.history import History
 from flows.plan.inputs import Inputs, check_inputs, inputs_of
+from flows.plan.model_checks import check_models
 from flows.plan.needs import Need, evaluation_now, ids, stage_needs
 from flows.plan.plan import Plan, StepPlan
 from flows.plan.steps import STAGES, Step, at_most
@@ -178,4 +179,5 @@ def make_plan(recipe: str, overrides: dict[str, Any], until: Step | None) -> tup
     """The plan of a run of this recipe, and what it would read."""
     inputs, workspace, ledger = inputs_of(recipe, overrides)
     check_inputs(inputs, until)
+    check_models(inputs, until)
     return Planner(inputs, workspace, ledger).make(until), inputs

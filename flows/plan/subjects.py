@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from flows.plan.inputs import find_checkpoint
+from flows.plan.checkpoints import find_checkpoint
 from flows.plan.recipe import load
 from storage.errors import InputError
 from storage.ids import short
 from storage.ledger import Ledger
 from storage.refs import find
 from storage.workspace import Workspace
+from tasks.chat.manner import DEFAULT, Manner
 from tasks.models import parse
 
 BASE = "base"
@@ -27,6 +28,7 @@ class Base:
     quantization: Any = "nf4"
     compute: Any = "auto"
     threads: int = 0
+    manner: Manner = DEFAULT
 
     @property
     def public_name(self) -> str:
@@ -62,7 +64,8 @@ def subject(ledger: Ledger, workspace: Workspace, name: str, recipe: str | None)
         known, reference = parse(chosen.model), chosen.model
         if known.kind == "checkpoint":
             reference = find_checkpoint(ledger, workspace, known.value)[2]
-        wanted = Base(reference, chosen.quantization, chosen.compute, chosen.threads)
+        loaded = chosen.quantization, chosen.compute, chosen.threads
+        wanted = Base(reference, *loaded, chosen.generation.manner)
         return Subject(BASE, wanted)
     target = find(ledger, name)[0]
     rows = ledger.query(
@@ -76,5 +79,8 @@ def subject(ledger: Ledger, workspace: Workspace, name: str, recipe: str | None)
     checkpoint_id, adapter, reference = find_checkpoint(ledger, workspace, target)
     settings = json.loads(rows[0]["settings"] or "{}")
     used = {key: settings[key] for key in ("quantization", "compute", "threads") if key in settings}
+    generation = settings.get("generation", {})
+    asked = {f.name: generation[f.name] for f in fields(Manner) if f.name in generation}
+    used["manner"] = Manner.of(asked)
     label = f"{rows[0]['stage']} {short(checkpoint_id)}"
     return Subject(label, Base(reference, **used), checkpoint_id, adapter)

@@ -12,16 +12,19 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from flows.plan.subjects import Base, Subject
 from storage.errors import InputError
 from storage.ids import seed_of
 from storage.workspace import Workspace
 from tasks import models
+from tasks.chat.folder import read_template
+from tasks.chat.think import Thinking
 from tasks.engines.child import WorkerEngine
 from tasks.engines.engine import Completion, Engine, Message, Request
 from tasks.generation.calls import CallForm, Sampling
+from tasks.model_look import look_at
 from tasks.process import WorkerError
 
 NO_LIMIT = 1 << 30  # of a prompt: the model's context is the limit
@@ -64,6 +67,7 @@ def engine_of(
     say: told where the model must be downloaded or converted first, which may take a while.
     """
     model = models.prepare(base.reference, workspace, lambda event: say("preparing the model"))
+    look_at(model.path, read_template(model.path, base.manner))
     logs = workspace.tmp / f"by-hand-{uuid.uuid4().hex}"
     adapters = {s.checkpoint_id: s.adapter for s in subjects if s.checkpoint_id and s.adapter}
     engine = WorkerEngine(
@@ -73,6 +77,7 @@ def engine_of(
         quantization=base.quantization,
         dtype=base.compute,
         threads=base.threads,
+        chat=asdict(base.manner),
     )
     is_broken = False
     try:
@@ -117,7 +122,9 @@ class Conversation:
         if answer.finish_reason == "too_long":
             rule = f"{answer.prompt_tokens} tokens and an answer do not fit the model's context"
             raise InputError("the conversation", rule, "say less, or begin again with /new")
-        self.messages = [*asked, {"role": "assistant", "content": answer.text}]
+        heard = Thinking(self._subject.base.manner.think_tags).answer(answer.text)
+        said = answer.text if heard is None else heard
+        self.messages = [*asked, {"role": "assistant", "content": said}]
         return answer
 
 

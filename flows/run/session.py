@@ -14,6 +14,7 @@ from prefect.runtime import flow_run
 
 from flows.plan.constitutions import keep_constitution
 from flows.plan.inputs import Inputs, check_inputs, read_inputs
+from flows.plan.model_checks import check_models
 from flows.plan.parts import ServerSettings
 from flows.plan.recipe import Overrides, Recipe, load
 from flows.plan.steps import Step
@@ -64,6 +65,7 @@ def open_session(recipe: str, overrides: Overrides, until: Step | None) -> Itera
             _get_to_know(source, workspace, ledger)
         inputs = read_inputs(chosen, workspace, ledger)
     check_inputs(inputs, until)
+    check_models(inputs, until)
     end_killed_runs(ledger)
     _record_inputs(ledger, inputs, run_id, until)
     session = Session(inputs, workspace, ledger, run_id)

@@ -7,6 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
@@ -173,6 +174,7 @@ def _spec(session: Session, need: Need, out: Path) -> dict[str, Any]:
             "name": recipe.model,
             "quantization": recipe.quantization,
             "compute": recipe.compute,
+            "chat": asdict(recipe.generation.manner),
         },
         "adapters": {
             role: str(adapter_of(session.workspace, parent))

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from flows.plan.checkpoints import find_checkpoint
 from flows.plan.hands import Hand
-from flows.plan.inputs import Inputs, find_checkpoint
+from flows.plan.inputs import Inputs
+from flows.plan.model_checks import check_folder
 from flows.plan.parts import ServerSettings
-from flows.plan.recipe import Recipe
 from flows.run import progress
 from flows.run.servers import server_engine
 from flows.run.slot import device_slot
-from storage.errors import InputError
 from storage.ledger import Ledger
 from storage.workspace import Workspace
 from tasks import models
+from tasks.chat.folder import read_template
+from tasks.chat.manner import Manner
 from tasks.engines.child import WorkerEngine
 from tasks.engines.engine import Engine
 from tasks.engines.scripted import ScriptedEngine
@@ -45,14 +47,20 @@ class Workers:
         self._warm: Worker | None = None
 
     @property
+    def _manner(self) -> Manner:
+        return self.inputs.recipe.generation.manner
+
+    @property
     def model(self) -> models.PreparedModel:
         """The model that is trained, on disk."""
         return self.prepared(self.inputs.recipe.model)
 
     def prepared(self, reference: str) -> models.PreparedModel:
-        """A model on disk; converted or downloaded at first use."""
+        """A model on disk; converted or downloaded at first use, and then looked at."""
         if reference not in self._prepared:
-            self._prepared[reference] = prepare_model(reference, self.workspace, self.ledger)
+            found = prepare_model(reference, self.workspace, self.ledger)
+            check_folder(self.inputs, found.path, read_template(found.path, self._manner))
+            self._prepared[reference] = found
         return self._prepared[reference]
 
     def generator(self, model_id: str) -> Engine:
@@ -72,10 +80,10 @@ class Workers:
     def _generator(self, hand: Hand) -> Engine:
         """A worker with a model's weights, and the adapters of all that are asked on the same."""
         same = [other for other in self.inputs.asked if other.weights_id == hand.weights_id]
-        found = [self.prepared(other.source) for other in same if isinstance(other.source, str)]
-        adapters = {model.model_id: model.adapter for model in found if model.adapter}
-        rows = self.inputs.recipe.generation.batch_rows
-        return self._worker_engine("generate", found[0].path, adapters, "none", rows)
+        found = {h.model_id: self.prepared(h.source) for h in same if isinstance(h.source, str)}
+        adapters = {name: model.adapter for name, model in found.items() if model.adapter}
+        rows, path = self.inputs.recipe.generation.batch_rows, found[hand.model_id].path
+        return self._worker_engine("generate", path, adapters, "none", rows)
 
     def evaluator(self, policies: Sequence[Policy]) -> Engine:
         """The engine for what is evaluated: the base as it is trained on, with the adapters."""
@@ -96,7 +104,6 @@ class Workers:
         self, job: str, path: Path, adapters: dict[str, Path], quantization: Any, rows: int
     ) -> Engine:
         recipe = self.inputs.recipe
-        check_context(path, recipe)
         return WorkerEngine(
             path,
             self.log(job),
@@ -106,6 +113,7 @@ class Workers:
             batch_tokens=recipe.generation.batch_tokens,
             batch_rows=rows,
             threads=recipe.threads,
+            chat=asdict(self._manner),
             on_event=hearer(job),
         )
 
@@ -190,20 +198,3 @@ def prepare_model(reference: str, workspace: Workspace, ledger: Ledger) -> model
     if heard:
         progress.current().finish("done, and kept in the workspace")
     return prepared
-
-
-def check_context(model: Path, recipe: Recipe) -> None:
-    """Raise InputError where the longest request and answer do not fit the model's context."""
-    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
-    context, generation = config.get("max_position_embeddings"), recipe.generation
-    answers = [*generation.max_new_tokens.model_dump().values(), recipe.evaluation.max_new_tokens]
-    if recipe.pairs.shares.distilled or recipe.pairs.shares.candidates:
-        answers.append(recipe.pairs.max_new_tokens)
-    worst = generation.max_prompt_tokens + max(answers)
-    if context and worst > context:
-        raise InputError(
-            worst,
-            f"max_prompt_tokens plus the longest answer must fit the context of {context} tokens",
-            "lower generation.max_prompt_tokens",
-            "generation",
-        )

@@ -32,6 +32,7 @@ class WorkerEngine:
         batch_tokens: int = 16384,
         batch_rows: int = 64,
         threads: int = 0,
+        chat: Mapping[str, Any] | None = None,
         on_event: Callable[[dict[str, Any]], None] = lambda event: None,
     ) -> None:
         self.adapters = {name: str(folder) for name, folder in (adapters or {}).items()}
@@ -42,6 +43,7 @@ class WorkerEngine:
                 "adapters": self.adapters,
                 "quantization": quantization,
                 "dtype": dtype,
+                "chat": dict(chat or {}),
             },
             "batch_tokens": batch_tokens,
             "batch_rows": batch_rows,

@@ -15,14 +15,15 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from tasks.chat.tokens import document_ids, end_tokens, prompt_ids
 from tasks.engines.batches import in_halves, plan_batches
 from tasks.engines.decode import Prompt, decode
 from tasks.engines.load import AdaptedModel
 from tasks.engines.prefix import Prefix, shared_prefix
-from tasks.engines.tokens import end_tokens, prompt_ids
 from tasks.report import JobInputError
 
 NO_LIMIT = 1 << 30
+CUT_CHARACTER = "\ufffd"  # what is shown of one whose bytes are not all there
 Items = list[dict[str, Any]]
 
 
@@ -82,7 +83,7 @@ class Generator:
     def _tokenize(self, index: int, request: dict[str, Any]) -> Prompt:
         """Messages go through the chat template, raw text through the tokenizer alone."""
         if request["messages"] is None:
-            tokens = list(self.tokenizer(request["text"])["input_ids"])
+            tokens = document_ids(self.tokenizer, request["text"])
         else:
             tokens = prompt_ids(self.tokenizer, request["messages"])
         if not tokens:
@@ -113,6 +114,8 @@ class Generator:
         text = self._text(tokens[:-1] if ended else tokens)
         cuts = [position for stop in prompt.stop if (position := text.find(stop)) >= 0]
         text = text[: min(cuts)] if cuts else text
+        if not (ended or cuts):
+            text = text.rstrip(CUT_CHARACTER)
         return _item(prompt, text, "stop" if ended or cuts else "length", len(tokens))
 
     def _text(self, tokens: list[int]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from tasks.chat.manner import Manner
+from tasks.chat.tokens import set_manner
 from tasks.compute import compute_type
 from tasks.machine import usable_memory
 from tasks.report import JobInputError
@@ -95,18 +97,47 @@ def load(model: dict[str, Any]) -> tuple[PreTrainedModel, PreTrainedTokenizerBas
     """The base in evaluation mode and its tokenizer.
 
     model: {"path", "quantization": "nf4" | "none" (if missing), "dtype": "auto" (if missing) |
-    "float32" | "bfloat16"}.
+    "float32" | "bfloat16", "chat": fields of `tasks.chat.manner.Manner`}.
     """
     dtype = getattr(torch, compute_type(model.get("dtype", "auto")).dtype)
-    base: Any = AutoModelForCausalLM.from_pretrained(
+    base = read_weights(
+        AutoModelForCausalLM,
         model["path"],
-        use_safetensors=True,
-        device_map={"": device()},
         **precision(model.get("quantization", "none"), dtype),
     )
     if not unpack(base):
         never_repack(base)
-    return base.eval(), AutoTokenizer.from_pretrained(model["path"])
+    return base.eval(), read_tokenizer(model["path"], model.get("chat"))
+
+
+def read_weights(kind: Any, path: str | Path, made: Sequence[str] = (), **how: Any) -> Any:
+    """A model of a local folder, whole and without code of its own. `made`: the names of weights
+    that are drawn where the files lack them. Raises JobInputError where others are missing.
+    """
+    base, found = kind.from_pretrained(
+        path,
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+        device_map={"": device()},
+        output_loading_info=True,
+        **how,
+    )
+    if missing := sorted(set(found["missing_keys"]) - set(made)):
+        rule = f"{len(missing)} weights are missing from the model's files, {missing[0]} first"
+        raise JobInputError(Path(path).name, rule, "get the model's files again")
+    return base
+
+
+def read_tokenizer(
+    path: str | Path, chat: Mapping[str, Any] | None = None
+) -> PreTrainedTokenizerBase:
+    """The tokenizer of a local folder. chat: the fields of a Manner, how its template is filled."""
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        path, local_files_only=True, trust_remote_code=False
+    )
+    set_manner(tokenizer, Manner.of(chat))
+    return tokenizer
 
 
 class AdaptedModel:

@@ -15,12 +15,19 @@ from typing import Any, TypeVar
 import torch
 from transformers import PreTrainedModel
 
+from tasks.chat.tokens import (
+    chat_of,
+    conversation_ids,
+    document_ids,
+    prompt_ids,
+    text_ids,
+)
 from tasks.engines.batches import in_halves, plan_batches
 from tasks.engines.generate import context_of
 from tasks.engines.load import AdaptedModel
 from tasks.engines.passes import Items, Question, Text, score_options, score_texts
 from tasks.engines.prefix import shared_prefix, takes_prefix
-from tasks.engines.tokens import conversation_ids, last_attended, pad, prompt_ids, text_ids
+from tasks.engines.tokens import last_attended, pad
 from tasks.report import JobInputError
 
 LOGITS_AT_ONCE = 1 << 27  # of a batch, in float32: half a gigabyte
@@ -67,14 +74,14 @@ class Scorer:
         raw = []
         for index, asked in own:
             temperature = asked["temperature"] or 1.0
-            end = [self.tokenizer.eos_token_id] if asked["is_ended"] else []
+            end = [self._end] if asked["is_ended"] else []
             if asked["context"] is not None:
                 before, tokens = self._in_document(asked["context"], asked["text"])
                 question = by_context.setdefault(tuple(before), Question(before, []))
                 question.texts.append(Text(index, tokens + end, temperature))
                 continue
             if not asked["messages"]:
-                tokens = list(self.tokenizer(asked["text"])["input_ids"])
+                tokens = document_ids(self.tokenizer, asked["text"])
                 raw.append(Question(tokens[:1], [Text(index, tokens[1:] + end, temperature)]))
                 continue
             key = tuple((message["role"], message["content"]) for message in asked["messages"])
@@ -83,6 +90,12 @@ class Scorer:
             tokens = text_ids(self.tokenizer, asked["text"])
             by_prompt[key].texts.append(Text(index, tokens + end, temperature))
         return [*by_prompt.values(), *by_context.values(), *raw]
+
+    @property
+    def _end(self) -> int:
+        """The token that ends an answer; of a model without a template that of a document."""
+        has_turns = bool(self.tokenizer.chat_template)
+        return chat_of(self.tokenizer).end if has_turns else self.tokenizer.eos_token_id
 
     def _in_document(self, context: str, text: str) -> tuple[list[int], list[int]]:
         """Tokens of a context and of the text after it, as the two are read in one piece.
@@ -94,12 +107,12 @@ class Scorer:
         """
         own = context.rstrip()
         if own:
-            before = list(self.tokenizer(own)["input_ids"])
-            tokens = list(self.tokenizer(context + text)["input_ids"])[len(before) :]
+            before = document_ids(self.tokenizer, own)
+            tokens = document_ids(self.tokenizer, context + text)[len(before) :]
         else:
             begin = self.tokenizer.bos_token_id
             before = [self.tokenizer.eos_token_id if begin is None else begin]
-            tokens = list(self.tokenizer(context + text, add_special_tokens=False)["input_ids"])
+            tokens = text_ids(self.tokenizer, context + text)
         room = self.context - len(tokens)
         if room < 1:
             rule = f"its {len(tokens)} tokens do not fit the model's context of {self.context}"

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from constitution.schema import Principle
 from storage.ids import PREFIXES, canonical_json, content_id
+from tasks.chat.think import ALOUD, Thinking
 from tasks.prompts import UNSPECIFIED, Prompt
 
 Message = dict[str, str]
@@ -20,24 +21,41 @@ Message = dict[str, str]
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a step samples; of this only the two limits are no part of a completion's id."""
+    """How a step samples, and what of an answer is thought aloud.
+
+    The two limits and `thinking` are no part of a completion's id.
+    """
 
     temperature: float
     top_p: float
     max_new_tokens: int
     max_prompt_tokens: int
     stop: tuple[str, ...] = ()
+    thinking: Thinking = ALOUD
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A call's answer, from the ledger or fresh from the model; `cut_at` as in `completions`."""
+    """A call's answer, from the ledger or fresh from the model; `cut_at` as in `completions`.
+
+    `text` is without what was thought aloud, which only the ledger has; where a thought has no end
+    there is no text, and it is as if cut ("length").
+    """
 
     completion_id: str
     text: str
     finish_reason: str
     completion_tokens: int
     cut_at: int = 0
+
+
+def heard(answer: Answer, thinking: Thinking) -> Answer:
+    """The answer without its thoughts."""
+    text = thinking.answer(answer.text)
+    if text is None:
+        reason = "length" if answer.finish_reason == "stop" else answer.finish_reason
+        return replace(answer, text="", finish_reason=reason)
+    return answer if text == answer.text else replace(answer, text=text)
 
 
 class CallForm:

@@ -16,7 +16,7 @@ from typing import TypeVar
 from storage.ids import seed_of
 from storage.ledger import Columns, Ledger, insert, now
 from tasks.engines.engine import Batch, Completion, Engine, Request
-from tasks.generation.calls import Answer, Call, CallForm, Sampling
+from tasks.generation.calls import Answer, Call, CallForm, Sampling, heard
 
 T = TypeVar("T")
 COMMIT_EVERY_S = 1.0
@@ -45,7 +45,9 @@ def look_up(ledger: Ledger, calls: Sequence[Call]) -> dict[str, Answer]:
         "max_new_tokens": [call.sampling.max_new_tokens for call in calls],
         "max_prompt_tokens": [call.sampling.max_prompt_tokens for call in calls],
     }
-    return {row["completion_id"]: Answer(**row) for row in ledger.query(SERVED, wanted=wanted)}
+    thinking = {call.completion_id: call.sampling.thinking for call in calls}
+    found = [Answer(**row) for row in ledger.query(SERVED, wanted=wanted)]
+    return {a.completion_id: heard(a, thinking[a.completion_id]) for a in found}
 
 
 def complete(
@@ -123,9 +125,12 @@ def _request(call: Call, engine: Engine) -> Request:
 
 
 def _answer(call: Call, item: Completion) -> Answer:
-    ends = {"length": call.sampling.max_new_tokens, "too_long": -1}
-    cut_at = ends.get(item.finish_reason, 0)
-    return Answer(call.completion_id, item.text, item.finish_reason, item.completion_tokens, cut_at)
+    named = call.completion_id, item.text, item.finish_reason, item.completion_tokens
+    return heard(Answer(*named, _cut_at(call, item)), call.sampling.thinking)
+
+
+def _cut_at(call: Call, item: Completion) -> int:
+    return {"length": call.sampling.max_new_tokens, "too_long": -1}.get(item.finish_reason, 0)
 
 
 def _few_shot(found: tuple[str, CallForm]) -> dict[str, str]:
@@ -145,7 +150,7 @@ def _commit(
     rows = [
         {
             "completion_id": call.completion_id,
-            "cut_at": _answer(call, item).cut_at,
+            "cut_at": _cut_at(call, item),
             "model_id": call.model_id,
             "prompt_id": call.prompt_id,
             "principle_id": call.principle_id,

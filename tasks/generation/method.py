@@ -178,5 +178,5 @@ class Method:
             before = few_shot_critique(self.constitution)
         elif step == "revision":
             before = few_shot_revision(self.constitution)
-        sampling = self.sampling["sample" if step == "teacher" else step]
+        sampling = self.sampling[step]
         return CallForm(step, model_id, sampling, before)

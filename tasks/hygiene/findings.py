@@ -16,6 +16,8 @@ OPENING_WORDS = 3
 OPENING_SHARE = 0.1  # of the chosen answers that begin with the same words
 REFUSALS = 0.05  # of the chosen answers
 SHOWN = 10  # examples of a finding
+CONTROL = re.compile(r"<\|[^|<>\s]{1,40}\|>|</?s>|<(?:start|end)_of_turn>|\[/?INST\]|</?think>")
+"""Control tokens of chat templates, as they are spelt."""
 
 TextPair = tuple[str, str]  # chosen, rejected
 
@@ -43,6 +45,13 @@ class LengthBias:
     words_interval: tuple[float, float]
     longer: float | None
     longer_interval: tuple[float, float]
+
+
+def control_tokens(texts: Iterable[str]) -> Finding:
+    """Texts that spell a control token of some model; to every model they are ordinary text."""
+    found = [(text, spelt[0]) for text in texts if (spelt := CONTROL.search(text))]
+    shown = tuple(f"{spelt} in: {_start(text)}" for text, spelt in found[:SHOWN])
+    return Finding("control_tokens", 0.0, len(found), shown)
 
 
 def length_bias(pairs: Sequence[TextPair], threshold: float = LONGER) -> LengthBias:

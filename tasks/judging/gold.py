@@ -23,6 +23,7 @@ from constitution.checks import complies
 from constitution.schema import Principle
 from storage.errors import InputError
 from storage.ids import content_id
+from tasks.chat.think import ALOUD, Thinking
 from tasks.generation.calls import Answer
 from tasks.prompts import Prompt
 from tasks.prompts.files import iter_rows
@@ -52,18 +53,18 @@ class GoldPair:
         return content_id("pair", words)
 
 
-def read_gold(path: Path) -> list[GoldPair]:
+def read_gold(path: Path, thinking: Thinking = ALOUD) -> list[GoldPair]:
     """The gold pairs of a .json, .jsonl, .csv, .parquet or .arrow file, in its order.
 
     Raises InputError, with file and line, at the first row that is none, and for a file that cannot
-    be read or holds no row.
+    be read or holds no row. Responses are without what was thought aloud.
     """
     pairs = []
     for line, row in iter_rows(path):
         try:
             if isinstance(row, RowError):
                 raise row
-            pairs.append(_pair(row, str(path), line))
+            pairs.append(_pair(row, str(path), line, thinking))
         except RowError as error:
             fix = "mend or remove the row"
             raise InputError(error.reason, error.detail, fix, f"{path}:{line}") from None
@@ -83,13 +84,14 @@ def graded(
             yield GoldPair(prompt, one, other, kept, principle.slug)
 
 
-def _pair(row: Any, source: str, line: int) -> GoldPair:
+def _pair(row: Any, source: str, line: int, thinking: Thinking) -> GoldPair:
     """Raises RowError where the row is no gold pair."""
     prompt = to_prompt(row, source, line, MAX_CHARS)
     principle = row.get("principle")
     if principle is not None and not isinstance(principle, str):
         raise RowError("malformed", "`principle` must be a slug")
-    first, second, is_first_better = _labelled(row)
+    *responses, is_first_better = _labelled(row)
+    first, second = (_heard(str(text), thinking) for text in responses)
     if first == second:
         raise RowError("malformed", "both responses are the same")
     return GoldPair(prompt, _answer(first), _answer(second), is_first_better, principle)
@@ -126,6 +128,14 @@ def _response(row: dict[str, Any], column: str) -> str:
     if len(value) > MAX_CHARS:
         raise RowError("too_long", f"`{column}` has more than {MAX_CHARS} characters")
     return value.strip()
+
+
+def _heard(text: str, thinking: Thinking) -> str:
+    """A response without its thoughts, of which its template may have begun the first."""
+    found = Thinking(thinking.tags).answer(text)
+    if not found:
+        raise RowError("malformed", "a response is a thought without an answer")
+    return found
 
 
 def _answer(text: str) -> Answer:

@@ -12,7 +12,7 @@ embeddings and norms to float32; (2) adapters stay float32, where TRL 1.16 casts
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -24,15 +24,22 @@ from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     set_seed,
 )
 from transformers.utils import logging
 
+from tasks.chat.tokens import chat_of
 from tasks.compute import compute_type
-from tasks.engines.load import ADAPTER_WEIGHTS, device, never_repack, precision
+from tasks.engines.load import (
+    ADAPTER_WEIGHTS,
+    device,
+    never_repack,
+    precision,
+    read_tokenizer,
+    read_weights,
+)
 from tasks.report import Report
 from tasks.training.settings import require
 
@@ -65,18 +72,16 @@ def load_base(
     require(is_model, path, "is not a model folder", "give a folder with config.json")
     kind = AutoModelForSequenceClassification if with_head else AutoModelForCausalLM
     with _errors_only():  # a new head is reported as missing weights
-        base = kind.from_pretrained(
+        base = read_weights(
+            kind,
             path,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            device_map={"": device()},
+            ["score.weight"] if with_head else [],
             **precision(model["quantization"], getattr(torch, computed_in(model))),
             **({"num_labels": 1} if with_head else {}),
         )
     base.requires_grad_(False)
     never_repack(base)
-    return base, load_tokenizer(path)
+    return base, load_tokenizer(path, model.get("chat"))
 
 
 @contextmanager
@@ -100,13 +105,15 @@ def computed_in(model: dict[str, Any]) -> str:
     return compute_type(wanted).dtype
 
 
-def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a local folder; pad is eos where it has no pad token of its own."""
-    tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+def load_tokenizer(
+    path: str | Path, chat: Mapping[str, Any] | None = None
+) -> PreTrainedTokenizerBase:
+    """The tokenizer of a local folder; pad ends a turn where it has no pad token of its own."""
+    tokenizer = read_tokenizer(path, chat)
     fix = "use an instruct model or add chat_template.jinja to its folder"
     require(tokenizer.chat_template is not None, path, "has no chat template", fix)
     if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(chat_of(tokenizer).end)
     return tokenizer
 
 

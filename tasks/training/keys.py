@@ -34,9 +34,10 @@ def components(
     parents: Mapping[str, str],
     seed: int,
     precision: str,
+    chat: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The parts of a stage's key. `parents`: checkpoint ids by role; settings are all filled in,
-    those without effect left out.
+    those without effect left out; `chat`: what the model's template is filled with, if anything.
     """
     return {
         "stage": stage,
@@ -48,6 +49,7 @@ def components(
         "precision": precision,
         "libraries": library_versions(),
         "code": fingerprint(MODULES[stage]),
+        **({"chat": dict(chat)} if chat else {}),
     }
 
 

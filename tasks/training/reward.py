@@ -23,7 +23,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import RewardConfig, RewardTrainer
 
-from tasks.engines.tokens import conversation_ids
+from tasks.chat.tokens import conversation_ids
 from tasks.report import Report
 from tasks.training.base import (
     ADAPTER_WEIGHTS,

@@ -1,13 +1,11 @@
 """Rows of a dataset file to token ids, and the order in which they are trained on.
 
-The prompt is the chat template with the generation prompt; the response is what the template adds
-after it once the assistant's message is there (text, end-of-turn token, newline). Both come from
-one tokenisation of the whole conversation, so the ids are those a served conversation has.
+The prompt is what generation saw, id by id; the response is its text and what ends a turn
+(`tasks.chat.tokens`).
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ import torch
 from torch.utils.data import Sampler
 from transformers import PreTrainedTokenizerBase
 
-from tasks.engines.tokens import conversation_ids, prompt_ids
+from tasks.chat.tokens import prompt_ids, response_ids
 from tasks.report import Report
 from tasks.training.settings import StageSettings, TrainingInputError, require
 
@@ -44,16 +42,9 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
 def prompt_and_responses(
     tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *responses: str
 ) -> tuple[list[int], list[list[int]]]:
-    """Split conversations that share a prompt into the prompt's ids and each response's ids.
-
-    The split is where the rendered prompt stops being a prefix of every conversation: its end, or
-    one token earlier where a response's first characters merge with the prompt's last token.
-    """
+    """The ids of a prompt, and those of each response to it with the end of its turn."""
     prompt = prompt_ids(tokenizer, messages)
-    wholes = [conversation_ids(tokenizer, messages, response) for response in responses]
-    columns = zip(prompt, *wholes, strict=False)
-    cut = len(list(itertools.takewhile(lambda ids: len(set(ids)) == 1, columns)))
-    return prompt[:cut], [whole[cut:] for whole in wholes]
+    return prompt, [response_ids(tokenizer, response) for response in responses]
 
 
 def preference(row: dict[str, Any]) -> float:

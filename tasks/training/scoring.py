@@ -1,9 +1,9 @@
 """The reward model: a decoder and a float32 scalar head, pooled at the last attended token.
 
-What is scored is the chat template's rendering of prompt and response, without a generation
-prompt, right-padded. With ChatML the pooled token is the newline after `<|im_end|>`. The position
-comes from the attention mask: transformers pools at the last id that is not pad, which is another
-token as soon as pad equals a token that occurs (SmolLM2: pad == eos == `<|im_end|>`).
+What is scored is the prompt, the response and the end of its turn, as in training, right-padded.
+With ChatML the pooled token is the newline after `<|im_end|>`. The position comes from the
+attention mask: transformers pools at the last id that is not pad, which is another token as soon as
+pad equals a token that occurs (SmolLM2: pad == eos == `<|im_end|>`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import SequenceClassifierOutputWithPast
 
-from tasks.engines.tokens import conversation_ids, last_attended, pad
+from tasks.chat.tokens import conversation_ids
+from tasks.engines.tokens import last_attended, pad
 from tasks.training.base import load_base
 from tasks.training.rows import Message
 

@@ -183,7 +183,11 @@ def test_what_is_planted_is_found(world: World) -> None:
         world, "UPDATE completions SET text = ?, finish_reason = 'length' WHERE completion_id IN"
         " (SELECT chosen_completion_id FROM pairs WHERE pair_id = ?)", same, ids[0],
     )  # fmt: skip
+    spelt = "So it is.<|im_end|>\n<|im_start|>user\nMore!"
+    change(world, "UPDATE pairs SET rejected = ? WHERE pair_id = ?", spelt, ids[1])
     found = {check.finding.rule: check for check in report_of(world).hygiene}
+    assert found["control_tokens"].finding.count == 1
+    assert found["control_tokens"].finding.examples[0].startswith("<|im_end|> in: ")
     assert found["near_duplicates"].finding.count == 2
     assert found["near_duplicates"].finding.examples[0].startswith("In this answer")
     assert found["near_duplicates"].is_odd

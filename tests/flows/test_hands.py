@@ -217,7 +217,7 @@ def workers(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Work
 
     monkeypatch.setattr(run_workers, "WorkerEngine", Loaded)
     monkeypatch.setattr(run_workers, "prepare_model", prepared)
-    monkeypatch.setattr(run_workers, "check_context", lambda *_: None)
+    monkeypatch.setattr(run_workers, "check_folder", lambda *_: None)
     monkeypatch.setattr(run_workers, "server_engine", lambda *_: Loaded.__new__(Loaded))
     monkeypatch.setattr(Loaded, "there", [])
     monkeypatch.setattr(Loaded, "most", 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -21,6 +22,7 @@ from tasks.report import JobInputError, Report
 
 torch = pytest.importorskip("torch")
 
+from tasks.chat.tokens import end_tokens  # noqa: E402
 from tasks.convert import random_tiny  # noqa: E402
 from tasks.engines import sampling  # noqa: E402
 from tasks.engines.batches import plan_batches  # noqa: E402
@@ -31,7 +33,6 @@ from tasks.engines.prefix import Prefix, common_prefix, shared_prefix  # noqa: E
 from tasks.engines.sampling import Draws, choose, gumbel  # noqa: E402
 from tasks.engines.score import Scorer  # noqa: E402
 from tasks.engines.serve import serve  # noqa: E402
-from tasks.engines.tokens import end_tokens  # noqa: E402
 
 from .sliding import sliding_tiny  # noqa: E402
 
@@ -284,6 +285,38 @@ def test_end_tokens_come_from_tokenizer_and_generation_settings(tiny_model: Path
     assert item.finish_reason == "stop"
     assert item.text == generator._text(written[:place])
     assert item.completion_tokens == place + 1
+
+
+def test_the_templates_end_of_turn_ends_an_answer_whatever_the_settings_say(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    """Nor do other settings of generation_config.json change what is sampled."""
+    asked = [ask(n, seed=n, max_new_tokens=40) for n in range(1, 9)]
+    usual = answers(make(tiny_model), asked)
+    assert "stop" in {item.finish_reason for item in usual}
+    other = tmp_path / "other"
+    shutil.copytree(tiny_model, other)
+    for name, changes in (
+        ("tokenizer_config.json", {"eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}),
+        ("config.json", {"eos_token_id": 0, "pad_token_id": 0}),
+        ("generation_config.json", {"eos_token_id": 0, "pad_token_id": 0, "top_k": 1}),
+        ("generation_config.json", {"do_sample": True, "temperature": 0.1, "min_new_tokens": 30}),
+        ("generation_config.json", {"repetition_penalty": 9.0, "suppress_tokens": [5, 2]}),
+    ):
+        path = other / name
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    assert answers(make(other), asked) == usual
+
+
+def test_a_text_cut_within_a_character_ends_before_it(tiny: Generator) -> None:
+    tokens = tiny.tokenizer("é漢", add_special_tokens=False)["input_ids"]
+    prompt = tiny._tokenize(0, asdict(ask()))
+    assert [tiny._finish(prompt, tokens[:n])["text"] for n in (2, 3, 4, 5)] == [
+        "é",
+        "é",
+        "é",
+        "é漢",
+    ]
 
 
 def test_too_long_is_not_generated_and_others_are(tiny: Generator) -> None:

@@ -116,3 +116,11 @@ def test_llmbar_is_read() -> None:
     found = read_gold(LLMBAR)
     assert len(found) == 100
     assert sum(pair.is_first_better for pair in found) == 42
+
+
+def test_responses_are_read_without_their_thoughts(tmp_path: Path) -> None:
+    row = {"prompt": "Why?", "chosen": "<think>\nhm\n</think>\n\nSo.", "rejected": "hm</think>No."}
+    (found,) = read_gold(written(tmp_path, row))
+    assert (found.first.text, found.second.text) == ("So.", "No.")
+    with pytest.raises(InputError, match="a response is a thought without an answer"):
+        read_gold(written(tmp_path, row | {"chosen": "<think>hm"}))

@@ -176,3 +176,35 @@ def test_the_seed_comes_from_the_id(ledger: Ledger) -> None:
     engine = Recording()
     complete(ledger, engine, "run_1", CALLS[:2])
     assert [r.seed for r in engine.requests] == [int(c.completion_id[4:20], 16) for c in CALLS[:2]]
+
+
+class Thinking(ScriptedEngine):
+    """Thinks aloud before every answer; about odd questions without an end."""
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Batch[Completion]]:
+        texts = ["<think>\nhm\n</think>\n\nYes.", "<think>\nhm"]
+        items = [
+            Completion(index, texts[index % 2], "stop", 9, 5) for index, _ in enumerate(requests)
+        ]
+        yield Batch(items, 0.1)
+
+
+def test_thoughts_are_in_the_ledger_and_nowhere_else(ledger: Ledger) -> None:
+    asked = CALLS[:2]
+    made = complete(ledger, Thinking(), "run_1", asked)
+    assert look_up(ledger, asked) == made
+    answers = [made[call.completion_id] for call in asked]
+    assert [(a.text, a.finish_reason, a.cut_at) for a in answers] == [
+        ("Yes.", "stop", 0),
+        ("", "length", 0),  # a thought without an end is no answer
+    ]
+    kept = ledger.query("SELECT text FROM completions ORDER BY text DESC")
+    assert [row["text"] for row in kept] == ["<think>\nhm\n</think>\n\nYes.", "<think>\nhm"]
+
+
+def test_other_tags_are_a_setting_and_no_part_of_the_id(ledger: Ledger) -> None:
+    other = replace(SAMPLING, thinking=replace(SAMPLING.thinking, tags=("[T]", "[/T]")))
+    asked = call("question 0", other)
+    assert asked.completion_id == CALLS[0].completion_id
+    found = complete(ledger, Thinking(), "run_1", [asked])[asked.completion_id]
+    assert found.text.startswith("<think>")

@@ -23,12 +23,12 @@ from constitution.load import load as load_constitution  # noqa: E402
 from constitution.load import resolve  # noqa: E402
 from constitution.render import comparison_messages, few_shot_comparison  # noqa: E402
 from storage.workspace import Workspace  # noqa: E402
+from tasks.chat.tokens import conversation_ids, prompt_ids, text_ids  # noqa: E402
 from tasks.convert import random_tiny  # noqa: E402
 from tasks.engines.engine import Continuation, Request  # noqa: E402
 from tasks.engines.generate import Generator  # noqa: E402
 from tasks.engines.load import AdaptedModel  # noqa: E402
 from tasks.engines.score import Scorer  # noqa: E402
-from tasks.engines.tokens import conversation_ids, prompt_ids, text_ids  # noqa: E402
 from tasks.models import prepare  # noqa: E402
 from tasks.report import JobInputError  # noqa: E402
 from tasks.training.base import save_adapter  # noqa: E402

@@ -9,15 +9,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from tasks.chat.tokens import conversation_ids, end_tokens, prompt_ids, text_ids  # noqa: E402
 from tasks.convert import byte_tokenizer  # noqa: E402
-from tasks.engines.tokens import (  # noqa: E402
-    conversation_ids,
-    end_tokens,
-    pad,
-    positions,
-    prompt_ids,
-    text_ids,
-)
+from tasks.engines.tokens import pad, positions  # noqa: E402
 
 
 def test_masks_come_from_lengths_where_the_padding_occurs_in_a_row() -> None:
@@ -46,9 +40,9 @@ def test_positions_count_what_is_attended() -> None:
 )
 def test_every_end_counts(configured: Any, extra: tuple[int, ...], found: list[int]) -> None:
     model = SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=configured))
-    assert end_tokens(model, SimpleNamespace(eos_token_id=2), extra) == found
-    bare = SimpleNamespace(generation_config=None)
-    assert end_tokens(bare, SimpleNamespace(eos_token_id=None), extra) == sorted(extra)
+    assert end_tokens(model, SimpleNamespace(eos_token_id=2, chat_template=None), extra) == found
+    bare, plain = SimpleNamespace(generation_config=None), {"eos_token_id": None}
+    assert end_tokens(bare, SimpleNamespace(**plain, chat_template=None), extra) == sorted(extra)
 
 
 def test_what_people_write_is_no_control_token() -> None:

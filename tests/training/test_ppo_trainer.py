@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 import pytest
 import torch
 
+from tasks.chat.manner import Manner
+from tasks.chat.tokens import set_manner
+from tasks.engines import tokens
 from tasks.engines.sampling import Draws, choose
 from tasks.training.ppo.maths import completion_mask
 from tasks.training.ppo.prompts import derive_seed
@@ -192,6 +196,29 @@ def test_unscorable_rows_take_no_part(adapters: dict[str, Path]) -> None:
         targets.mask[~odd], completion_mask(rollout.lengths, rollout.mask.shape[1])[~odd]
     )
     assert run.step()[0]["score/unscorable"] > 0
+
+
+def test_what_is_thought_aloud_is_not_rewarded(adapters: dict[str, Path]) -> None:
+    heard: list[str] = []
+
+    def deaf(completions: list[str], **_: Any) -> list[float]:
+        heard.extend(completions)
+        return [0.0] * len(completions)
+
+    run = tiny.trainer(tiny.roles(**adapters), deaf)
+    set_manner(run.tokenizer, Manner(think_tags=("Q", "Z")))
+    rollout = run.rollout(run.prompts[:4])
+    texts = ["QabZcd", "abZcd", "cd", "Qab"]
+    run.raw_scores(run.prompts[:4], replace(rollout, **encoded(run, texts)))
+    assert heard == ["cd", "cd", "cd", ""]
+
+
+def encoded(run: PPOTrainer, texts: list[str]) -> dict[str, torch.Tensor]:
+    rows = [run.tokenizer(text)["input_ids"] for text in texts]
+    return {
+        "completion_ids": tokens.pad(rows)[0],
+        "lengths": torch.tensor([len(row) for row in rows]),
+    }
 
 
 def vowels(**settings: Any) -> list[float]:

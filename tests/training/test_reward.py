@@ -13,10 +13,10 @@ pytest.importorskip("trl")
 
 import torch
 
+from tasks.chat.tokens import conversation_ids
 from tasks.training import loop, reward
 from tasks.training.base import attach_adapter, lora_config
 from tasks.training.preference import accuracy, bradley_terry, calibration_error, correlation
-from tasks.training.rows import conversation_ids
 from tasks.training.scoring import (
     load_scorer,
     pad_right,

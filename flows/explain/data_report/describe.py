@@ -28,6 +28,7 @@ RULES = {
     "cut": "truncated",
     "refusals": "refusals",
     "language": "language switch",
+    "control_tokens": "spelt control tokens",
 }
 
 

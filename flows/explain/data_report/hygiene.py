@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from flows.explain.data_report.report import Check, DataRow
-from tasks.hygiene.findings import SHOWN, Finding, length_bias, openings, refusals
+from tasks.hygiene.findings import SHOWN, Finding, control_tokens, length_bias, openings, refusals
 from tasks.hygiene.rows import CUT, cut_alike, switches_language
 
 START = 100  # characters of an example
@@ -20,13 +20,18 @@ def checks(
     found = [_duplicates(rows, tell), _overlap(rows, held_out, tell)]
     if rows[0].rejected is not None:
         found += [_overused(rows, tell), _lengths(rows)]
-    found += [_openings(rows), _cut(rows)]
+    found += [_openings(rows), _cut(rows), _control_tokens(rows)]
     tell("looking for refusals")
     found.append(_refusals(rows))
     if rows[0].rejected is not None:
         tell("looking at languages")
         found.append(_languages(rows))
     return tuple(found)
+
+
+def _control_tokens(rows: Sequence[DataRow]) -> Check:
+    found = control_tokens("\n".join((r.prompt, r.chosen, r.rejected or "")) for r in rows)
+    return Check(found, len(rows), "rows that spell one: it is encoded as ordinary text", False)
 
 
 def _duplicates(rows: Sequence[DataRow], tell: Callable[[str], None]) -> Check:

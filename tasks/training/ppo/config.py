@@ -34,7 +34,7 @@ class PPOConfig:
     max_new_tokens: int = 128
     """Longest completion, in tokens."""
     stop_token_ids: tuple[int, ...] = ()
-    """Token ids that end a completion, besides those of the tokenizer and the generation config."""
+    """Ids that end a completion, besides those of template, tokenizer and generation config."""
     temperature: float = 1.0
     """Sampling temperature; log-probabilities are divided by it as well."""
     top_p: float = 1.0

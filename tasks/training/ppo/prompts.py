@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from tasks.engines.tokens import prompt_ids
+from tasks.chat.tokens import document_ids, prompt_ids
 from tasks.training.settings import require
 
 
@@ -31,7 +31,7 @@ def encode_prompt(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) ->
     source = row.get("messages", row.get("prompt"))
     require(source is not None, row.get("id", dict(row)), "has no prompt", "give it messages")
     is_text = isinstance(source, str)
-    ids = tokenizer(source)["input_ids"] if is_text else prompt_ids(tokenizer, source)
+    ids = document_ids(tokenizer, source) if is_text else prompt_ids(tokenizer, source)
     return Prompt(ids, source, row.get("id"))
 
 

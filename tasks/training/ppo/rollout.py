@@ -62,7 +62,9 @@ class Tokens:
 
     def texts(self, tokenizer: PreTrainedTokenizerBase) -> list[str]:
         """Completions as text, without special tokens."""
-        return tokenizer.batch_decode(self.ids_lists(), skip_special_tokens=True)
+        return tokenizer.batch_decode(
+            self.ids_lists(), skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
 
     def ids_lists(self) -> list[list[int]]:
         """Completion ids without padding, the EOS included."""

@@ -2,9 +2,9 @@
 
 The order is fixed: raw score (logged) -> normalise -> clip -> missing-EOS penalty.
 
-Departure from TRL 1.12's PPO: the reward model reads the conversation rendered anew by the chat
-template, as it did in training, not the raw rollout ids (which lack what the template puts after
-the answer).
+Departure from TRL 1.12's PPO: the reward model reads the answer's text encoded anew, with the end
+of its turn, as it did in training, not the raw rollout ids (which lack what the template writes
+after the answer).
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from tasks.engines.tokens import conversation_ids, last_attended
+from tasks.chat.tokens import conversation_ids
+from tasks.engines.tokens import last_attended
 from tasks.training.ppo.config import PPOConfig
 from tasks.training.ppo.prompts import Prompt
 from tasks.training.ppo.roles import Roles, scalar

@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from tasks.chat.tokens import chat_of, end_tokens
 from tasks.engines import decode
-from tasks.engines.tokens import end_tokens, pad
+from tasks.engines.tokens import pad
 from tasks.training.ppo import maths
 from tasks.training.ppo.config import PPOConfig
 from tasks.training.ppo.prompts import Prompt, PromptSampler, derive_seed, permutation
@@ -151,7 +152,9 @@ class PPOTrainer:
 
     def raw_scores(self, prompts: Sequence[Prompt], tokens: Tokens) -> Tensor:
         """[B] float64 scores as the rewards give them."""
-        texts, weights = tokens.texts(self.tokenizer), [1.0] * len(self.rewards)
+        thinking = chat_of(self.tokenizer).thinking
+        texts = [thinking.answer(text) or "" for text in tokens.texts(self.tokenizer)]
+        weights = [1.0] * len(self.rewards)
         scores = collect_scores(self.rewards, weights, prompts, texts, tokens.ids_lists())
         return scores.to(tokens.lengths.device)
 

@@ -25,12 +25,12 @@ from storage.ids import content_id, seed_of  # noqa: E402
 from storage.ledger import Ledger, insert, now  # noqa: E402
 from storage.workspace import Workspace  # noqa: E402
 from tasks import merge  # noqa: E402
+from tasks.chat.tokens import prompt_ids  # noqa: E402
 from tasks.convert import random_tiny  # noqa: E402
 from tasks.engines.engine import Batch, Completion, Request  # noqa: E402
 from tasks.engines.generate import Generator  # noqa: E402
 from tasks.engines.load import AdaptedModel  # noqa: E402
 from tasks.engines.scripted import ScriptedEngine  # noqa: E402
-from tasks.engines.tokens import prompt_ids  # noqa: E402
 from tasks.evaluation.escape import markdown_cell  # noqa: E402
 from tasks.generation.calls import CallForm, Sampling  # noqa: E402
 from tasks.report import Report  # noqa: E402
