@@ -35,6 +35,7 @@ from flows.plan.parts import (
     PromptSettings,
     ServerSettings,
     SnapshotSettings,
+    VllmSettings,
 )
 from flows.plan.steps import STAGES
 from storage.errors import InputError, SolonError
@@ -77,6 +78,7 @@ class Recipe(Part):
         None,
         description="Who drafts, criticises, revises, samples and judges; never who is trained",
     )
+    vllm: VllmSettings = VllmSettings()
     snapshots: SnapshotSettings = SnapshotSettings()
     pairs: PairSettings = PairSettings()
     sft: dict[str, Any] = Field({})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import cached_property, partial
@@ -10,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from flows.plan.inputs import Inputs, find_checkpoint
-from flows.plan.recipe import Recipe
 from flows.run import progress
+from flows.run.engines import embedded_engine, kind_of, vllm_engine, vllm_server
 from flows.run.servers import server_engine
 from flows.run.slot import device_slot
-from storage.errors import InputError
 from storage.ledger import Ledger
 from storage.workspace import Workspace
 from tasks import models
-from tasks.engines.child import WorkerEngine
 from tasks.engines.engine import Engine
+from tasks.engines.relay import Relay
 from tasks.engines.scripted import ScriptedEngine
+from tasks.engines.vllm_server import VllmServer
 from tasks.evaluation.answers import Policy
 from tasks.process import Worker, warm_up
 
@@ -32,6 +31,7 @@ class Workers:
         self.inputs, self.workspace, self.ledger, self.run_id = inputs, workspace, ledger, run_id
         self._engine: Engine | None = None
         self._asked_for: object = None  # what the engine is for
+        self._server: VllmServer | None = None
         self._device = ExitStack()
         self._has_device = False
         self._warm: Worker | None = None
@@ -43,50 +43,63 @@ class Workers:
 
     def generator(self) -> Engine:
         """The engine for drafts, critiques and revisions, made at first use and kept."""
-        generation = self.inputs.recipe.generation
+        recipe = self.inputs.recipe
+        kind, rows = kind_of(recipe), recipe.generation.batch_rows
 
         def start() -> Engine:
-            rows = generation.batch_rows
-            if generation.engine == "scripted":
+            if kind == "scripted":
                 return ScriptedEngine(batch_rows=rows)
-            if generation.engine == "openai":
+            if kind == "openai":
                 return server_engine(self.inputs, self.workspace, hearer("server"))
             adapter = {self.model.model_id: self.model.adapter} if self.model.adapter else {}
-            return self._worker_engine("generate", adapter, "none", rows)
+            if kind == "vllm":
+                return self._vllm_engine(adapter)
+            return self._embedded("generate", adapter, "none", rows)
 
         return self._kept("generate", start)
 
     def evaluator(self, policies: Sequence[Policy]) -> Engine:
-        """The engine for what is evaluated: the base as it is trained on, with the adapters."""
+        """The engine for what is evaluated: the base as it is trained on, with the adapters.
+
+        vLLM answers for a base that is not quantized; scores are the embedded engine's.
+        """
         adapters = {p.model_id: p.adapter for p in policies if p.adapter}
         recipe = self.inputs.recipe
         rows = recipe.evaluation.batch_size
-        start = partial(self._worker_engine, "evaluate", adapters, recipe.quantization, rows)
+
+        def start() -> Engine:
+            if kind_of(recipe) != "vllm" or recipe.quantization != "none":
+                return self._embedded("evaluate", adapters, recipe.quantization, rows)
+            scorer = embedded_engine(
+                self.model, recipe, adapters, "none", rows, self.log("evaluate"), hearer("evaluate")
+            )
+            return Relay(self._vllm_engine(adapters), scorer, self._end_server)
+
         return self._kept(tuple(adapters), start)
 
     def _kept(self, asked_for: object, start: Callable[[], Engine]) -> Engine:
         """The engine that is there, where it is for the same; else a new one in its place."""
         if self._engine is None or self._asked_for != asked_for:
-            self.end_engine()
+            self._leave_engine()
             self._engine, self._asked_for = start(), asked_for
         return self._engine
 
-    def _worker_engine(
+    def _embedded(
         self, job: str, adapters: dict[str, Path], quantization: Any, rows: int
     ) -> Engine:
-        recipe = self.inputs.recipe
-        check_context(Path(self.model.path), recipe)
-        return WorkerEngine(
-            Path(self.model.path),
-            self.log(job),
-            adapters=adapters,
-            quantization=quantization,
-            dtype=recipe.compute,
-            batch_tokens=recipe.generation.batch_tokens,
-            batch_rows=rows,
-            threads=recipe.threads,
-            on_event=hearer(job),
+        self._end_server()
+        return embedded_engine(
+            self.model, self.inputs.recipe, adapters, quantization, rows, self.log(job), hearer(job)
         )
+
+    def _vllm_engine(self, adapters: dict[str, Path]) -> Engine:
+        """One that asks this run's vLLM, which stays up for the next where it can have them."""
+        recipe, hear = self.inputs.recipe, hearer("vllm")
+        server = vllm_server(self.model, recipe, adapters, self.log("vllm"), hear)
+        if self._server is None or self._server.serving.rank < server.serving.rank:
+            self._end_server()
+            self._server = server
+        return vllm_engine(self._server, recipe, adapters, hear)
 
     def hold_device(self) -> bool:
         """Take the device until `release`; whether it was not held already.
@@ -100,9 +113,19 @@ class Workers:
         return True
 
     def end_engine(self) -> None:
+        """End the engine and what it asks, and free the device's memory."""
+        self._leave_engine()
+        self._end_server()
+
+    def _leave_engine(self) -> None:
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.close()
+
+    def _end_server(self) -> None:
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
 
     def release(self) -> None:
         self.end_engine()
@@ -164,20 +187,3 @@ def prepare_model(reference: str, workspace: Workspace, ledger: Ledger) -> model
     if heard:
         progress.current().finish("done, and kept in the workspace")
     return prepared
-
-
-def check_context(model: Path, recipe: Recipe) -> None:
-    """Raise InputError where the longest request and answer do not fit the model's context."""
-    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
-    context, generation = config.get("max_position_embeddings"), recipe.generation
-    answers = [*generation.max_new_tokens.model_dump().values(), recipe.evaluation.max_new_tokens]
-    if recipe.pairs.shares.distilled or recipe.pairs.shares.candidates:
-        answers.append(recipe.pairs.max_new_tokens)
-    worst = generation.max_prompt_tokens + max(answers)
-    if context and worst > context:
-        raise InputError(
-            worst,
-            f"max_prompt_tokens plus the longest answer must fit the context of {context} tokens",
-            "lower generation.max_prompt_tokens",
-            "generation",
-        )
