@@ -123,9 +123,8 @@ class Workers:
             engine.close()
 
     def _end_server(self) -> None:
-        server, self._server = self._server, None
-        if server is not None:
-            server.close()
+        if self._server is not None:
+            self._server.close()
 
     def release(self) -> None:
         self.end_engine()
