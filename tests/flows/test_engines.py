@@ -9,8 +9,16 @@ import pytest
 from flows.plan.inputs import check_inputs
 from flows.plan.recipe import load
 from flows.run import engines
+from flows.run.workers import Workers
 from storage.errors import InputError
 from storage.ledger import Ledger
+from tasks.engines.child import WorkerEngine
+from tasks.engines.engine import Engine
+from tasks.engines.relay import Relay
+from tasks.engines.vllm import VllmEngine
+from tasks.engines.vllm_server import VllmServer
+from tasks.evaluation.answers import Policy
+from tasks.models import PreparedModel
 from tests.tasks import fake_vllm
 
 from .conftest import Solon
@@ -63,6 +71,34 @@ def test_arguments_do_not_open_the_server(argument: str) -> None:
     assert "s3cret" not in str(error.value)
     given = ["--enforce-eager", "--max-num-seqs", "8"]
     assert load("demo", {"vllm.arguments": given}).vllm.arguments == tuple(given)
+
+
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
+def test_an_evaluation_keeps_the_vllm_of_an_unquantized_base(
+    quantization: str, tmp_path: Path
+) -> None:
+    world = World(tmp_path, **{"generation.engine": "vllm", "quantization": quantization})
+    workers = Workers(world.inputs, world.workspace, world.ledger, "run_1")
+    (tmp_path / "config.json").write_text("{}")
+    workers.model = PreparedModel("mdl_1", tmp_path, None, "one")
+    (tmp_path / "adapter_config.json").write_text('{"r": 64}')
+    server = server_of(workers.generator())
+    assert server.serving.rank == (16 if quantization == "none" else 0)
+    evaluator = workers.evaluator([Policy("base", "mdl_1")])
+    if quantization == "nf4":
+        assert isinstance(evaluator, WorkerEngine)
+        return
+    assert server_of(evaluator) is server
+    larger = server_of(workers.evaluator([Policy("sft", "mdl_2", tmp_path, "ckp_1")]))
+    assert larger is not server
+    assert larger.serving.rank == 64
+    assert server_of(workers.generator()) is larger
+
+
+def server_of(engine: Engine) -> VllmServer:
+    writer = engine._writer if isinstance(engine, Relay) else engine
+    assert isinstance(writer, VllmEngine)
+    return writer.server
 
 
 @pytest.mark.slow
