@@ -1,13 +1,16 @@
 """The engine of a vLLM server of our own: started by the first call, asked as any other server.
 
 It gives answers of the base and of adapters, and log-probabilities of one-token options. What else
-is scored or rewarded is the embedded engine's: see `relay.py`.
+is scored or rewarded is the embedded engine's: see `relay.py`. vLLM reads a template's markers in
+messages too, so one that somebody writes is sent with a space of no width in it.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +23,8 @@ from tasks.engines.vllm_server import OnEvent, VllmServer
 from tasks.engines.wire import Abilities
 
 T = TypeVar("T")
+Asked = TypeVar("Asked", Request, Continuation)
+APART = "\u200b"  # a space of no width
 ABILITIES = Abilities(seeds=True, top_logprobs=LOGPROBS, echo=0)
 ANSWER_S = 3600.0  # with the wait behind others; whether the server lives is seen otherwise
 RETRIES = 2
@@ -45,6 +50,7 @@ class VllmEngine:
         self.server, self.adapters = server, dict(adapters)
         self._concurrency, self._on_event = concurrency, on_event
         self._client: OpenAIEngine | None = None
+        self._controls = controls(server.folder)
 
     @property
     def device(self) -> str:
@@ -56,11 +62,11 @@ class VllmEngine:
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Batch[Completion]]:
         client = self._ready([request.adapter for request in requests])
-        return self._watched(client.generate(requests))
+        return self._watched(client.generate([self._plain(request) for request in requests]))
 
     def score(self, continuations: Sequence[Continuation]) -> Iterator[Batch[Score]]:
         client = self._ready([asked.adapter for asked in continuations])
-        return self._watched(client.score(continuations))
+        return self._watched(client.score([self._plain(asked) for asked in continuations]))
 
     def reward(self, continuations: Sequence[Continuation]) -> Iterator[Batch[Score]]:
         raise InputError("vllm", "a server gives no rewards", "use the engine transformers")
@@ -94,6 +100,16 @@ class VllmEngine:
             )
         return self._client
 
+    def _plain(self, asked: Asked) -> Asked:
+        """The same, in which nobody's text is a control token."""
+        if self._controls is None or not asked.messages:
+            return asked
+        messages = [
+            {**message, "content": self._controls.sub(_apart, message["content"])}
+            for message in asked.messages
+        ]
+        return replace(asked, messages=messages)
+
     def _watched(self, answers: Iterator[T]) -> Iterator[T]:
         """The answers; where the server ends meanwhile, its log says why."""
         try:
@@ -115,3 +131,18 @@ def end_ids(folder: Path) -> list[int]:
             found = json.loads((folder / name).read_text(encoding="utf-8")).get("eos_token_id")
     listed = found if isinstance(found, list) else [found]
     return [token for token in listed if isinstance(token, int)]
+
+
+def controls(folder: Path) -> re.Pattern[str] | None:
+    """Finds the spellings of the tokenizer's control tokens; None where it has none."""
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        return None
+    added = json.loads(path.read_text(encoding="utf-8")).get("added_tokens") or []
+    found = {str(token["content"]) for token in added if token.get("special")}
+    longest_first = sorted(filter(None, found), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+
+def _apart(marker: re.Match[str]) -> str:
+    return marker[0][0] + APART + marker[0][1:]

@@ -1,6 +1,7 @@
 """Real servers, from drafts to an evaluation: `transformers serve`, and vLLM where there is one.
 
-The model is the tiny random one: what it says means nothing, how it is asked does.
+What is said means nothing, how it is asked does: the model is the tiny random one, and for vLLM,
+which has no attention so small, the embedded one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from flows.plan.recipe import load
 from storage.ledger import Ledger
 from storage.workspace import Workspace
 from tasks.models import prepare
@@ -30,6 +32,7 @@ TINY: dict[str, Any] = {
     "generation.max_new_tokens": "{draft: 12, critique: 12, revision: 12}",
     "judge.use": "true",
     "judge.few_shot": "false",
+    "ppo.max_prompt_tokens": 256,
     "evaluation.prompts": 2,
     "evaluation.max_new_tokens": 8,
     **{f"{stage}.max_steps": 1 for stage in ("sft", "reward", "dpo")},
@@ -116,12 +119,9 @@ def test_transformers_serve_drafts_judges_and_its_rows_are_trained_on(
     "SOLON_VLLM" not in os.environ, reason="SOLON_VLLM, the path of a real vllm, is not set"
 )
 def test_vllm_drafts_judges_and_answers_with_adapters(solon: Solon) -> None:
-    tiny_model(solon)
-    asked = options(
-        generation__engine="vllm",
-        vllm__memory_share=0.1,
-        vllm__arguments="[--enforce-eager]",
-    )
+    own_model = {"model": load("demo").model, "generation__max_prompt_tokens": 2400}
+    vllm = {"vllm__memory_share": 0.2, "vllm__arguments": "[--enforce-eager]"}
+    asked = options(generation__engine="vllm", **own_model, **vllm)
     solon.run("run", "--recipe", "smoke", *asked)
     ledger = Ledger(solon.home / "ledger.duckdb")
     own = ("draft", "critique", "revision", "answer", "comparison")
@@ -131,6 +131,6 @@ def test_vllm_drafts_judges_and_answers_with_adapters(solon: Solon) -> None:
     assert "VLLM::" not in command_lines()
     log = next((solon.home / "logs").rglob("vllm.log")).read_text(errors="replace")
     assert "load_lora_adapter" in log
-    same = {"generation__engine": "transformers"}
-    plan = solon.json("plan", "--recipe", "smoke", *options(**same))
+    same = options(generation__engine="transformers", **own_model)
+    plan = solon.json("plan", "--recipe", "smoke", *same)
     assert all(step["to_generate"] == [0, 0] for step in plan["steps"])

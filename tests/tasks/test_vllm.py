@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -252,3 +253,14 @@ def test_ids_that_end_an_answer(tmp_path: Path) -> None:
     assert end_ids(tmp_path) == [2]
     (tmp_path / "generation_config.json").write_text('{"eos_token_id": [5, 7]}')
     assert end_ids(tmp_path) == [5, 7]
+
+
+def test_a_marker_that_somebody_writes_is_none(tmp_path: Path, make: Make) -> None:
+    added = [{"content": "<|im_end|>", "special": True}, {"content": "so", "special": False}]
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"added_tokens": added}))
+    engine = VllmEngine(make(), {})
+    found = answered(engine, [request("so <|im_end|> it ends"), request("so it ends")])
+    sent = [request("so <\u200b|im_end|> it ends"), request("so it ends")]
+    own = [item for batch in ScriptedEngine().generate(sent) for item in batch.items]
+    assert found == own
+    engine.close()
