@@ -26,7 +26,7 @@ from .conftest import Solon, until
 
 SERVE = Path(sys.executable).with_name("transformers")
 TINY: dict[str, Any] = {
-    "prompts.limit": 12,
+    "prompts.limit": 8,
     "prompts.held_out_percent": 40,
     "quantization": "none",
     "generation.max_new_tokens": "{draft: 12, critique: 12, revision: 12}",
@@ -36,7 +36,11 @@ TINY: dict[str, Any] = {
     "evaluation.prompts": 2,
     "evaluation.max_new_tokens": 8,
     **{f"{stage}.max_steps": 1 for stage in ("sft", "reward", "dpo")},
+    **{f"{stage}.batch_size": 2 for stage in ("sft", "reward", "dpo")},
+    **{f"{stage}.max_length": 512 for stage in ("sft", "reward", "dpo")},
     "ppo.updates": 1,
+    "ppo.batch_size": 4,
+    "ppo.calibration_samples": 4,
 }
 
 pytestmark = pytest.mark.slow
@@ -59,6 +63,32 @@ def engines_of(ledger: Ledger) -> set[tuple[str, str]]:
     return {(row["engine"], row["step"]) for row in found} | {
         (row["engine"], "comparison") for row in judged
     }
+
+
+@pytest.mark.skipif(
+    "SOLON_VLLM" not in os.environ, reason="SOLON_VLLM, the path of a real vllm, is not set"
+)
+def test_vllm_drafts_judges_and_answers_with_adapters(solon: Solon) -> None:
+    own_model = {
+        "model": load("demo").model,
+        "prompts__limit": 14,
+        "generation__max_prompt_tokens": 2400,
+        "generation__max_new_tokens": "{draft: 32, critique: 24, revision: 32}",
+    }
+    vllm = {"vllm__memory_share": 0.2, "vllm__arguments": "[--enforce-eager]"}
+    asked = options(generation__engine="vllm", **own_model, **vllm)
+    solon.run("run", "--recipe", "smoke", *asked)
+    ledger = Ledger(solon.home / "ledger.duckdb")
+    own = ("draft", "critique", "revision", "answer", "comparison")
+    assert engines_of(ledger) >= {("vllm", step) for step in own}
+    answers = "SELECT DISTINCT model_id FROM completions WHERE engine = 'vllm' AND step = 'answer'"
+    assert len(ledger.query(answers)) == 4  # the base, SFT, DPO, PPO
+    assert "VLLM::" not in command_lines()
+    log = next((solon.home / "logs").rglob("vllm.log")).read_text(errors="replace")
+    assert "load_lora_adapter" in log
+    same = options(generation__engine="transformers", **own_model)
+    plan = solon.json("plan", "--recipe", "smoke", *same)
+    assert all(step["to_generate"] == [0, 0] for step in plan["steps"])
 
 
 @pytest.fixture
@@ -113,24 +143,3 @@ def test_transformers_serve_drafts_judges_and_its_rows_are_trained_on(
     }
     stages = ledger.query("SELECT stage FROM checkpoints")
     assert {row["stage"] for row in stages} == {"sft", "reward", "dpo", "ppo", "evaluate"}
-
-
-@pytest.mark.skipif(
-    "SOLON_VLLM" not in os.environ, reason="SOLON_VLLM, the path of a real vllm, is not set"
-)
-def test_vllm_drafts_judges_and_answers_with_adapters(solon: Solon) -> None:
-    own_model = {"model": load("demo").model, "generation__max_prompt_tokens": 2400}
-    vllm = {"vllm__memory_share": 0.2, "vllm__arguments": "[--enforce-eager]"}
-    asked = options(generation__engine="vllm", **own_model, **vllm)
-    solon.run("run", "--recipe", "smoke", *asked)
-    ledger = Ledger(solon.home / "ledger.duckdb")
-    own = ("draft", "critique", "revision", "answer", "comparison")
-    assert engines_of(ledger) >= {("vllm", step) for step in own}
-    answers = "SELECT DISTINCT model_id FROM completions WHERE engine = 'vllm' AND step = 'answer'"
-    assert len(ledger.query(answers)) == 4  # the base, SFT, DPO, PPO
-    assert "VLLM::" not in command_lines()
-    log = next((solon.home / "logs").rglob("vllm.log")).read_text(errors="replace")
-    assert "load_lora_adapter" in log
-    same = options(generation__engine="transformers", **own_model)
-    plan = solon.json("plan", "--recipe", "smoke", *same)
-    assert all(step["to_generate"] == [0, 0] for step in plan["steps"])
