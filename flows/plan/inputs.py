@@ -24,6 +24,7 @@ from storage.workspace import Workspace
 from tasks import models
 from tasks.chat.template import Template
 from tasks.chat.think import Thinking
+from tasks.engines.vllm_command import must_find_vllm
 from tasks.evaluation.probes import Question, name_of, questions
 from tasks.evaluation.probes import names as probe_names
 from tasks.evaluation.rows import HELD_OUT
@@ -280,7 +281,11 @@ def check_inputs(inputs: Inputs, until: Step | None) -> None:
 
 
 def _check_server(inputs: Inputs, until: Step | None) -> None:
-    """Raise InputError where the judge's server is known not to tell what it is asked for."""
+    """Raise InputError where there is no vLLM that is asked for, or the judge's server is known not
+    to tell what it is asked for.
+    """
+    if inputs.recipe.generation.engine == "vllm":
+        must_find_vllm()
     judge, server = inputs.judge, inputs.hands.of("judge").server
     if judge is None or server is None or judge.verdicts != "logprobs":
         return

@@ -71,14 +71,19 @@ def _check_turns(template: Template, roles: Sequence[str], where: str) -> None:
 
 def check_requests(recipe: Recipe, context: int | None) -> None:
     """Raise InputError where the longest request and answer do not fit the context."""
+    worst = longest_request(recipe)
+    if context and worst > context:
+        rule = f"max_prompt_tokens plus the longest answer must fit the context of {context} tokens"
+        raise InputError(worst, rule, "lower generation.max_prompt_tokens", "generation")
+
+
+def longest_request(recipe: Recipe) -> int:
+    """Tokens of the longest request and answer that the recipe allows."""
     generation = recipe.generation
     answers = [*generation.max_new_tokens.model_dump().values(), recipe.evaluation.max_new_tokens]
     if recipe.pairs.shares.distilled or recipe.pairs.shares.candidates:
         answers.append(recipe.pairs.max_new_tokens)
-    worst = generation.max_prompt_tokens + max(answers)
-    if context and worst > context:
-        rule = f"max_prompt_tokens plus the longest answer must fit the context of {context} tokens"
-        raise InputError(worst, rule, "lower generation.max_prompt_tokens", "generation")
+    return int(generation.max_prompt_tokens + max(answers))
 
 
 def check_rows(recipe: Recipe, context: int | None, until: Step | None) -> None:

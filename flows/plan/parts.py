@@ -67,9 +67,10 @@ class TokenLimits(Part):
 class GenerationSettings(Part):
     """How drafts, critiques and revisions are sampled (Bai et al. 2022: T = 1, four rounds)."""
 
-    engine: Literal["transformers", "openai", "scripted"] = Field(
-        "transformers",
-        description="`openai` asks `server`; `scripted` answers by rule, to try the data path",
+    engine: Literal["auto", "transformers", "vllm", "openai", "scripted"] = Field(
+        "auto",
+        description="`auto`: vllm where it and a GPU are there, else transformers; `openai` asks"
+        " `server`; `scripted` answers by rule, to try the data path",
     )
     rounds: int = Field(1, ge=1, le=16, description="Critique and revision steps a prompt")
     system: str = Field("", description="System message before every draft; empty for none")
@@ -123,6 +124,33 @@ class ServerSettings(Part):
     retries: int = Field(10, ge=0, le=100, description="Failures in a row, of request and server")
     price_in: float | None = Field(None, ge=0, description="Of a million tokens read")
     price_out: float | None = Field(None, ge=0, description="Of a million tokens written")
+
+
+def _arguments(value: Any) -> Any:
+    found = as_tuple(value)
+    for text in found if isinstance(found, list | tuple) else ():
+        if str(text).split("=")[0].replace("_", "-").lower() in OURS:
+            raise ValueError(f"{str(text).split('=')[0]} is none of a recipe's business")
+    return found
+
+
+OURS = ("--api-key", "--host", "--port", "--uds", "--served-model-name", "--trust-remote-code")
+
+
+class VllmSettings(Part):
+    """The vLLM that a run starts by itself (see tasks/engines/vllm_command.py)."""
+
+    memory_share: float | None = Field(
+        None, gt=0, le=1, description="Of the GPU's memory; null: 0.85, of a CPU's 0.25"
+    )
+    max_model_len: Positive | None = Field(
+        None, description="Prompt and answer, in tokens; null: what the recipe needs"
+    )
+    concurrency: int = Field(256, ge=1, le=4096, description="Requests at once")
+    start_s: float = Field(1800, gt=0, description="Seconds that its start may take")
+    arguments: Annotated[tuple[str, ...], BeforeValidator(_arguments)] = Field(
+        (), description="More for `vllm serve`, as --enforce-eager"
+    )
 
 
 def _reference(value: str) -> str:

@@ -38,6 +38,7 @@ from flows.plan.parts import (
     RoleSettings,
     ServerSettings,
     SnapshotSettings,
+    VllmSettings,
 )
 from flows.plan.steps import STAGES
 from flows.plan.yaml_lines import line_of
@@ -85,6 +86,7 @@ class Recipe(Part):
     models: RoleSettings = Field(
         RoleSettings(), description="Who drafts, criticises, revises, judges, teaches, if another"
     )
+    vllm: VllmSettings = VllmSettings()
     snapshots: SnapshotSettings = SnapshotSettings()
     pairs: PairSettings = PairSettings()
     sft: dict[str, Any] = Field({})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,17 @@ from flows.plan.inputs import Inputs
 from flows.plan.model_checks import check_folder
 from flows.plan.parts import ServerSettings
 from flows.run import progress
+from flows.run.engines import embedded_engine, kind_of, vllm_engine, vllm_server
 from flows.run.servers import server_engine
 from flows.run.slot import device_slot
 from storage.ledger import Ledger
 from storage.workspace import Workspace
 from tasks import models
 from tasks.chat.folder import read_template
-from tasks.chat.manner import Manner
-from tasks.engines.child import WorkerEngine
 from tasks.engines.engine import Engine
+from tasks.engines.relay import Relay
 from tasks.engines.scripted import ScriptedEngine
+from tasks.engines.vllm_server import VllmServer
 from tasks.evaluation.answers import Policy
 from tasks.process import Worker, warm_up
 
@@ -41,14 +41,11 @@ class Workers:
         self._engine: Engine | None = None
         self._asked_for: object = None  # what the engine is for
         self._elsewhere: dict[str, Engine] = {}  # engines without weights here, by model id
+        self._server: VllmServer | None = None  # of a model of ours
         self._prepared: dict[str, models.PreparedModel] = {}
         self._device = ExitStack()
         self._has_device = False
         self._warm: Worker | None = None
-
-    @property
-    def _manner(self) -> Manner:
-        return self.inputs.recipe.generation.manner
 
     @property
     def model(self) -> models.PreparedModel:
@@ -59,7 +56,8 @@ class Workers:
         """A model on disk; converted or downloaded at first use, and then looked at."""
         if reference not in self._prepared:
             found = prepare_model(reference, self.workspace, self.ledger)
-            check_folder(self.inputs, found.path, read_template(found.path, self._manner))
+            template = read_template(found.path, self.inputs.recipe.generation.manner)
+            check_folder(self.inputs, found.path, template)
             self._prepared[reference] = found
         return self._prepared[reference]
 
@@ -78,20 +76,30 @@ class Workers:
         return ScriptedEngine(batch_rows=self.inputs.recipe.generation.batch_rows)
 
     def _generator(self, hand: Hand) -> Engine:
-        """A worker with a model's weights, and the adapters of all that are asked on the same."""
+        """One with a model's weights, and the adapters of all that are asked on the same."""
         same = [other for other in self.inputs.asked if other.weights_id == hand.weights_id]
         found = {h.model_id: self.prepared(h.source) for h in same if isinstance(h.source, str)}
         adapters = {name: model.adapter for name, model in found.items() if model.adapter}
-        rows, path = self.inputs.recipe.generation.batch_rows, found[hand.model_id].path
-        return self._worker_engine("generate", path, adapters, "none", rows)
+        recipe, path = self.inputs.recipe, found[hand.model_id].path
+        if kind_of(recipe) == "vllm":
+            return self._vllm_engine(path, adapters)
+        return self._embedded("generate", path, adapters, "none", recipe.generation.batch_rows)
 
     def evaluator(self, policies: Sequence[Policy]) -> Engine:
-        """The engine for what is evaluated: the base as it is trained on, with the adapters."""
+        """The engine for what is evaluated: the base as it is trained on, with the adapters.
+
+        vLLM answers for a base that is not quantized; scores are the embedded engine's.
+        """
         adapters = {p.model_id: p.adapter for p in policies if p.adapter}
-        recipe = self.inputs.recipe
-        rows = recipe.evaluation.batch_size
-        asked = self.model.path, adapters, recipe.quantization, rows
-        return self._kept(tuple(adapters), partial(self._worker_engine, "evaluate", *asked))
+        return self._kept(tuple(adapters), partial(self._evaluator, adapters))
+
+    def _evaluator(self, adapters: dict[str, Path]) -> Engine:
+        recipe, path = self.inputs.recipe, self.model.path
+        asked = path, adapters, recipe.quantization, recipe.evaluation.batch_size
+        if kind_of(recipe) != "vllm" or recipe.quantization != "none":
+            return self._embedded("evaluate", *asked)
+        scorer = embedded_engine(recipe, *asked, self.log("evaluate"), hearer("evaluate"))
+        return Relay(self._vllm_engine(path, adapters), scorer, self._end_server)
 
     def _kept(self, asked_for: object, start: Callable[[], Engine]) -> Engine:
         """The engine that is there, where it is for the same; else a new one in its place."""
@@ -100,22 +108,21 @@ class Workers:
             self._engine, self._asked_for = start(), asked_for
         return self._engine
 
-    def _worker_engine(
+    def _embedded(
         self, job: str, path: Path, adapters: dict[str, Path], quantization: Any, rows: int
     ) -> Engine:
-        recipe = self.inputs.recipe
-        return WorkerEngine(
-            path,
-            self.log(job),
-            adapters=adapters,
-            quantization=quantization,
-            dtype=recipe.compute,
-            batch_tokens=recipe.generation.batch_tokens,
-            batch_rows=rows,
-            threads=recipe.threads,
-            chat=asdict(self._manner),
-            on_event=hearer(job),
-        )
+        self._end_server()
+        asked = path, adapters, quantization, rows
+        return embedded_engine(self.inputs.recipe, *asked, self.log(job), hearer(job))
+
+    def _vllm_engine(self, path: Path, adapters: dict[str, Path]) -> Engine:
+        """One that asks this run's vLLM, which stays up for the next where it can have them."""
+        recipe, hear = self.inputs.recipe, hearer("vllm")
+        server, there = vllm_server(recipe, path, adapters, self.log("vllm"), hear), self._server
+        if there is None or there.folder != path or there.serving.rank < server.serving.rank:
+            self._end_server()
+            self._server = server
+        return vllm_engine(self._server or server, recipe, adapters, hear)
 
     def hold_device(self) -> bool:
         """Take the device until `release`; whether it was not held already.
@@ -129,7 +136,9 @@ class Workers:
         return True
 
     def end_engine(self) -> None:
+        """End the engines and what they ask, and free the device's memory."""
         self._end_weights()
+        self._end_server()
         while self._elsewhere:
             self._elsewhere.popitem()[1].close()
 
@@ -137,6 +146,10 @@ class Workers:
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.close()
+
+    def _end_server(self) -> None:
+        if self._server is not None:
+            self._server.close()
 
     def release(self) -> None:
         self.end_engine()

@@ -29,7 +29,9 @@ SHOWN = 200  # characters of what a server says
 
 @dataclass(frozen=True)
 class Access:
-    """How servers are reached. `key` is never shown; `pace_s` as in `Servers`."""
+    """How servers are reached. `key` is never shown; `pace_s` as in `Servers`; `is_own`: it is on
+    this machine, past any proxy.
+    """
 
     base_urls: tuple[str, ...]
     key: str | None = field(default=None, repr=False)
@@ -37,6 +39,7 @@ class Access:
     timeout_s: float = 300.0
     retries: int = 10
     pace_s: float = 1.0
+    is_own: bool = False
 
 
 class Client:
@@ -54,6 +57,7 @@ class Client:
                 access.timeout_s, connect=min(CONNECT_S, access.timeout_s), pool=None
             ),
             limits=httpx.Limits(max_connections=most, max_keepalive_connections=most),
+            trust_env=not access.is_own,
         )
 
     async def close(self) -> None:

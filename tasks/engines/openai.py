@@ -27,7 +27,10 @@ LOG = "log"
 
 
 class OpenAIEngine:
-    """Implements `Engine`: `model` as the servers name it; `adapters`: their names, by ours.
+    """Implements `Engine`.
+
+    model: as the servers name it. adapters: their names, by ours. more: further fields of every
+    request for an answer.
 
     Methods raise InputError where a server refuses, or cannot do what is asked of it, and
     SolonError where none answers any more.
@@ -44,10 +47,11 @@ class OpenAIEngine:
         abilities: Abilities,
         *,
         adapters: Mapping[str, str] | None = None,
+        more: Mapping[str, Any] | None = None,
         on_event: Callable[[dict[str, Any]], None] = lambda event: None,
     ) -> None:
         self.access, self.model, self.abilities = access, model, abilities
-        self.adapters = dict(adapters or {})
+        self.adapters, self.more = dict(adapters or {}), dict(more or {})
         self._on_event, self._said = on_event, queue.SimpleQueue[str]()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: Client | None = None
@@ -101,7 +105,7 @@ class OpenAIEngine:
         path, body = wire.generation(request, model, self.abilities)
         read = _of(model, partial(wire.completion, index, request))
         try:
-            return [await self._ready.ask(path, body, read)]
+            return [await self._ready.ask(path, body | self.more, read)]
         except Refused as error:
             found = wire.refused(index, request, error)
             if found is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from flows.plan.recipe import load
 from storage.errors import InputError
 from storage.ledger import Ledger
+from tests.tasks.fake_vllm import command_lines
 from tests.tasks.scripted_server import MODEL, ScriptedServer
 
 from .conftest import Solon
@@ -18,16 +18,6 @@ from .world import World
 
 KEY = "sk-planted-51d0e8"
 ENGINE = {"generation.engine": "openai", "server.model": MODEL}
-
-
-def command_lines() -> str:
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            found.append(Path(f"/proc/{pid}/cmdline").read_text(errors="replace"))
-        except OSError:
-            continue
-    return "\n".join(found)
 
 
 @pytest.fixture

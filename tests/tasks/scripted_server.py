@@ -46,6 +46,7 @@ class ScriptedServer:
         echo: bool = True,
         status: tuple[int, dict[str, Any]] | None = None,
         before: Callable[[ScriptedServer], None] = lambda server: None,
+        port: int = 0,
     ) -> None:
         self.faults, self.model, self.key = dict(faults or {}), model, key
         self.answers_as, self.report, self.adapters = answers_as, dict(report or {}), adapters
@@ -57,7 +58,7 @@ class ScriptedServer:
         self.lock, self.is_dead = threading.Lock(), False
         self.chance = random.Random(len(self.faults))
         self.engine = ScriptedEngine()
-        self.http = _Http(("127.0.0.1", 0), _handler(self))
+        self.http = _Http(("127.0.0.1", port), _handler(self))
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}/v1"
 
     def __enter__(self) -> Self:
@@ -197,6 +198,10 @@ def _handler(server: ScriptedServer) -> type[BaseHTTPRequestHandler]:
                 return
             if server.status:
                 self.answer(*server.status)
+                return
+            if self.path.endswith("/load_lora_adapter"):
+                server.adapters += (body["lora_name"],)
+                self.answer(200, {"said": "added"})
                 return
             if body["model"] not in (server.model, *server.adapters):
                 self.answer(404, {"error": {"message": f"no model {body['model']}"}})

@@ -1,0 +1,148 @@
+"""The engine of a vLLM server of our own: started by the first call, asked as any other server.
+
+It gives answers of the base and of adapters, and log-probabilities of one-token options. What else
+is scored or rewarded is the embedded engine's: see `relay.py`. vLLM reads a template's markers in
+messages too, so one that somebody writes is sent with a space of no width in it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from storage.errors import InputError, SolonError
+from tasks.engines.client import Access
+from tasks.engines.engine import Batch, Completion, Continuation, Request, Score
+from tasks.engines.openai import OpenAIEngine
+from tasks.engines.vllm_command import LOGPROBS
+from tasks.engines.vllm_server import OnEvent, VllmServer
+from tasks.engines.wire import Abilities
+
+T = TypeVar("T")
+Asked = TypeVar("Asked", Request, Continuation)
+APART = "\u200b"  # a space of no width
+ABILITIES = Abilities(seeds=True, top_logprobs=LOGPROBS, echo=0)
+ANSWER_S = 3600.0  # with the wait behind others; whether the server lives is seen otherwise
+RETRIES = 2
+
+
+class VllmEngine:
+    """Implements `Engine`. `adapters`: the folder of each, by name.
+
+    The server is its maker's to end. Methods raise SolonError with what the server's log says where
+    it is gone; the next call starts it anew.
+    """
+
+    name = "vllm"
+
+    def __init__(
+        self,
+        server: VllmServer,
+        adapters: Mapping[str, Path],
+        *,
+        concurrency: int = 256,
+        on_event: OnEvent = lambda event: None,
+    ) -> None:
+        self.server, self.adapters = server, dict(adapters)
+        self._concurrency, self._on_event = concurrency, on_event
+        self._client: OpenAIEngine | None = None
+        self._controls = controls(server.folder)
+
+    @property
+    def device(self) -> str:
+        return self.server.device
+
+    @property
+    def dtype(self) -> str:
+        return self.server.dtype
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Batch[Completion]]:
+        client = self._ready([request.adapter for request in requests])
+        return self._watched(client.generate([self._plain(request) for request in requests]))
+
+    def score(self, continuations: Sequence[Continuation]) -> Iterator[Batch[Score]]:
+        client = self._ready([asked.adapter for asked in continuations])
+        return self._watched(client.score([self._plain(asked) for asked in continuations]))
+
+    def reward(self, continuations: Sequence[Continuation]) -> Iterator[Batch[Score]]:
+        raise InputError("vllm", "a server gives no rewards", "use the engine transformers")
+
+    def close(self) -> None:
+        """End the connections to the server."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _ready(self, adapters: Sequence[str | None]) -> OpenAIEngine:
+        """What asks the server, which is up and has these adapters."""
+        if not self.server.is_up:
+            self.close()
+            self.server.start()
+        for name in dict.fromkeys(adapters):
+            if name is not None:
+                self.server.load(name, self.adapters[name])
+        if self._client is None:
+            url = f"{self.server.url}/v1"
+            access = Access(
+                (url,), self.server.key, self._concurrency, ANSWER_S, RETRIES, 1.0, True
+            )
+            self._client = OpenAIEngine(
+                access,
+                self.server.name,
+                ABILITIES,
+                adapters={name: name for name in self.adapters},
+                more={"stop_token_ids": end_ids(self.server.folder)},
+                on_event=self._on_event,
+            )
+        return self._client
+
+    def _plain(self, asked: Asked) -> Asked:
+        """The same, in which nobody's text is a control token."""
+        if self._controls is None or not asked.messages:
+            return asked
+        messages = [
+            {**message, "content": self._controls.sub(_apart, message["content"])}
+            for message in asked.messages
+        ]
+        return replace(asked, messages=messages)
+
+    def _watched(self, answers: Iterator[T]) -> Iterator[T]:
+        """The answers; where the server ends meanwhile, its log says why."""
+        try:
+            yield from answers
+        except SolonError as error:
+            problem = self.server.gone()
+            if isinstance(error, InputError) or problem is None:
+                raise
+            self.close()
+            self.server.close()
+            raise problem from None
+
+
+def end_ids(folder: Path) -> list[int]:
+    """The ids that end an answer beside the tokenizer's, as the embedded engine reads them."""
+    found: object = None
+    for name in ("generation_config.json", "config.json"):
+        if found is None and (folder / name).is_file():
+            found = json.loads((folder / name).read_text(encoding="utf-8")).get("eos_token_id")
+    listed = found if isinstance(found, list) else [found]
+    return [token for token in listed if isinstance(token, int)]
+
+
+def controls(folder: Path) -> re.Pattern[str] | None:
+    """Finds the spellings of the tokenizer's control tokens; None where it has none."""
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        return None
+    added = json.loads(path.read_text(encoding="utf-8")).get("added_tokens") or []
+    found = {str(token["content"]) for token in added if token.get("special")}
+    longest_first = sorted(filter(None, found), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+
+def _apart(marker: re.Match[str]) -> str:
+    return marker[0][0] + APART + marker[0][1:]

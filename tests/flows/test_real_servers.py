@@ -1,0 +1,145 @@
+"""Real servers, from drafts to an evaluation: `transformers serve`, and vLLM where there is one.
+
+What is said means nothing, how it is asked does: the model is the tiny random one, and for vLLM,
+which has no attention so small, the embedded one.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.plan.recipe import load
+from storage.ledger import Ledger
+from storage.workspace import Workspace
+from tasks.models import prepare
+from tests.tasks.fake_vllm import command_lines
+
+from .conftest import Solon, until
+
+SERVE = Path(sys.executable).with_name("transformers")
+TINY: dict[str, Any] = {
+    "prompts.limit": 8,
+    "prompts.held_out_percent": 40,
+    "quantization": "none",
+    "generation.max_new_tokens": "{draft: 12, critique: 12, revision: 12}",
+    "judge.use": "true",
+    "judge.few_shot": "false",
+    "ppo.max_prompt_tokens": 256,
+    "evaluation.prompts": 2,
+    "evaluation.max_new_tokens": 8,
+    **{f"{stage}.max_steps": 1 for stage in ("sft", "reward", "dpo")},
+    **{f"{stage}.batch_size": 2 for stage in ("sft", "reward", "dpo")},
+    **{f"{stage}.max_length": 512 for stage in ("sft", "reward", "dpo")},
+    "ppo.updates": 1,
+    "ppo.batch_size": 4,
+    "ppo.calibration_samples": 4,
+}
+
+pytestmark = pytest.mark.slow
+
+
+def options(**more: Any) -> list[str]:
+    given = TINY | {key.replace("__", "."): value for key, value in more.items()}
+    return [text for key, value in given.items() for text in ("--set", f"{key}={value}")]
+
+
+def tiny_model(solon: Solon) -> Path:
+    """The folder of the tiny model, in the workspace."""
+    return prepare("random:tiny", Workspace(solon.home).create()).path
+
+
+def engines_of(ledger: Ledger) -> set[tuple[str, str]]:
+    """(engine, step) of all completions, and `comparison` of all comparisons."""
+    found = ledger.query("SELECT DISTINCT engine, step FROM completions")
+    judged = ledger.query("SELECT DISTINCT engine FROM comparisons WHERE preference IS NOT NULL")
+    return {(row["engine"], row["step"]) for row in found} | {
+        (row["engine"], "comparison") for row in judged
+    }
+
+
+@pytest.mark.skipif(
+    "SOLON_VLLM" not in os.environ, reason="SOLON_VLLM, the path of a real vllm, is not set"
+)
+def test_vllm_drafts_judges_and_answers_with_adapters(solon: Solon) -> None:
+    own_model = {
+        "model": load("demo").model,
+        "prompts__limit": 14,
+        "generation__max_prompt_tokens": 2400,
+        "generation__max_new_tokens": "{draft: 32, critique: 24, revision: 32}",
+    }
+    vllm = {"vllm__memory_share": 0.2, "vllm__arguments": "[--enforce-eager]"}
+    asked = options(generation__engine="vllm", **own_model, **vllm)
+    solon.run("run", "--recipe", "smoke", *asked)
+    ledger = Ledger(solon.home / "ledger.duckdb")
+    own = ("draft", "critique", "revision", "answer", "comparison")
+    assert engines_of(ledger) >= {("vllm", step) for step in own}
+    answers = "SELECT DISTINCT model_id FROM completions WHERE engine = 'vllm' AND step = 'answer'"
+    assert len(ledger.query(answers)) == 4  # the base, SFT, DPO, PPO
+    assert "VLLM::" not in command_lines()
+    log = next((solon.home / "logs").rglob("vllm.log")).read_text(errors="replace")
+    assert "load_lora_adapter" in log
+    same = options(generation__engine="transformers", **own_model)
+    plan = solon.json("plan", "--recipe", "smoke", *same)
+    assert all(step["to_generate"] == [0, 0] for step in plan["steps"])
+
+
+@pytest.fixture
+def served(solon: Solon) -> Iterator[tuple[str, Path]]:
+    """(address, folder) of a model that `transformers serve` serves."""
+    if not SERVE.is_file():
+        pytest.skip("the command `transformers` is not installed")
+    pytest.importorskip("fastapi", reason="transformers[serving] is not installed")
+    folder = tiny_model(solon)
+    with socket.socket() as chosen:
+        chosen.bind(("127.0.0.1", 0))
+        port = chosen.getsockname()[1]
+    log = solon.home / "serve.log"
+    with log.open("wb") as out:
+        command = [str(SERVE), "serve", str(folder), "--host", "127.0.0.1", "--port", str(port)]
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+        process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
+    try:
+        until(lambda: _listens(port) or process.poll() is not None, "transformers serve")
+        assert process.poll() is None, log.read_text()
+        yield f"http://127.0.0.1:{port}/v1", folder
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as asked:
+        return asked.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_transformers_serve_drafts_judges_and_its_rows_are_trained_on(
+    solon: Solon, served: tuple[str, Path]
+) -> None:
+    url, folder = served
+    asked = options(
+        generation__engine="openai",
+        server__base_urls=url,
+        server__model=folder,
+        server__concurrency=2,
+        judge__verdicts="sampled",
+        judge__samples=1,
+    )
+    solon.run("run", "--recipe", "smoke", *asked)
+    ledger = Ledger(solon.home / "ledger.duckdb")
+    assert engines_of(ledger) >= {
+        ("openai", "draft"),
+        ("openai", "critique"),
+        ("openai", "revision"),
+        ("openai", "comparison"),
+        ("transformers", "answer"),
+    }
+    stages = ledger.query("SELECT stage FROM checkpoints")
+    assert {row["stage"] for row in stages} == {"sft", "reward", "dpo", "ppo", "evaluate"}
