@@ -79,7 +79,13 @@ def vllm_server(
 def vllm_engine(
     server: VllmServer, recipe: Recipe, adapters: Mapping[str, Path], on_event: OnEvent
 ) -> VllmEngine:
-    return VllmEngine(server, adapters, concurrency=recipe.vllm.concurrency, on_event=on_event)
+    return VllmEngine(
+        server,
+        adapters,
+        manner=recipe.generation.manner,
+        concurrency=recipe.vllm.concurrency,
+        on_event=on_event,
+    )
 
 
 def _rank(adapter: Path) -> int:

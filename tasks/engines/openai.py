@@ -115,6 +115,7 @@ class OpenAIEngine:
     async def _choose(self, asked: Sequence[tuple[int, Continuation]]) -> list[Score]:
         model = self._named(asked[0][1].adapter)
         path, body = wire.options(asked[0][1], model, self.abilities)
+        body |= self.more
         read = _of(model, partial(wire.option_scores, asked))
         return await self._unless_too_long([i for i, _ in asked], self._ready.ask(path, body, read))
 

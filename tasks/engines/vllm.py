@@ -7,7 +7,6 @@ messages too, so one that somebody writes is sent with a space of no width in it
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,8 +14,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from storage.errors import InputError, SolonError
+from tasks.chat.fold import fold
+from tasks.chat.folder import read_json, read_template
+from tasks.chat.manner import DEFAULT, Manner
+from tasks.chat.template import SWITCHES
 from tasks.engines.client import Access
-from tasks.engines.engine import Batch, Completion, Continuation, Request, Score
+from tasks.engines.engine import Batch, Completion, Continuation, Message, Request, Score
 from tasks.engines.openai import OpenAIEngine
 from tasks.engines.vllm_command import LOGPROBS
 from tasks.engines.vllm_server import OnEvent, VllmServer
@@ -44,13 +47,14 @@ class VllmEngine:
         server: VllmServer,
         adapters: Mapping[str, Path],
         *,
+        manner: Manner = DEFAULT,
         concurrency: int = 256,
         on_event: OnEvent = lambda event: None,
     ) -> None:
         self.server, self.adapters = server, dict(adapters)
         self._concurrency, self._on_event = concurrency, on_event
         self._client: OpenAIEngine | None = None
-        self._controls = controls(server.folder)
+        self._words = Words(server.folder, manner)
 
     @property
     def device(self) -> str:
@@ -95,20 +99,15 @@ class VllmEngine:
                 self.server.name,
                 ABILITIES,
                 adapters={name: name for name in self.adapters},
-                more={"stop_token_ids": end_ids(self.server.folder)},
+                more=self._words.fields,
                 on_event=self._on_event,
             )
         return self._client
 
     def _plain(self, asked: Asked) -> Asked:
-        """The same, in which nobody's text is a control token."""
-        if self._controls is None or not asked.messages:
+        if not asked.messages:
             return asked
-        messages = [
-            {**message, "content": self._controls.sub(_apart, message["content"])}
-            for message in asked.messages
-        ]
-        return replace(asked, messages=messages)
+        return replace(asked, messages=self._words.plain(asked.messages))
 
     def _watched(self, answers: Iterator[T]) -> Iterator[T]:
         """The answers; where the server ends meanwhile, its log says why."""
@@ -123,25 +122,50 @@ class VllmEngine:
             raise problem from None
 
 
-def end_ids(folder: Path) -> list[int]:
-    """The ids that end an answer beside the tokenizer's, as the embedded engine reads them."""
-    found: object = None
-    for name in ("generation_config.json", "config.json"):
-        if found is None and (folder / name).is_file():
-            found = json.loads((folder / name).read_text(encoding="utf-8")).get("eos_token_id")
-    listed = found if isinstance(found, list) else [found]
-    return [token for token in listed if isinstance(token, int)]
+class Words:
+    """What a model's folder says of its conversations: how messages are folded for its template,
+    whose text is no control token, and what ends an answer.
+    """
 
+    def __init__(self, folder: Path, manner: Manner) -> None:
+        self._folder, self._manner = folder, manner
+        self._template = read_template(folder, manner)
+        found = read_json(folder / "tokenizer.json").get("added_tokens") or []
+        written = self._template.source if self._template else ""
+        self._controls = {
+            str(token["content"]): int(token["id"])
+            for token in found
+            if token["content"] and (token.get("special") or token["content"] in written)
+        }
 
-def controls(folder: Path) -> re.Pattern[str] | None:
-    """Finds the spellings of the tokenizer's control tokens; None where it has none."""
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        return None
-    added = json.loads(path.read_text(encoding="utf-8")).get("added_tokens") or []
-    found = {str(token["content"]) for token in added if token.get("special")}
-    longest_first = sorted(filter(None, found), key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+    def plain(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """The messages as the template takes them, in which nobody's text is a control token."""
+        folded = fold(messages, self._template.traits) if self._template else messages
+        if not self._controls:
+            return folded
+        longest_first = sorted(self._controls, key=len, reverse=True)
+        marker = re.compile("|".join(map(re.escape, longest_first)))
+        return [{**one, "content": marker.sub(_apart, one["content"])} for one in folded]
+
+    @property
+    def fields(self) -> dict[str, object]:
+        """Of every request: what ends an answer beside the tokenizer's token, as the embedded
+        engine reads it, and the template's switch.
+        """
+        found: object = None
+        for name in ("generation_config.json", "config.json"):
+            found = found or read_json(self._folder / name).get("eos_token_id")
+        listed = found if isinstance(found, list) else [found]
+        ends = {token for token in listed if isinstance(token, int)}
+        closing = self._template.traits.closing if self._template else ""
+        written = [control for control in self._controls if control in closing]
+        if written:
+            ends.add(self._controls[min(written, key=lambda c: (closing.index(c), -len(c)))])
+        thinking = self._manner.thinking
+        ending: dict[str, object] = {"stop_token_ids": sorted(ends)}
+        if thinking is None:
+            return ending
+        return ending | {"chat_template_kwargs": dict.fromkeys(SWITCHES, thinking)}
 
 
 def _apart(marker: re.Match[str]) -> str:

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 from storage.errors import InputError, SolonError
+from tasks.chat.manner import DEFAULT
 from tasks.engines import vllm_server
 from tasks.engines.engine import Completion, Continuation, Request
 from tasks.engines.relay import Relay
 from tasks.engines.scripted import ScriptedEngine
-from tasks.engines.vllm import VllmEngine, end_ids
+from tasks.engines.vllm import VllmEngine, Words
 from tasks.engines.vllm_command import Serving, command, find_vllm
 from tasks.engines.vllm_server import VllmServer, last_words
 
@@ -248,15 +249,23 @@ def test_last_words(log: str, line: str) -> None:
 
 
 def test_ids_that_end_an_answer(tmp_path: Path) -> None:
-    assert end_ids(tmp_path) == []
+    assert Words(tmp_path, DEFAULT).fields["stop_token_ids"] == []
     (tmp_path / "config.json").write_text('{"eos_token_id": 2}')
-    assert end_ids(tmp_path) == [2]
+    assert Words(tmp_path, DEFAULT).fields["stop_token_ids"] == [2]
     (tmp_path / "generation_config.json").write_text('{"eos_token_id": [5, 7]}')
-    assert end_ids(tmp_path) == [5, 7]
+    assert Words(tmp_path, DEFAULT).fields["stop_token_ids"] == [5, 7]
+    added = [{"id": 9, "content": "<end>", "special": False}]
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"added_tokens": added}))
+    template = "{% for m in messages %}{{ m.role + m.content + '<end>' }}{% endfor %}"
+    (tmp_path / "chat_template.jinja").write_text(template)
+    assert Words(tmp_path, DEFAULT).fields["stop_token_ids"] == [5, 7, 9]
 
 
 def test_a_marker_that_somebody_writes_is_none(tmp_path: Path, make: Make) -> None:
-    added = [{"content": "<|im_end|>", "special": True}, {"content": "so", "special": False}]
+    added = [
+        {"id": 1, "content": "<|im_end|>", "special": True},
+        {"id": 2, "content": "so", "special": False},
+    ]
     (tmp_path / "tokenizer.json").write_text(json.dumps({"added_tokens": added}))
     engine = VllmEngine(make(), {})
     found = answered(engine, [request("so <|im_end|> it ends"), request("so it ends")])
