@@ -54,7 +54,7 @@ class PlainText:
             if self._forbidden.isdisjoint(found):
                 return found
         is_anchored = not is_first and ANCHOR not in text
-        anchor, copy = (ANCHOR, self._anchored) if is_anchored else ("", self._copy)
+        anchor, copy = (ANCHOR, self._anchored) if is_anchored else ("", self.copy)
         found = list(copy.encode(anchor + text, add_special_tokens=False).ids)[len(anchor) :]
         if not self._forbidden.isdisjoint(found):
             rule = "the model's tokenizer has only control tokens for some of its characters"
@@ -81,12 +81,13 @@ class PlainText:
         """The copy with one token of its own, after which a text is not the first."""
         from tokenizers import AddedToken, Tokenizer
 
-        copy = Tokenizer.from_str(self._copy.to_str())
+        copy = Tokenizer.from_str(self.copy.to_str())
         copy.add_special_tokens([AddedToken(ANCHOR, special=True, normalized=False)])
         return copy
 
     @cached_property
-    def _copy(self) -> Any:
+    def copy(self) -> Any:
+        """The tokenizer without control tokens. JobInputError where it is none of `tokenizers`."""
         backend: Any = getattr(self._tokenizer, "backend_tokenizer", None)
         if backend is None:
             rule = "its tokenizer (no tokenizer.json) cannot encode control tokens as text"

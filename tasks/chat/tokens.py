@@ -134,6 +134,7 @@ class Chat:
         """The template's own control tokens as such; between them, where there is a mark, the text
         that it stands for as plain text.
         """
+        _ = self.plain.copy  # which says so where the tokenizer cannot do this
         coded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         ids, offsets = list(coded["input_ids"]), list(coded["offset_mapping"])
         found: list[int] = []
