@@ -71,11 +71,14 @@ class Workers:
 
     def _generator(self, hand: Hand) -> Engine:
         """A worker with a model's weights, and the adapters of all that are asked on the same."""
-        same = [other for other in self.inputs.asked if other.weights_id == hand.weights_id]
-        found = [self.prepared(other.source) for other in same if isinstance(other.source, str)]
-        adapters = {model.model_id: model.adapter for model in found if model.adapter}
-        rows = self.inputs.recipe.generation.batch_rows
-        return self._worker_engine("generate", found[0].path, adapters, "none", rows)
+        found = {
+            other.model_id: self.prepared(other.source)
+            for other in self.inputs.asked
+            if isinstance(other.source, str) and other.weights_id == hand.weights_id
+        }
+        adapters = {name: model.adapter for name, model in found.items() if model.adapter}
+        path, rows = found[hand.model_id].path, self.inputs.recipe.generation.batch_rows
+        return self._worker_engine("generate", path, adapters, "none", rows)
 
     def evaluator(self, policies: Sequence[Policy]) -> Engine:
         """The engine for what is evaluated: the base as it is trained on, with the adapters."""
