@@ -98,10 +98,10 @@ class DataPlanner:
         if at_most("reward", self.until) or not is_known:
             each = most_comparisons(self.inputs, "candidates")
             most = {"samples": self.inputs.method.samples, "comparisons": each, "pairs": 1}
+            asked = {"samples": "", "comparisons": self._judge_id}
             for name, count in most.items():
                 if step := self.plan.steps.get(name):
-                    asked = self._judge_id if name == "comparisons" else ""
-                    step.ask(asked, (0, count * len(later)))
+                    step.ask(asked.get(name, ""), (0, count * len(later)))
         return is_known
 
     def _pairs(self, walked: Walk) -> None:

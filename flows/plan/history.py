@@ -106,7 +106,7 @@ class History:
         """The roles in which the run behind a snapshot asked others than the recipe names `now`."""
         found = self.ledger.query(NAMED_BEHIND, [dataset_id])
         before = json.loads(found[0]["models"] or "{}") if found else now
-        return [role for role, asked in now.items() if before.get(role) != asked]
+        return [role for role, asked in now.items() if _name(before.get(role)) != _name(asked)]
 
     def has(self, checkpoint_id: str) -> bool:
         return bool(self.known("checkpoints", "checkpoint_id", [checkpoint_id]))
@@ -137,6 +137,11 @@ class History:
         place = [machine_name(), platform.node()]
         found = self.ledger.query(STAGE_COST, [*place, stage, base_model_id])
         return Cost(**found[0]) if found else None
+
+
+def _name(asked: Any) -> Any:
+    """What a recipe calls the model of a role: a reference, or a server's name for it."""
+    return asked.get("model") if isinstance(asked, dict) else asked
 
 
 @dataclass(frozen=True)

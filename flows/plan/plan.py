@@ -9,6 +9,7 @@ from typing import Any
 from tasks.generation.teaching import Teaching
 
 Range = tuple[int, int]
+ASKING = ("drafts", "critiques", "revisions", "samples", "comparisons")
 
 
 def added(a: Range, b: Range) -> Range:
@@ -72,7 +73,7 @@ class Plan:
         for step in steps:
             if not step["rounds"]:
                 del step["rounds"]
-            if not self.models:
+            if not self.models or step["step"] not in ASKING:
                 del step["by_model"]
         teaching = self.teaching.to_json() if self.teaching else None
         said = {"why": self.why, "falls": self.falls, "cost": self.cost, "teaching": teaching}

@@ -5,6 +5,7 @@ reaches, and that the rows of all other roles stay what they are.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import pytest
 from flows.explain.lineage_text import lineage_lines, story_lines
 from flows.explain.show import plan_lines
 from flows.explain.why import story
-from flows.plan.hands import SCRIPTED_MODEL
+from flows.plan.hands import SCRIPTED_MODEL, Hand
 from flows.plan.inputs import Inputs
 from flows.plan.plan import Plan
+from flows.plan.planner import Planner
 from flows.plan.recipe import load
 from flows.run import workers as run_workers
 from flows.run.workers import Workers
@@ -242,6 +244,35 @@ def test_one_model_has_its_weights_loaded_at_a_time(
     assert made.generator(scripted) is first
     made.end_engine()
     assert Loaded.there == []
+
+
+def test_models_on_one_base_share_its_weights(
+    workers: Callable[..., Workers], tmp_path: Path
+) -> None:
+    made = workers(**{"models.draft": folder(tmp_path / "base")})
+    base = made.inputs.hands.named["draft"]
+    info = models.ModelInfo("mdl_adapter", "checkpoint", "critic", base.model_id)
+    critic = Hand("mdl_adapter", str(tmp_path / "adapter"), info)
+    hands = replace(made.inputs.hands, named={"draft": base, "critique": critic})
+    made.inputs = replace(made.inputs, hands=hands)
+    path = Path(str(base.source))
+    made._prepared = {
+        str(base.source): models.PreparedModel("x", path, None, "x"),
+        str(critic.source): models.PreparedModel("y", path, tmp_path / "adapter", "y"),
+    }
+    engine = made.generator(base.model_id)
+    assert made.generator(critic.model_id) is engine
+    assert list(engine.adapters) == ["mdl_adapter"]
+
+
+def test_a_checkpoint_falls_by_who_was_asked(world: World) -> None:
+    ran(world, world.inputs)
+    before = str(world.plan(world.inputs).steps["pairs"].id)
+    for name, roots in ((SERVER, ["models.critique"]), (None, ["dataset"])):
+        other = world.read(**{"models.critique": name})
+        planner = Planner(other, world.workspace, world.ledger)
+        planner._add_why("sft", "dataset", before, "dst_new")
+        assert [cause["root"] for cause in planner.plan.why] == roots
 
 
 BAD = [
