@@ -13,6 +13,7 @@ from typing import Any
 from constitution.assign import Assigner
 from constitution.schema import Constitution
 from flows.plan.constitutions import kept_as, read_constitution
+from flows.plan.paths import check_files
 from flows.plan.recipe import Recipe, load
 from flows.plan.steps import DataStep, Step, at_most
 from storage.artifacts import artifact_path, is_whole
@@ -194,6 +195,7 @@ class Inputs:
 
 def read_inputs(recipe: Recipe, workspace: Workspace, ledger: Ledger) -> Inputs:
     """Load constitution and prompts, identify the model. InputError or ConstitutionError."""
+    check_files(recipe)
     constitution, path = read_constitution(recipe.constitution, ledger)
     info = models.identify(recipe.model, workspace, partial(find_checkpoint, ledger, workspace))
     batch = read_prompts(recipe.prompts.path, recipe.prompts.limit, recipe.prompts.max_chars)

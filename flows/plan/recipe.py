@@ -7,11 +7,7 @@ A recipe never enters a task: tasks take plain arguments. Single values are over
 
 from __future__ import annotations
 
-import dataclasses
-import importlib.resources
 from collections.abc import Mapping
-from importlib.resources.abc import Traversable
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
@@ -36,26 +32,10 @@ from flows.plan.parts import (
     ServerSettings,
     SnapshotSettings,
 )
+from flows.plan.recipe_file import as_settings, read
+from flows.plan.settings import Setting, filled, settings_of, unknown
 from flows.plan.steps import STAGES
 from storage.errors import InputError, SolonError
-from storage.workspace import Workspace
-from tasks.training.ppo.config import config_from_settings
-from tasks.training.settings import (
-    DpoSettings,
-    RewardSettings,
-    SftSettings,
-    StageSettings,
-    parse_settings,
-)
-
-RECIPES = importlib.resources.files("flows") / "recipes"
-MAX_BYTES = 1 << 20
-
-SETTINGS: dict[str, type[StageSettings]] = {
-    "sft": SftSettings,
-    "reward": RewardSettings,
-    "dpo": DpoSettings,
-}
 
 
 class Recipe(Part):
@@ -101,25 +81,7 @@ class Recipe(Part):
     @classmethod
     def _fill(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         """Check a stage's settings and fill in the defaults: keys and tasks see them all."""
-        stage = str(info.field_name)
-        if stage == "ppo":
-            return dataclasses.asdict(config_from_settings(value))
-        return dataclasses.asdict(parse_settings(SETTINGS[stage], value))
-
-
-def files() -> dict[str, Traversable]:
-    """The file of every recipe by name: those in the workspace's `recipes/`, and those that ship.
-
-    The latter count where both have a name, so that a name in a document means one thing.
-    """
-    own = (Workspace.open().root / "recipes").glob("*.yaml")
-    shipped = (path for path in RECIPES.iterdir() if path.name.endswith(".yaml"))
-    return {path.name[:-5]: path for path in (*own, *shipped)}
-
-
-def names() -> list[str]:
-    """What a form offers, sorted."""
-    return sorted(files())
+        return filled(str(info.field_name), value)
 
 
 def load(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -127,38 +89,32 @@ def load(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
 
     Raises InputError for an unknown recipe, key or a value of the wrong type.
     """
-    content = _read(name)
+    content = read(name).content
     for path, value in (overrides or {}).items():
         _override(content, path, value)
+    _check_stages(content, name)
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
         raise _first_problem(error, name) from None
 
 
-def _read(name: str) -> dict[str, Any]:
-    path = files().get(name, Path(name))
-    try:
-        if not (path.name.endswith((".yaml", ".yml")) and path.is_file()):
-            rule = "no recipe has this name"
-            raise InputError(name, rule, f"use {', '.join(names())}, or a .yaml file", "recipe")
-        with path.open("rb") as file:
-            text = file.read(MAX_BYTES + 1).decode("utf-8", errors="replace")
-    except OSError as error:
-        rule = f"the recipe cannot be read ({error.strerror})"
-        raise InputError(name, rule, "name another file", "recipe") from None
-    if len(text) > MAX_BYTES:
-        raise InputError(name, f"a recipe has at most {MAX_BYTES} bytes", "name another", "recipe")
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{name}:{mark.line + 1}" if mark else name
-        problem = str(getattr(error, "problem", None) or "cannot be read")
-        raise InputError(problem, "the recipe must be YAML", "mend the file", where) from None
-    if not isinstance(content, dict):
-        raise InputError(name, "a recipe is a mapping of keys", "see flows/recipes/demo.yaml")
-    return content
+def settings() -> dict[str, Setting]:
+    """Every setting of a recipe by its key path."""
+    return settings_of(Recipe)
+
+
+def _check_stages(content: Mapping[str, Any], where: str) -> None:
+    """Raise InputError for a key that no stage has: pydantic does not look into them."""
+    for stage in STAGES:
+        given = content.get(stage)
+        for key in given if isinstance(given, dict) else ():
+            if f"{stage}.{key}" not in settings():
+                raise _no_key(f"{stage}.{key}", where)
+
+
+def _no_key(path: str, where: str) -> InputError:
+    return InputError(path, "no recipe has this key", unknown(path, settings()), where)
 
 
 def parse_overrides(values: list[str] | None) -> dict[str, Any]:
@@ -195,6 +151,7 @@ def _override(content: dict[str, Any], path: str, value: Any) -> None:
     *parents, last = path.split(".")
     place = content
     for key in parents:
+        as_settings(place, key)
         child = place.setdefault(key, {})
         if not isinstance(child, dict):
             raise InputError(path, f"{key} has no keys under it", "see the recipe", "--set")
@@ -207,13 +164,15 @@ def _first_problem(error: ValidationError, where: str) -> SolonError:
     problem = error.errors()[0]
     path = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        return InputError(path, "no recipe has this key", "see flows/recipes/demo.yaml", where)
+        return _no_key(path, where)
     if problem["type"] in ("model_type", "dict_type"):
         rule = "this key has keys under it"
         return InputError(f"{path}={problem['input']!r}", rule, f"as {path}={{key: value}}", where)
     if problem["type"] == "missing":
         return InputError(path, "the recipe must have this key", "add it", where)
     cause = problem.get("ctx", {}).get("error")
-    rule = str(cause) if cause else problem["msg"].lower()
-    value = f"{path}={problem['input']!r}" if not cause else path
-    return InputError(value, rule, "change it in the recipe or with --set", where)
+    fix = "change it in the recipe or with --set"
+    if cause:
+        rule, _, given = str(cause).partition("; ")
+        return InputError(path, rule, given or fix, where)
+    return InputError(f"{path}={problem['input']!r}", problem["msg"].lower(), fix, where)
