@@ -11,15 +11,25 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from flows.explain.compare.text import escaped
+from flows.plan.recipe_file import FIRST, PROJECT, chosen
 from flows.plan.steps import STEPS, Step
 from storage.errors import InputError
 from storage.ledger import Ledger
+from storage.nearest import meant
 from storage.workspace import Workspace
 
 out = Console(soft_wrap=True, emoji=False)
 err = Console(stderr=True, emoji=False)
 
-RecipeOption = Annotated[str, typer.Option("--recipe", help="A recipe's name or a .yaml file.")]
+RecipeOption = Annotated[
+    str,
+    typer.Option(
+        "--recipe",
+        help="A recipe's name or a .yaml file.",
+        callback=chosen,
+        show_default=f"{PROJECT} of this folder, else {FIRST}",
+    ),
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="One value of the recipe: key.path=value.")
 ]
@@ -51,5 +61,6 @@ def ledger() -> Ledger:
 def step_named(until: str | None) -> Step | None:
     """The step of that name; None for none. Raises InputError for any other name."""
     if until is not None and until not in STEPS:
-        raise InputError(until, "no step has this name", f"use {', '.join(STEPS)}", "--until")
+        fix = meant(until, STEPS, f"use {', '.join(STEPS)}")
+        raise InputError(until, "no step has this name", fix, "--until")
     return cast("Step | None", until)

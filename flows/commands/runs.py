@@ -28,7 +28,7 @@ app = typer.Typer()
 
 @app.command()
 def run(
-    recipe: RecipeOption = "demo",
+    recipe: RecipeOption = "",
     set_: SetOption = None,
     until: UntilOption = None,
     as_json: JsonOption = False,
@@ -38,16 +38,14 @@ def run(
 
 
 @app.command()
-def refresh(
-    recipe: RecipeOption = "demo", set_: SetOption = None, as_json: JsonOption = False
-) -> None:
+def refresh(recipe: RecipeOption = "", set_: SetOption = None, as_json: JsonOption = False) -> None:
     """Drafts, critiques, revisions and pairs; trains nothing."""
     _run("refresh", recipe, set_, "pairs", as_json)
 
 
 @app.command()
 def train(
-    recipe: RecipeOption = "demo",
+    recipe: RecipeOption = "",
     set_: SetOption = None,
     until: Annotated[
         str, typer.Option("--until", help=f"Stop after: {', '.join(STAGES)}.")
@@ -63,7 +61,7 @@ def train(
 
 @app.command()
 def evaluate(
-    recipe: RecipeOption = "demo", set_: SetOption = None, as_json: JsonOption = False
+    recipe: RecipeOption = "", set_: SetOption = None, as_json: JsonOption = False
 ) -> None:
     """Measure checkpoints that are there on the held-out prompts."""
     _run("evaluate", recipe, set_, None, as_json)
@@ -71,7 +69,7 @@ def evaluate(
 
 @app.command()
 def plan(
-    recipe: RecipeOption = "demo",
+    recipe: RecipeOption = "",
     set_: SetOption = None,
     until: UntilOption = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Markdown, for a review.")] = False,

@@ -20,7 +20,7 @@ SlugArgument = Annotated[str, typer.Argument(help="A principle's slug.")]
 def preview(
     slug: SlugArgument,
     count: Annotated[int, typer.Option("-n", min=1, max=1000, help="How many prompts.")] = 8,
-    recipe: RecipeOption = "demo",
+    recipe: RecipeOption = "",
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -44,7 +44,7 @@ def preview(
 @app.command()
 def ablate(
     slug: SlugArgument,
-    recipe: RecipeOption = "demo",
+    recipe: RecipeOption = "",
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:

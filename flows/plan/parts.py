@@ -21,7 +21,7 @@ def as_tuple(value: Any) -> Any:
 
 
 class PromptSettings(Part):
-    """Which prompts."""
+    """Which prompts. A text is short for its `path`."""
 
     path: str = Field(
         "default", description="File, folder, hub:<set>; `default`, `everyday`: our own"
@@ -30,13 +30,18 @@ class PromptSettings(Part):
     max_chars: Positive = Field(20_000, description="Longer prompts are excluded, in characters")
     held_out_percent: int = Field(20, ge=1, le=90, description="Share kept from training")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_path(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
 
 class TokenLimits(Part):
     """Longest answer of each step, in tokens."""
 
-    draft: Positive = 256
-    critique: Positive = 128
-    revision: Positive = 256
+    draft: Positive = Field(256, description="Longest draft, in tokens")
+    critique: Positive = Field(128, description="Longest critique, in tokens")
+    revision: Positive = Field(256, description="Longest revision, in tokens")
 
 
 class GenerationSettings(Part):
@@ -49,7 +54,7 @@ class GenerationSettings(Part):
     rounds: int = Field(1, ge=1, le=16, description="Critique and revision steps a prompt")
     system: str = Field("", description="System message before every draft; empty for none")
     temperature: float = Field(1.0, ge=0, le=10, description="0 is greedy")
-    top_p: float = Field(1.0, gt=0, le=1)
+    top_p: float = Field(1.0, gt=0, le=1, description="Share of the likeliest tokens; 1 is all")
     max_new_tokens: TokenLimits = TokenLimits()
     max_prompt_tokens: Positive = Field(2048, description="Longer requests are excluded")
     batch_tokens: Positive = Field(16_384, description="Tokens in a batch: memory and speed only")
@@ -89,7 +94,9 @@ class ServerSettings(Part):
 class SnapshotSettings(Part):
     """Which revisions become rows."""
 
-    sft_rounds: Literal["all", "last"] = "all"
+    sft_rounds: Literal["all", "last"] = Field(
+        "all", description="Whether SFT learns the revision of every round or of the last one"
+    )
 
 
 class Shares(Part):

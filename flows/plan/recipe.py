@@ -41,12 +41,21 @@ from storage.errors import InputError, SolonError
 class Recipe(Part):
     """One whole run."""
 
-    name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
-    description: str = ""
-    seed: int = Field(0, ge=0, lt=2**31)
+    name: str = Field(
+        pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$",
+        description="What the project is called: small letters and digits, with dashes between",
+    )
+    description: str = Field("", description="What it is for, in a sentence, for people")
+    seed: int = Field(0, ge=0, lt=2**31, description="Of every training; another one trains anew")
     constitution: str = Field("default", description="A name in constitution/ or a file's path")
-    model: str = Field(min_length=1, description="Model reference")
-    quantization: Literal["nf4", "none"] = "nf4"
+    model: str = Field(
+        min_length=1,
+        description="What is trained: a hub id (owner/name[@revision]), ./folder of safetensors,"
+        " package:module/file.gguf, checkpoint:ID or random:tiny",
+    )
+    quantization: Literal["nf4", "none"] = Field(
+        "nf4", description="How the frozen base is held in memory: nf4 is 4 bits a weight"
+    )
     compute: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Number type to compute in; auto: what the machine is fast at"
     )
