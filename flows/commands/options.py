@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable
 from typing import Annotated, Any, cast
 
@@ -51,6 +52,13 @@ def print_lines(shown: Iterable[RenderableType]) -> None:
     """Lines as they are, nothing in them is markup; tables as wide as the terminal."""
     for part in shown:
         out.print(part, markup=False, highlight=False, soft_wrap=not isinstance(part, Table))
+
+
+def again(recipe: str, set_: list[str] | None) -> str:
+    """The options with which another command is about the same run: what is found is not named."""
+    named = [] if recipe == chosen("") else ["--recipe", recipe]
+    values = [part for value in set_ or () for part in ("--set", value)]
+    return "".join(f" {shlex.quote(part)}" for part in (*named, *values))
 
 
 def ledger() -> Ledger:

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,16 +59,15 @@ def init(
     if batch:
         value["prompts"] = {"kept": len(batch.prompts), "left_out": len(batch.exclusions)}
         lines += understood(prompts or "", batch)
-    inside = "" if folder.resolve() == Path().resolve() else f"cd {folder} && "
+    is_here = folder.resolve() == Path().resolve()
+    inside = "" if is_here else f"cd {shlex.quote(str(folder))} && "
     print_result(as_json, value, [*lines, "next:", f"  {inside}solon plan"])
 
 
 def _texts(folder: Path, prompts: str | None) -> dict[str, str]:
     """The files of a project by name. InputError where one is there already, but for a README."""
-    values = {
-        "name": _name(folder),
-        "prompts": json.dumps(_from(folder, prompts), ensure_ascii=False),
-    }
+    named = {"name": _name(folder), "prompts": _from(folder, prompts)}
+    values = {key: json.dumps(text, ensure_ascii=False) for key, text in named.items()}
     texts = {name: (STARTER / name).read_text("utf-8") for name in (RECIPE, RULES, GUIDE)}
     texts = {name: Template(text).substitute(values) for name, text in texts.items()}
     if prompts is None:

@@ -50,12 +50,13 @@ def ablate(
 ) -> None:
     """What a principle bought: train without the rows it had a hand in, and compare."""
     from flows.explain.ablation import left_out_line
+    from flows.plan.constitutions import principle_named
     from flows.plan.inputs import inputs_of
     from flows.plan.planner import Planner
 
     overrides = recipes.parse_overrides(set_)
     inputs, workspace, ledger = inputs_of(recipe, overrides)
-    inputs.constitution.principle(slug)  # raises where there is none
+    principle_named(inputs.constitution, slug)  # raises where there is none
     if not Planner(inputs, workspace, ledger).make("ppo").is_made:
         raise SolonError("ablate compares with a whole run of this recipe: solon run first")
     parameters = {"slug": slug, "recipe": recipe, "overrides": overrides}

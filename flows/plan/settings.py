@@ -51,13 +51,16 @@ TYPES = {
 }
 # What the stages' own checks allow, where no table of theirs tells: they raise, these say.
 RANGES = {
-    **{name: "above 0" for name in ("learning_rate", "epochs", "beta", *POSITIVE)},
-    **{name: "at least 1" for name in (*POSITIVE_COUNTS, "draws")},
-    "updates": "at least 1",
+    **dict.fromkeys(("learning_rate", "epochs", "beta"), "above 0"),
+    **dict.fromkeys(POSITIVE_COUNTS, "at least 1"),
     "max_steps": "-1, or at least 1",
     "warmup_ratio": "at least 0, below 1",
     "patience": "at least 0",
     "nll_weight": "at least 0",
+}
+PPO_RANGES = {
+    **dict.fromkeys(POSITIVE, "above 0"),
+    **dict.fromkeys(("updates", "draws"), "at least 1"),
     "critic_warmup": "below updates",
 }
 LIMITS = {
@@ -150,7 +153,7 @@ def _type(part: Mapping[str, Any]) -> str:
 
 
 def _range(part: Mapping[str, Any]) -> str:
-    return ", ".join(f"{word} {part[name]:g}" for name, word in LIMITS.items() if name in part)
+    return ", ".join(f"{word} {part[name]}" for name, word in LIMITS.items() if name in part)
 
 
 def _stage(stage: str) -> Iterator[Setting]:
@@ -162,19 +165,23 @@ def _stage(stage: str) -> Iterator[Setting]:
             if field.name not in seen:
                 seen.add(field.name)
                 meaning, default = meanings[field.name], field.default
-                of, limits = _of_field(field)
-                yield Setting(f"{stage}.{field.name}", of, limits, default, meaning)
+                limits = ranges(stage).get(field.name, "")
+                yield Setting(f"{stage}.{field.name}", _of_field(field), limits, default, meaning)
 
 
-def _of_field(field: dataclasses.Field[Any]) -> tuple[str, str]:
+def ranges(stage: str) -> Mapping[str, str]:
+    """What a stage's settings may be, by name, where there is a bound."""
+    return PPO_RANGES if stage == "ppo" else RANGES
+
+
+def _of_field(field: dataclasses.Field[Any]) -> str:
     written = str(field.type)
     choices = CHOICES.get(field.name)
     if choices is None and written.startswith("Literal["):
         choices = ast.literal_eval(written.removeprefix("Literal"))
     if choices is not None:
-        return " | ".join(choices), ""
-    of = " or ".join(TYPES.get(part, part) for part in written.split(" | "))
-    return of, RANGES.get(field.name, "")
+        return " | ".join(choices)
+    return " or ".join(TYPES.get(part, part) for part in written.split(" | "))
 
 
 @cache
