@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,11 @@ def resolve(name_or_path: str | Path) -> Path:
         return path
     known = ", ".join(sorted(p.stem for p in HERE.glob("*.yaml")))
     rule = "no constitution has this name"
-    raise ConstitutionError(name_or_path, rule, f"use one of: {known}, or the path of a file")
+    fix = f"use one of: {known}, or the path of a file"
+    alike = get_close_matches(name_or_path, known.split(", "), n=1)
+    if alike:
+        fix = f"did you mean {alike[0]}? Or {fix}"
+    raise ConstitutionError(name_or_path, rule, fix)
 
 
 def meant_file(name: str) -> Path | None:

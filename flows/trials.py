@@ -9,6 +9,7 @@ from pydantic import Field
 
 from flows.explain.ablation import check_without, compared, left_out, markdown
 from flows.explain.preview import Previewed, choose, compare, to_json, up_to
+from flows.plan.constitutions import principle_named
 from flows.plan.recipe import Overrides
 from flows.run.data import DataSide, make_some
 from flows.run.evaluation import answers_of, evaluate_checkpoints
@@ -61,7 +62,7 @@ def ablate(slug: str, recipe: str = "demo", overrides: Overrides = None) -> dict
         overrides: Single values of the recipe, as constitution=mine.yaml.
     """
     with open_session(recipe, overrides, "evaluate") as session:
-        session.inputs.constitution.principle(slug)  # raises where there is none
+        principle_named(session.inputs.constitution, slug)  # raises where there is none
         session.results.refs = None
         data = DataSide(session, may_ask=False)
         rows, original = stages_of(session, data, data.known(), have=reuse)

@@ -14,8 +14,10 @@ from storage.errors import InputError
 from storage.ids import kind_of
 from storage.ledger import Connection, Ledger, Row, move, rows
 from storage.lineage_walk import HOMES, table_kind
+from storage.nearest import meant
 
 HELP = "give an id from a run's output, a ref as latest/ppo, or a slug"
+MANY = 10_000  # ids among which the one that is meant is looked for
 BACK = re.compile(r"(?P<ref>.+)~(?P<moves>[0-9]{1,6})")
 NAME = re.compile(r"[a-z0-9-]+(/[a-z0-9-]+)*")
 POLICY_STAGES = ("sft", "dpo", "ppo")
@@ -40,7 +42,7 @@ def find(ledger: Ledger, name: str) -> list[str]:
 def opened(ledger: Ledger, name: str) -> Iterator[tuple[Connection, list[str]]]:
     """A transaction, and what `find` finds."""
     if not ledger.exists:
-        raise _nothing(name)
+        raise _nothing(name, [])
     with ledger.transaction() as con:
         yield con, _find(con, name)
 
@@ -57,8 +59,19 @@ def _find(con: Connection, name: str) -> list[str]:
     if len(found) > 1:
         raise InputError(name, "several ids begin so", "give more of its digits")
     if not found:
-        raise _nothing(name)
+        raise _nothing(name, _names(con, name))
     return found
+
+
+def _names(con: Connection, like: str) -> list[str]:
+    """What `like` may be a slip of: refs, slugs and, where it is the start of an id, short ids."""
+    names = _ids(con, "SELECT name FROM refs UNION SELECT slug FROM principles WHERE ? <> ''", like)
+    if table_kind(like) not in HOMES:
+        return names
+    table, column = HOMES[table_kind(like)]
+    start, length = like[: len(like) // 2], len(like)
+    sql = f"SELECT DISTINCT left({column}, {length}) FROM {table} WHERE starts_with({column}, ?)"
+    return [*names, *_ids(con, f"{sql} LIMIT {MANY}", start)]
 
 
 def _moved(con: Connection, name: str) -> list[str]:
@@ -78,8 +91,8 @@ def _ids(con: Connection, sql: str, parameter: str) -> list[str]:
     return [row_id for (row_id,) in con.execute(sql, [parameter]).fetchall()]
 
 
-def _nothing(name: str) -> InputError:
-    return InputError(name, "no id, ref or principle has this name", HELP)
+def _nothing(name: str, known: list[str]) -> InputError:
+    return InputError(name, "no id, ref or principle has this name", meant(name, known, HELP))
 
 
 def refs(ledger: Ledger) -> list[Row]:
@@ -96,7 +109,7 @@ def history(ledger: Ledger, name: str) -> list[Row]:
     """A ref's moves, the last one first: row n is what `NAME~n` names. InputError for no ref."""
     found = ledger.query("SELECT * FROM ref_moves WHERE name = ? ORDER BY number DESC", [name])
     if not found:
-        raise _no_ref(name)
+        raise _no_ref(name, [row["name"] for row in ledger.query("SELECT name FROM refs")])
     return found
 
 
@@ -139,11 +152,11 @@ def rollback(ledger: Ledger, name: str, author: str) -> tuple[str, str]:
     """
     _check_name(ledger, name)
     if not ledger.exists:
-        raise _no_ref(name)
+        raise _no_ref(name, [])
     with ledger.transaction() as con:
         moves = rows(con, "SELECT * FROM ref_moves WHERE name = ? ORDER BY number", [name])
         if not moves:
-            raise _no_ref(name)
+            raise _no_ref(name, _names(con, name))
         standing: list[str] = []
         for made in moves:
             if made["is_rollback"]:
@@ -178,5 +191,6 @@ def _check_target(ledger: Ledger, name: str, target_id: str, given: str) -> None
             raise InputError(given, rule, "give its id, or a ref as latest/ppo", "TARGET")
 
 
-def _no_ref(name: str) -> InputError:
-    return InputError(name, "no ref has this name", "see solon ref list", "NAME")
+def _no_ref(name: str, known: list[str]) -> InputError:
+    fix = meant(name, known, "see solon ref list")
+    return InputError(name, "no ref has this name", fix, "NAME")

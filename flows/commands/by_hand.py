@@ -47,7 +47,7 @@ def chat(
     temperature: TemperatureOption = 0.7,
     max_new_tokens: LengthOption = 256,
     system: SystemOption = "",
-    recipe: RecipeOption = "demo",
+    recipe: RecipeOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Talk to a checkpoint or the base. /new begins again; /quit, Ctrl-D and Ctrl-C end it."""
@@ -122,7 +122,7 @@ def compare(
     temperature: TemperatureOption = 0.7,
     max_new_tokens: LengthOption = 256,
     system: SystemOption = "",
-    recipe: RecipeOption = "demo",
+    recipe: RecipeOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Two models' answers side by side, drawn with the same random numbers."""

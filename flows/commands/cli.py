@@ -9,7 +9,18 @@ from typing import NoReturn
 import typer
 
 from constitution.errors import ConstitutionError
-from flows.commands import by_hand, data, explain, refs, runs, serve, standard, try_out, words
+from flows.commands import (
+    by_hand,
+    data,
+    explain,
+    project,
+    refs,
+    runs,
+    serve,
+    standard,
+    try_out,
+    words,
+)
 from storage.errors import SolonError
 
 app = typer.Typer(
@@ -18,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Turn a written constitution into an aligned language model, and keep the two in step.",
 )
-for family in (runs, try_out, explain, by_hand, standard, serve):
+for family in (project, runs, try_out, explain, by_hand, standard, serve):
     app.add_typer(family.app)
 app.add_typer(data.app, name="data")
 app.add_typer(refs.app, name="ref")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable
 from typing import Annotated, Any, cast
 
@@ -11,15 +12,25 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from flows.explain.compare.text import escaped
+from flows.plan.recipe_file import FIRST, PROJECT, chosen
 from flows.plan.steps import STEPS, Step
 from storage.errors import InputError
 from storage.ledger import Ledger
+from storage.nearest import meant
 from storage.workspace import Workspace
 
 out = Console(soft_wrap=True, emoji=False)
 err = Console(stderr=True, emoji=False)
 
-RecipeOption = Annotated[str, typer.Option("--recipe", help="A recipe's name or a .yaml file.")]
+RecipeOption = Annotated[
+    str,
+    typer.Option(
+        "--recipe",
+        help="A recipe's name or a .yaml file.",
+        callback=chosen,
+        show_default=f"{PROJECT} of this folder, else {FIRST}",
+    ),
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="One value of the recipe: key.path=value.")
 ]
@@ -43,6 +54,13 @@ def print_lines(shown: Iterable[RenderableType]) -> None:
         out.print(part, markup=False, highlight=False, soft_wrap=not isinstance(part, Table))
 
 
+def again(recipe: str, set_: list[str] | None) -> str:
+    """The options with which another command is about the same run: what is found is not named."""
+    named = [] if recipe == chosen("") else ["--recipe", recipe]
+    values = [part for value in set_ or () for part in ("--set", value)]
+    return "".join(f" {shlex.quote(part)}" for part in (*named, *values))
+
+
 def ledger() -> Ledger:
     """The workspace's ledger, for reading and short writes of this command."""
     return Ledger(Workspace.open().ledger)
@@ -51,5 +69,6 @@ def ledger() -> Ledger:
 def step_named(until: str | None) -> Step | None:
     """The step of that name; None for none. Raises InputError for any other name."""
     if until is not None and until not in STEPS:
-        raise InputError(until, "no step has this name", f"use {', '.join(STEPS)}", "--until")
+        fix = meant(until, STEPS, f"use {', '.join(STEPS)}")
+        raise InputError(until, "no step has this name", fix, "--until")
     return cast("Step | None", until)

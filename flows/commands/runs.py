@@ -12,6 +12,7 @@ from flows.commands.options import (
     RecipeOption,
     SetOption,
     UntilOption,
+    again,
     err,
     print_result,
     step_named,
@@ -21,6 +22,7 @@ from flows.explain import show
 from flows.plan import recipe as recipes
 from flows.plan.steps import STAGES
 from storage.errors import InputError
+from storage.nearest import meant
 from storage.workspace import Workspace
 
 app = typer.Typer()
@@ -28,7 +30,7 @@ app = typer.Typer()
 
 @app.command()
 def run(
-    recipe: RecipeOption = "demo",
+    recipe: RecipeOption = "",
     set_: SetOption = None,
     until: UntilOption = None,
     as_json: JsonOption = False,
@@ -38,16 +40,14 @@ def run(
 
 
 @app.command()
-def refresh(
-    recipe: RecipeOption = "demo", set_: SetOption = None, as_json: JsonOption = False
-) -> None:
+def refresh(recipe: RecipeOption = "", set_: SetOption = None, as_json: JsonOption = False) -> None:
     """Drafts, critiques, revisions and pairs; trains nothing."""
     _run("refresh", recipe, set_, "pairs", as_json)
 
 
 @app.command()
 def train(
-    recipe: RecipeOption = "demo",
+    recipe: RecipeOption = "",
     set_: SetOption = None,
     until: Annotated[
         str, typer.Option("--until", help=f"Stop after: {', '.join(STAGES)}.")
@@ -57,13 +57,14 @@ def train(
     """SFT, reward model, DPO and PPO on rows that are there."""
     if until not in STAGES:
         stages = ", ".join(STAGES)
-        raise InputError(until, "this is no stage of training", f"use {stages}", "--until")
+        fix = meant(until, STAGES, f"use {stages}")
+        raise InputError(until, "this is no stage of training", fix, "--until")
     _run("train", recipe, set_, until, as_json)
 
 
 @app.command()
 def evaluate(
-    recipe: RecipeOption = "demo", set_: SetOption = None, as_json: JsonOption = False
+    recipe: RecipeOption = "", set_: SetOption = None, as_json: JsonOption = False
 ) -> None:
     """Measure checkpoints that are there on the held-out prompts."""
     _run("evaluate", recipe, set_, None, as_json)
@@ -71,7 +72,7 @@ def evaluate(
 
 @app.command()
 def plan(
-    recipe: RecipeOption = "demo",
+    recipe: RecipeOption = "",
     set_: SetOption = None,
     until: UntilOption = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Markdown, for a review.")] = False,
@@ -80,11 +81,14 @@ def plan(
     """What a run would reuse, generate and train, and what it would cost. Writes nothing."""
     from flows.plan.planner import make_plan
 
-    made, _ = make_plan(recipe, recipes.parse_overrides(set_), step_named(until))
+    made, inputs = make_plan(recipe, recipes.parse_overrides(set_), step_named(until))
     if markdown and not as_json:
         print(show.plan_markdown(made))
     else:
-        print_result(as_json, made.to_json(), [show.plan_table(made), *show.plan_lines(made)])
+        head, value = show.plan_head(recipe, inputs), {"recipe": inputs.recipe.name}
+        lines: list[ConsoleRenderable | RichCast | str] = [head, show.plan_table(made)]
+        lines += show.plan_lines(made)
+        print_result(as_json, value | made.to_json(), lines)
 
 
 def _run(
@@ -110,4 +114,5 @@ def _run(
             parameters["until"] = step
         result = run_flow(flow, parameters, workspace)
     seconds = f"{time.monotonic() - started:.0f} s"
-    print_result(as_json, result, [show.run_table(result), *show.run_lines(result), seconds])
+    lines = show.run_lines(result, again(recipe, set_))
+    print_result(as_json, result, [show.run_table(result), *lines, seconds])

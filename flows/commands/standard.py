@@ -39,7 +39,7 @@ def standard(
     chat: Annotated[
         bool, typer.Option("--chat", help="As a conversation, not as raw text.")
     ] = False,
-    recipe: RecipeOption = "demo",
+    recipe: RecipeOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Standard tasks by lm-eval: figures with 95 % intervals, kept in the ledger."""

@@ -20,7 +20,7 @@ SlugArgument = Annotated[str, typer.Argument(help="A principle's slug.")]
 def preview(
     slug: SlugArgument,
     count: Annotated[int, typer.Option("-n", min=1, max=1000, help="How many prompts.")] = 8,
-    recipe: RecipeOption = "demo",
+    recipe: RecipeOption = "",
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -44,18 +44,19 @@ def preview(
 @app.command()
 def ablate(
     slug: SlugArgument,
-    recipe: RecipeOption = "demo",
+    recipe: RecipeOption = "",
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """What a principle bought: train without the rows it had a hand in, and compare."""
     from flows.explain.ablation import left_out_line
+    from flows.plan.constitutions import principle_named
     from flows.plan.inputs import inputs_of
     from flows.plan.planner import Planner
 
     overrides = recipes.parse_overrides(set_)
     inputs, workspace, ledger = inputs_of(recipe, overrides)
-    inputs.constitution.principle(slug)  # raises where there is none
+    principle_named(inputs.constitution, slug)  # raises where there is none
     if not Planner(inputs, workspace, ledger).make("ppo").is_made:
         raise SolonError("ablate compares with a whole run of this recipe: solon run first")
     parameters = {"slug": slug, "recipe": recipe, "overrides": overrides}

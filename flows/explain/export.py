@@ -14,6 +14,7 @@ from flows.plan.needs import MEMBERS
 from storage.errors import InputError
 from storage.ids import kind_of
 from storage.ledger import Ledger, Row
+from storage.nearest import meant
 from storage.refs import find
 from tasks.evaluation.escape import markdown_cell
 
@@ -40,7 +41,8 @@ def export_snapshot(ledger: Ledger, name: str, format: str, out: Path) -> dict[s
     Raises InputError for an unknown snapshot or format, or a folder that has something in it.
     """
     if format not in FORMATS:
-        raise InputError(format, "no format has this name", f"use {', '.join(FORMATS)}", "--format")
+        fix = meant(format, FORMATS, f"use {', '.join(FORMATS)}")
+        raise InputError(format, "no format has this name", fix, "--format")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(str(out), "the folder must be new or empty", "name another", "--out")
     dataset_id = find(ledger, name)[0]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from flows.plan.constitutions import principle_named
 from flows.plan.inputs import Inputs
 from storage.errors import InputError
 from storage.ledger import Columns, Ledger, Row
@@ -63,7 +64,7 @@ def choose(inputs: Inputs, slug: str, count: int) -> dict[int, list[Prompt]]:
     Early rounds before late ones, by id within a round. Raises InputError where the principle is
     unknown or unused.
     """
-    principle = inputs.constitution.principle(slug)
+    principle = principle_named(inputs.constitution, slug)
     rounds: dict[int, list[Prompt]] = {}
     for prompt in inputs.prompts:
         slugs = [p.slug for p in inputs.method.principles(prompt)]

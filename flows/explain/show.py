@@ -12,6 +12,7 @@ from rich.text import Text
 
 from flows.explain.compare.text import one_line, visible
 from flows.explain.compare.words import difference, in_terminal
+from flows.plan.inputs import Inputs
 from flows.plan.plan import Plan
 from storage.ids import is_id, short
 from tasks.evaluation.escape import markdown_cell
@@ -55,6 +56,19 @@ def plan_markdown(plan: Plan) -> str:
     """The plan for a review: what falls, why, and what it costs. Values are escaped."""
     reasons = (f"- {markdown_cell(line)}" for line in plan_lines(plan))
     return "\n".join([*markdown_table(PLAN_COLUMNS, _plan_rows(plan)), "", *reasons])
+
+
+def plan_head(recipe: str, inputs: Inputs) -> str:
+    """What a plan is of: the recipe and the file it is from, rules, prompts, model."""
+    own, prompts = inputs.recipe, inputs.prompt_snapshot
+    of = "" if own.name == recipe else f" ({recipe})"
+    count, held_out = len(inputs.prompts), len(prompts.held_out)
+    absent = "" if inputs.model.model_id else ", which is not here yet"
+    said = (
+        f"recipe {own.name}{of}: rules of {own.constitution}; {count} prompts of"
+        f" {own.prompts.path}, {held_out} held out; model {own.model}{absent}"
+    )
+    return visible(said)
 
 
 def _plan_rows(plan: Plan) -> Iterator[Sequence[str]]:
@@ -121,9 +135,15 @@ def run_table(result: dict[str, Any]) -> Table:
     return table(short(result["run_id"] or "no run"), RUN_COLUMNS, rows)
 
 
-def run_lines(result: dict[str, Any]) -> Iterator[str]:
-    """The verdict, where things are, what was left out, and what to try next."""
+def run_lines(result: dict[str, Any], options: str = "") -> Iterator[str]:
+    """The verdict, where things are, what was left out, and what to try next.
+
+    options: of the command, as its like needs them again: " --recipe mine.yaml".
+    """
     home = Path(result["workspace"])
+    for step in result["steps"]:
+        if step["note"]:
+            yield f"{step['step']} is not trained: {step['note']}"
     if result["verdict"]:
         yield result["verdict"]
     for found in result["exclusions"]:
@@ -137,7 +157,9 @@ def run_lines(result: dict[str, Any]) -> Iterator[str]:
         yield f"checkpoint  {home / 'artifacts' / 'checkpoints' / list(made.values())[-1]}"
     yield f"ledger      {home / 'ledger.duckdb'}"
     yield "next:"
-    yield f"  solon plan --recipe {result['recipe']}      (after editing a principle)"
+    if result["advice"]:
+        yield f"  {result['advice']}"
+    yield f"  solon plan{options}      (after editing a principle)"
     if result["snapshots"]["preferences"]:
         last = list(made)[-1] if made else "preferences-rows"
         yield f"  solon why latest/{last}"

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from constitution.load import from_body, load, resolve
 from constitution.origin import Origin, origin
-from constitution.schema import Constitution
+from constitution.schema import Constitution, Principle
 from storage.errors import InputError
 from storage.ledger import Ledger
+from storage.nearest import meant
 from tasks.generation.calls import principle_id
 from tasks.generation.record import record_constitution
 
@@ -30,6 +31,16 @@ def read_constitution(name: str, ledger: Ledger) -> tuple[Constitution, Path | N
         rule = "no ref of this name points to a constitution"
         raise InputError(name, rule, "solon ref set constitution FILE", "constitution")
     return from_body(json.loads(found[0]["body"])), None
+
+
+def principle_named(constitution: Constitution, slug: str) -> Principle:
+    """The principle of that slug. InputError, with the one that is meant, where there is none."""
+    for principle in constitution.principles:
+        if principle.slug == slug:
+            return principle
+    slugs = [principle.slug for principle in constitution.principles]
+    rule = f"no principle of {constitution.name} has this slug"
+    raise InputError(slug, rule, meant(slug, slugs, f"use one of {', '.join(slugs)}"), "SLUG")
 
 
 def kept_as(ledger: Ledger, constitution: Constitution) -> dict[str, str]:

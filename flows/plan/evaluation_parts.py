@@ -36,7 +36,7 @@ class EvaluationSettings(Part):
     )
     probe_questions: Positive | None = Field(None, description="Questions a probe at most")
     perplexity: bool = Field(True, description="Whether ordinary text is read")
-    max_new_tokens: Positive = 128
+    max_new_tokens: Positive = Field(128, description="Longest answer, in tokens")
     temperature: float = Field(1.0, ge=0, le=10, description="1 is what PPO samples at")
     batch_size: Positive = Field(64, description="Rows in a batch: memory and speed only")
     shown: int = Field(6, ge=0, description="Prompts shown side by side in the report")

@@ -16,6 +16,7 @@ from flows.plan.chat import check_switch, seen, thinking_of
 from flows.plan.checkpoints import find_checkpoint
 from flows.plan.constitutions import kept_as, read_constitution
 from flows.plan.hands import UNKNOWN_MODEL, Hand, Hands, read_hands
+from flows.plan.paths import check_files
 from flows.plan.recipe import Recipe, load
 from flows.plan.steps import DataStep, Step, at_most
 from storage.errors import InputError
@@ -218,6 +219,7 @@ class Inputs:
 
 def read_inputs(recipe: Recipe, workspace: Workspace, ledger: Ledger) -> Inputs:
     """Load constitution and prompts, identify the models. InputError or ConstitutionError."""
+    check_files(recipe)
     constitution, path = read_constitution(recipe.constitution, ledger)
     find = partial(find_checkpoint, ledger, workspace)
     manner = recipe.generation.manner

@@ -15,6 +15,7 @@ from flows.plan.answers import with_champion
 from flows.plan.duels import judge_parts
 from flows.plan.inputs import Inputs
 from flows.plan.questions import asked_parts
+from flows.plan.sizes import sized
 from flows.plan.steps import Stage, Step, at_most
 from storage.ledger import Ledger
 from storage.workspace import Workspace
@@ -120,7 +121,7 @@ def _need(inputs: Inputs, step: Step, snapshot: Snapshot, parents: Mapping[str, 
     number_type = "" if recipe.compute == "auto" else f", {recipe.compute}"  # only if asked for
     parts = components(
         step,
-        asked_parts(inputs) | judge_parts(inputs) if step == "evaluate" else getattr(recipe, step),
+        _settings(inputs, step, snapshot),
         dataset_id=snapshot.dataset_id,
         base_model_id=inputs.base_model_id,
         parents=dict(parents),
@@ -129,3 +130,11 @@ def _need(inputs: Inputs, step: Step, snapshot: Snapshot, parents: Mapping[str, 
         chat=inputs.template.filling if inputs.template else None,
     )
     return Need(step, snapshot, parents, parts)
+
+
+def _settings(inputs: Inputs, step: Step, snapshot: Snapshot) -> dict[str, Any]:
+    """What the key of a step says of how it is done: PPO is sized by its prompts."""
+    if step == "evaluate":
+        return asked_parts(inputs) | judge_parts(inputs)
+    given: dict[str, Any] = getattr(inputs.recipe, step)
+    return sized(given, len(snapshot.training)) if step == "ppo" else given

@@ -46,7 +46,7 @@ ThinkTag = Annotated[str, Field(min_length=1, pattern=r"\S")]
 
 
 class PromptSettings(Part):
-    """Which prompts."""
+    """Which prompts. A text is short for its `path`."""
 
     path: str = Field(
         "default", description="File, folder, hub:<set>; `default`, `everyday`: our own"
@@ -55,13 +55,18 @@ class PromptSettings(Part):
     max_chars: Positive = Field(20_000, description="Longer prompts are excluded, in characters")
     held_out_percent: int = Field(20, ge=1, le=90, description="Share kept from training")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_path(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
 
 class TokenLimits(Part):
     """Longest answer of each step, in tokens."""
 
-    draft: Positive = 256
-    critique: Positive = 128
-    revision: Positive = 256
+    draft: Positive = Field(256, description="Longest draft, in tokens")
+    critique: Positive = Field(128, description="Longest critique, in tokens")
+    revision: Positive = Field(256, description="Longest revision, in tokens")
 
 
 class GenerationSettings(Part):
@@ -75,7 +80,7 @@ class GenerationSettings(Part):
     rounds: int = Field(1, ge=1, le=16, description="Critique and revision steps a prompt")
     system: str = Field("", description="System message before every draft; empty for none")
     temperature: float = Field(1.0, ge=0, le=10, description="0 is greedy")
-    top_p: float = Field(1.0, gt=0, le=1)
+    top_p: float = Field(1.0, gt=0, le=1, description="Share of the likeliest tokens; 1 is all")
     max_new_tokens: TokenLimits = TokenLimits()
     max_prompt_tokens: Positive = Field(2048, description="Longer requests are excluded")
     batch_tokens: Positive = Field(16_384, description="Tokens in a batch: memory and speed only")
@@ -174,11 +179,15 @@ class RoleSettings(Part):
     server's settings. What a student says, and candidates, is never another's.
     """
 
-    draft: Asked | None = None
-    critique: Asked | None = None
-    revision: Asked | None = None
-    judge: Asked | None = None
-    teacher: Asked | None = None
+    draft: Asked | None = Field(None, description="Who drafts: a model's reference, or a server")
+    critique: Asked | None = Field(
+        None, description="Who criticises: a model's reference, or a server"
+    )
+    revision: Asked | None = Field(
+        None, description="Who revises: a model's reference, or a server"
+    )
+    judge: Asked | None = Field(None, description="Who judges: a model's reference, or a server")
+    teacher: Asked | None = Field(None, description="Who teaches: a model's reference, or a server")
 
     def named(self) -> dict[Role, str | ServerSettings | None]:
         """The roles that another one is asked in."""
@@ -189,7 +198,9 @@ class RoleSettings(Part):
 class SnapshotSettings(Part):
     """Which revisions become rows."""
 
-    sft_rounds: Literal["all", "last"] = "all"
+    sft_rounds: Literal["all", "last"] = Field(
+        "all", description="Whether SFT learns the revision of every round or of the last one"
+    )
 
 
 class Shares(Part):

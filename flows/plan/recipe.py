@@ -7,11 +7,7 @@ A recipe never enters a task: tasks take plain arguments. Single values are over
 
 from __future__ import annotations
 
-import dataclasses
-import importlib.resources
 from collections.abc import Mapping, Sequence
-from importlib.resources.abc import Traversable
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
@@ -40,39 +36,30 @@ from flows.plan.parts import (
     SnapshotSettings,
     VllmSettings,
 )
+from flows.plan.recipe_file import RecipeFile, as_settings, read
+from flows.plan.settings import Setting, filled, settings_of, unknown
 from flows.plan.steps import STAGES
-from flows.plan.yaml_lines import line_of
 from storage.errors import InputError, SolonError
-from storage.workspace import Workspace
-from tasks.generation.method import ROLES
-from tasks.training.ppo.config import config_from_settings
-from tasks.training.settings import (
-    DpoSettings,
-    RewardSettings,
-    SftSettings,
-    StageSettings,
-    parse_settings,
-)
-
-RECIPES = importlib.resources.files("flows") / "recipes"
-MAX_BYTES = 1 << 20
-
-SETTINGS: dict[str, type[StageSettings]] = {
-    "sft": SftSettings,
-    "reward": RewardSettings,
-    "dpo": DpoSettings,
-}
 
 
 class Recipe(Part):
     """One whole run."""
 
-    name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
-    description: str = ""
-    seed: int = Field(0, ge=0, lt=2**31)
+    name: str = Field(
+        pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$",
+        description="What the project is called: small letters and digits, with dashes between",
+    )
+    description: str = Field("", description="What it is for, in a sentence, for people")
+    seed: int = Field(0, ge=0, lt=2**31, description="Of every training; another one trains anew")
     constitution: str = Field("default", description="A name in constitution/ or a file's path")
-    model: str = Field(min_length=1, description="Model reference")
-    quantization: Literal["nf4", "none"] = "nf4"
+    model: str = Field(
+        min_length=1,
+        description="What is trained: a hub id (owner/name[@revision]), ./folder of safetensors,"
+        " package:module/file.gguf, checkpoint:ID or random:tiny",
+    )
+    quantization: Literal["nf4", "none"] = Field(
+        "nf4", description="How the frozen base is held in memory: nf4 is 4 bits a weight"
+    )
     compute: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Number type to compute in; auto: what the machine is fast at"
     )
@@ -111,25 +98,7 @@ class Recipe(Part):
     @classmethod
     def _fill(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         """Check a stage's settings and fill in the defaults: keys and tasks see them all."""
-        stage = str(info.field_name)
-        if stage == "ppo":
-            return dataclasses.asdict(config_from_settings(value))
-        return dataclasses.asdict(parse_settings(SETTINGS[stage], value))
-
-
-def files() -> dict[str, Traversable]:
-    """The file of every recipe by name: those in the workspace's `recipes/`, and those that ship.
-
-    The latter count where both have a name, so that a name in a document means one thing.
-    """
-    own = (Workspace.open().root / "recipes").glob("*.yaml")
-    shipped = (path for path in RECIPES.iterdir() if path.name.endswith(".yaml"))
-    return {path.name[:-5]: path for path in (*own, *shipped)}
-
-
-def names() -> list[str]:
-    """What a form offers, sorted."""
-    return sorted(files())
+        return filled(str(info.field_name), value)
 
 
 def load(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -137,45 +106,35 @@ def load(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
 
     Raises InputError for an unknown recipe, key or a value of the wrong type.
     """
-    text = _read(name)
-    content = _content(text, name)
+    file = read(name)
+    content = file.content
     for path, value in (overrides or {}).items():
         _override(content, path, value)
+    _check_stages(content, name)
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
         keys = [part for part in error.errors()[0]["loc"] if part not in (REFERENCE, SERVER)]
-        line = None if _is_set(keys, overrides or {}) else line_of(text, keys)
+        line = None if _is_set(keys, overrides or {}) else _line_of(file, keys)
         raise _first_problem(error, keys, f"{name}:{line}" if line else name) from None
 
 
-def _read(name: str) -> str:
-    path = files().get(name, Path(name))
-    try:
-        if not (path.name.endswith((".yaml", ".yml")) and path.is_file()):
-            rule = "no recipe has this name"
-            raise InputError(name, rule, f"use {', '.join(names())}, or a .yaml file", "recipe")
-        with path.open("rb") as file:
-            text = file.read(MAX_BYTES + 1).decode("utf-8", errors="replace")
-    except OSError as error:
-        rule = f"the recipe cannot be read ({error.strerror})"
-        raise InputError(name, rule, "name another file", "recipe") from None
-    if len(text) > MAX_BYTES:
-        raise InputError(name, f"a recipe has at most {MAX_BYTES} bytes", "name another", "recipe")
-    return text
+def settings() -> dict[str, Setting]:
+    """Every setting of a recipe by its key path."""
+    return settings_of(Recipe)
 
 
-def _content(text: str, name: str) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{name}:{mark.line + 1}" if mark else name
-        problem = str(getattr(error, "problem", None) or "cannot be read")
-        raise InputError(problem, "the recipe must be YAML", "mend the file", where) from None
-    if not isinstance(content, dict):
-        raise InputError(name, "a recipe is a mapping of keys", "see flows/recipes/demo.yaml")
-    return content
+def _check_stages(content: Mapping[str, Any], where: str) -> None:
+    """Raise InputError for a key that no stage has: pydantic does not look into them."""
+    for stage in STAGES:
+        given = content.get(stage)
+        for key in given if isinstance(given, dict) else ():
+            if f"{stage}.{key}" not in settings():
+                raise _no_key(f"{stage}.{key}", where)
+
+
+def _no_key(path: str, where: str) -> InputError:
+    return InputError(path, "no recipe has this key", unknown(path, settings()), where)
 
 
 def parse_overrides(values: list[str] | None) -> dict[str, Any]:
@@ -212,11 +171,18 @@ def _override(content: dict[str, Any], path: str, value: Any) -> None:
     *parents, last = path.split(".")
     place = content
     for key in parents:
+        as_settings(place, key)
         child = place.setdefault(key, {})
         if not isinstance(child, dict):
             raise InputError(path, f"{key} has no keys under it", "see the recipe", "--set")
         place = child
     place[last] = value
+
+
+def _line_of(file: RecipeFile, keys: Sequence[int | str]) -> int | None:
+    """The line of the key that leads deepest towards these."""
+    paths = (".".join(map(str, keys[:count])) for count in range(len(keys), 0, -1))
+    return next((file.lines[path] for path in paths if path in file.lines), None)
 
 
 def _is_set(keys: Sequence[int | str], overrides: Mapping[str, Any]) -> bool:
@@ -229,16 +195,15 @@ def _first_problem(error: ValidationError, keys: Sequence[int | str], where: str
     """The first finding of pydantic as one of ours, with the key's whole path."""
     problem, path = error.errors()[0], ".".join(map(str, keys))
     if problem["type"] == "extra_forbidden":
-        fix = (
-            f"use {', '.join(ROLES)}" if keys[:-1] == ["models"] else "see flows/recipes/demo.yaml"
-        )
-        return InputError(path, "no recipe has this key", fix, where)
+        return _no_key(path, where)
     if problem["type"] in ("model_type", "dict_type"):
         rule = "this key has keys under it"
         return InputError(f"{path}={problem['input']!r}", rule, f"as {path}={{key: value}}", where)
     if problem["type"] == "missing":
         return InputError(path, "the recipe must have this key", "add it", where)
     cause = problem.get("ctx", {}).get("error")
-    rule = str(cause) if cause else problem["msg"].lower()
-    value = f"{path}={problem['input']!r}" if not cause else path
-    return InputError(value, rule, "change it in the recipe or with --set", where)
+    fix = "change it in the recipe or with --set"
+    if cause:
+        rule, _, given = str(cause).partition("; ")
+        return InputError(path, rule, given or fix, where)
+    return InputError(f"{path}={problem['input']!r}", problem["msg"].lower(), fix, where)

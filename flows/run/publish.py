@@ -103,7 +103,8 @@ def publish_run(
     of_run = session.recipe.name, session.run_id
     sums = {name: sum(step[name] for step in steps) for name in ("reused", "generated", "trained")}
     shows = "By step: " + ", ".join(f"{count} {name}" for name, count in sums.items())
-    table = [step | {"id": short(step["id"] or "")} for step in steps]
+    shown = [{name: step[name] for name in step if name not in ("note", "rows")} for step in steps]
+    table = [step | {"id": short(step["id"] or "")} for step in shown]
     create_table_artifact(table, key="steps", description=described(shows, *of_run))
     for stage, checkpoint_id in checkpoints.items():
         picture = artifact_path(session.workspace, checkpoint_id) / "loss.png"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.plan import gates
+from flows.plan.advice import advice
 from flows.plan.inputs import Inputs, count_exclusions
 from flows.plan.plan import Plan
 from flows.plan.steps import STAGES, STEPS
@@ -35,6 +36,8 @@ class StepResult:
     trained: int = 0
     id: str | None = None
     duration_s: float = 0.0
+    rows: int = 0  # those a stage was trained on
+    note: str = ""  # why a stage that was made is not said to be trained
 
 
 class Results:
@@ -104,6 +107,13 @@ def run_result(
         "snapshots": {"sft": sft_rows_id, "preferences": ids.get("pairs")},
         "checkpoints": {stage: ids.get(stage) for stage in STAGES},
         "report": str(report) if report else None,
+        "advice": advice(
+            inputs,
+            left_out,
+            {name: step.rows for name, step in steps.items()},
+            Ledger(workspace.ledger),
+            run_id,
+        ),
         **judged,
     }
 

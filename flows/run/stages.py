@@ -20,6 +20,7 @@ from prefect.runtime import task_run
 from flows.plan.answers import adapter_of
 from flows.plan.history import History
 from flows.plan.needs import Need, Needs, ids
+from flows.plan.sizes import too_few
 from flows.plan.steps import STAGES, Step
 from flows.run import progress
 from flows.run.results import timed
@@ -110,7 +111,8 @@ def ensure(session: Session, need: Need, produce: Produce) -> bool:
             results.decide(stage, need.id, "REPAIRED" if known or whole else "MISS", why=why)
             make.with_options(refresh_cache=True)(stage, need.id, work)
         metrics = _result_of(session, need).get("metrics", {})
-        result.trained = int(not whole and has_changed(metrics))
+        result.rows, result.note = learned_from(need, metrics), not_learned(need, metrics)
+        result.trained = int(not whole and not result.note)
         result.id = need.id
         results.point(stage, need.id)
     return whole
@@ -119,11 +121,6 @@ def ensure(session: Session, need: Need, produce: Produce) -> bool:
 def train(session: Session, needs: Needs) -> dict[str, str]:
     """The checkpoints that are needed, made where they are missing; returns their ids by stage."""
     for need, following in zip_longest(needs.values(), list(needs)[1:]):
-        if not need.snapshot.training:
-            raise SolonError(
-                f"{need.step}: no rows to train on (all were excluded): raise prompts.limit or"
-                " generation.max_new_tokens, or see why with `solon plan`"
-            )
         is_there = ensure(session, need, partial(_train, session, need, following))
         session.results.of(need.step).reused = int(is_there)
     return ids(needs)
@@ -222,7 +219,7 @@ def _record(session: Session, need: Need) -> None:
         insert(con, "checkpoints", [row], replace=True)
         insert(con, "metrics", values, replace=True)
     if need.step in STAGES:
-        progress.current().finish(_summary(metrics))
+        progress.current().finish(not_learned(need, metrics) or _summary(metrics))
 
 
 def learned(metrics: dict[str, Any]) -> tuple[str, float, float] | None:
@@ -237,13 +234,20 @@ def learned(metrics: dict[str, Any]) -> tuple[str, float, float] | None:
     return None
 
 
-def has_changed(metrics: Mapping[str, Any]) -> bool:
-    """Whether a training changed a weight; of one that does not say, and of an evaluation, yes."""
-    return bool(metrics.get(WEIGHT_CHANGE) != 0)
+def not_learned(need: Need, metrics: Mapping[str, Any]) -> str:
+    """Why a stage is not said to be trained; empty where it is, and of an evaluation."""
+    if need.step not in STAGES:
+        return ""
+    if metrics.get(WEIGHT_CHANGE) == 0:
+        return "no weight changed"
+    return too_few(learned_from(need, metrics))
+
+
+def learned_from(need: Need, metrics: Mapping[str, Any]) -> int:
+    """The rows that a stage was trained on, as far as it says: some may have been too long."""
+    return int(metrics.get("examples", len(need.snapshot.training)))
 
 
 def _summary(metrics: dict[str, Any]) -> str:
-    if not has_changed(metrics):
-        return "no weight changed"
     found = learned(metrics)
     return "done" if found is None else f"{found[0]} {found[1]:.3f} -> {found[2]:.3f}"

@@ -9,8 +9,10 @@ from flows.plan.steps import Step, at_most
 from flows.run.data import DataSide
 from flows.run.session import Session
 from flows.run.stages import train
+from storage.errors import SolonError
 from tasks.generation.snapshots import Rows
 
+REASONS = 3
 Have = Callable[[Session, Needs], dict[str, str]]
 
 
@@ -26,9 +28,24 @@ def stages_of(
     Where SFT's own answers are candidates, the rows with the pairs of these come between SFT and
     what is trained on them.
     """
-    checkpoints = have(session, stage_needs(session.inputs, rows, until))
+    checkpoints = have(session, _with_rows(stage_needs(session.inputs, rows, until), rows))
     if rows.later and at_most("reward", until):
         rows = data.add_candidates(checkpoints["sft"])
         needs = stage_needs(session.inputs, rows, until)
+        needs = _with_rows(needs, rows)
         checkpoints |= have(session, {stage: n for stage, n in needs.items() if stage != "sft"})
     return rows, checkpoints
+
+
+def _with_rows(needs: Needs, rows: Rows) -> Needs:
+    """The same. Raises SolonError for a stage without a row to train on, with the reasons why."""
+    for need in needs.values():
+        if not need.snapshot.training:
+            most = ", ".join(
+                f"{count} {reason}" for (_, reason), count in rows.left_out.most_common(REASONS)
+            )
+            raise SolonError(
+                f"{need.step}: no rows to train on (left out: {most or 'none'}): give more prompts"
+                " or raise pairs.max_new_tokens; solon recipe pairs tells the settings"
+            )
+    return needs

@@ -18,6 +18,7 @@ from prefect.runtime import deployment
 from flows.plan import recipe as recipes
 from flows.plan.constitutions import REF
 from flows.plan.parts import ServerSettings
+from flows.plan.recipe_file import names
 from storage.errors import InputError
 from storage.workspace import Workspace
 from tasks import models
@@ -30,7 +31,7 @@ def choices() -> dict[str, list[str]]:
     """What a form offers for a parameter of that name: names, no paths."""
     files = importlib.resources.files("constitution").iterdir()
     shipped = sorted(f.name[:-5] for f in files if f.name.endswith(".yaml"))
-    return {"recipe": recipes.names(), "constitution": [*shipped, f"{REF}constitution"]}
+    return {"recipe": names(), "constitution": [*shipped, f"{REF}constitution"]}
 
 
 def check_form(

@@ -14,6 +14,7 @@ import pytest
 from flows.explain.lineage_text import lineage_lines, story_lines
 from flows.explain.show import plan_lines
 from flows.explain.why import story
+from flows.plan.chat import Seen
 from flows.plan.hands import SCRIPTED_MODEL, Hand
 from flows.plan.inputs import Inputs
 from flows.plan.plan import Plan
@@ -27,6 +28,7 @@ from storage.ids import content_id
 from storage.ledger import insert, now
 from storage.lineage import summary
 from tasks import models
+from tasks.chat.think import ALOUD
 from tasks.engines.known import Known, keep
 from tasks.engines.wire import Abilities
 from tasks.generation.record import record_model
@@ -252,7 +254,7 @@ def test_models_on_one_base_share_its_weights(
     made = workers(**{"models.draft": folder(tmp_path / "base")})
     base = made.inputs.hands.named["draft"]
     info = models.ModelInfo("mdl_adapter", "checkpoint", "critic", base.model_id)
-    critic = Hand("mdl_adapter", str(tmp_path / "adapter"), info)
+    critic = Hand("mdl_adapter", str(tmp_path / "adapter"), ALOUD, Seen(info, None, None))
     hands = replace(made.inputs.hands, named={"draft": base, "critique": critic})
     made.inputs = replace(made.inputs, hands=hands)
     path = Path(str(base.source))

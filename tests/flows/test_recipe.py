@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.plan.recipe import MAX_BYTES, RECIPES, Recipe, load, names, parse_overrides
+from flows.plan.recipe import Recipe, load, parse_overrides
+from flows.plan.recipe_file import MAX_BYTES, RECIPES, names
 from storage.errors import InputError
 
 

@@ -141,7 +141,7 @@ def plain(base: Path) -> Plain:
 @pytest.fixture
 def recipe(base: Path, tmp_path: Path) -> str:
     """A recipe whose base is the tiny model."""
-    from flows.plan.recipe import RECIPES
+    from flows.plan.recipe_file import RECIPES
 
     text = (RECIPES / "smoke.yaml").read_text(encoding="utf-8")
     path = tmp_path / "tiny.yaml"

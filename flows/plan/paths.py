@@ -1,0 +1,44 @@
+"""Whether the files that a recipe names are there, said before anything is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flows.plan.recipe import Recipe
+from flows.plan.recipe_file import is_path, own_names
+from storage.errors import InputError
+from storage.nearest import meant
+
+COUNT = "give its path: from the recipe's folder in a recipe, from the current one with --set"
+
+
+def check_files(recipe: Recipe) -> None:
+    """Raise InputError for the first file that is not there: where it was looked for, and the one
+    that is meant."""
+    named = {
+        "constitution": (recipe.constitution,),
+        "prompts.path": (recipe.prompts.path,),
+        "pairs.people": (recipe.pairs.people,),
+        "judge.gold": (recipe.judge.gold,),
+        "evaluation.probes": recipe.evaluation.probes,
+    }
+    for key, values in named.items():
+        for value in filter(None, values):
+            _check(key, value)
+
+
+def _check(key: str, value: str) -> None:
+    if ":" in value or value in own_names(key):
+        return
+    path = Path(value).expanduser()
+    try:
+        if path.exists():
+            return
+        folder = path.absolute().parent
+        there = [other.name for other in folder.iterdir()] if folder.is_dir() else []
+    except OSError:
+        return  # whoever reads it says what is wrong
+    rule = f"no such file in {folder}"
+    if not is_path(key, value) and own_names(key):
+        rule = f"no file in {folder}, and none of {', '.join(own_names(key))}"
+    raise InputError(value, rule, meant(path.name, [*there, *own_names(key)], COUNT), key)

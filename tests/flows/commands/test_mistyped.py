@@ -1,0 +1,85 @@
+"""What is mistyped is answered with what was meant, in one line of its own, and exit code 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from constitution.load import load, resolve
+from flows.commands import cli
+from flows.plan.constitutions import keep_constitution
+from storage.ledger import Ledger, point
+
+CASES = {
+    "rum": "Did you mean 'run'?",
+    "ref lisst": "Did you mean 'list'?",
+    "plan --recip smoke": "--recipe",
+    "plan --recipe smokee": "did you mean smoke?",
+    "plan --recipe shopp.yaml": "did you mean shop.yaml?",
+    "plan --set prompts.limits=3": "did you mean prompts.limit?",
+    "plan --set betta=0.2": "did you mean dpo.beta?",
+    "plan --set learning_rate=0.1": "did you mean sft.learning_rate or reward.learning_rate",
+    "plan --set ppo.updatez=3": "did you mean ppo.updates?",
+    "plan --set judge.flor.accuracy=0.5": "did you mean judge.floor",
+    "plan --set promts.path=x": "did you mean prompts?",
+    "plan --set constitution=checkabel": "did you mean checkable?",
+    "plan --set constitution=rulse.yaml": "did you mean rules.yaml?",
+    "plan --set prompts=everydy": "did you mean everyday?",
+    "plan --set prompts=qestions.csv": "did you mean questions.csv?",
+    "plan --set evaluation.probes=[helpfulnes]": "did you mean helpfulness?",
+    "plan --until evaluat": "did you mean evaluate?",
+    "train --until sfft": "did you mean sft?",
+    "preview sixty-word": "did you mean sixty-words?",
+    "impact be-consise": "did you mean be-concise?",
+    "why lates/dpo": "did you mean latest/dpo?",
+    "why con_{}": "did you mean con_",
+    "chat latest/ddpo hi": "did you mean latest/dpo?",
+    "ref list champoin": "did you mean champion?",
+    "ref rollback champoin": "did you mean champion?",
+    "constitution show defualt": "did you mean default?",
+    "constitution lint defualt": "did you mean default?",
+    "export latest/preferences-row --out x": "did you mean latest/preferences-rows?",
+    "recipe pairs.sampels": "did you mean pairs.samples?",
+    "recipe evaluatoin": "did you mean evaluation?",
+}
+
+
+@pytest.fixture
+def con_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A folder with some files and a workspace that knows some names; a constitution's id."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SOLON_HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    ledger = Ledger(tmp_path / "home" / "ledger.duckdb")
+    path = resolve("default")
+    for name in ("latest/dpo", "latest/preferences-rows", "champion"):
+        point(ledger, name, "ckp_0")
+    for name in ("shop.yaml", "rules.yaml", "questions.csv"):
+        (tmp_path / name).write_text("")
+    return keep_constitution(ledger, load(path), path)
+
+
+@pytest.mark.parametrize("typed", CASES)
+def test_what_was_meant_is_said(
+    typed: str, con_id: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last = "1" if con_id[11] != "1" else "2"
+    words = typed.format(con_id[4:11] + last).split()
+    monkeypatch.setattr("sys.argv", ["solon", *words])
+    assert cli.answer() == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert CASES[typed] in " ".join(err.replace("│", " ").split())
+    assert err.startswith("Usage") or err.count("\n") == 1
+
+
+def test_a_missing_file_is_said_with_the_folder_it_was_looked_for_in(
+    con_id: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for option in ("--recipe", "--set prompts=", "--set judge.gold="):
+        glue = "" if option.endswith("=") else " "
+        words = f"plan {option}{glue}sub/none.yaml".split()
+        monkeypatch.setattr("sys.argv", ["solon", *words])
+        assert cli.answer() == 2
+        assert f"sub/none.yaml: no such file in {Path.cwd() / 'sub'}" in capsys.readouterr().err
