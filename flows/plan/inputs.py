@@ -15,6 +15,7 @@ from constitution.schema import Constitution
 from flows.plan.constitutions import kept_as, read_constitution
 from flows.plan.recipe import Recipe, load
 from flows.plan.steps import DataStep, Step, at_most
+from flows.plan.unmet import coverage_notes
 from storage.artifacts import artifact_path, is_whole
 from storage.errors import InputError
 from storage.ids import content_id
@@ -48,7 +49,8 @@ class Inputs:
     """The recipe with all it points to. `model.model_id` is None for a hub model not yet here.
 
     `constitution_path` is None for a constitution that a ref names; `kept_as` as in `Method`;
-    `server` is None without one, and where none was asked yet.
+    `server` is None without one, and where none was asked yet. `prompt_notes`: what reading the
+    prompts found odd.
     """
 
     recipe: Recipe
@@ -59,6 +61,7 @@ class Inputs:
     model: models.ModelInfo
     kept_as: Mapping[str, str]
     server: Known | None = None
+    prompt_notes: tuple[str, ...] = ()
 
     @property
     def constitution_id(self) -> str:
@@ -131,6 +134,12 @@ class Inputs:
     def prompt_snapshot(self) -> Snapshot:
         return prompt_snapshot(self.prompts, self.recipe.prompts.held_out_percent)
 
+    @cached_property
+    def notes(self) -> list[str]:
+        """What a person should know before anything is spent, a line each."""
+        judged = self.recipe.judge.n_principles * self.recipe.judge.use
+        return [*self.prompt_notes, *coverage_notes(self.method, self.prompts, judged)]
+
     @property
     def data_steps(self) -> list[DataStep]:
         """The steps before training that sources of pairs and judge ask for, in order."""
@@ -196,7 +205,7 @@ def read_inputs(recipe: Recipe, workspace: Workspace, ledger: Ledger) -> Inputs:
     """Load constitution and prompts, identify the model. InputError or ConstitutionError."""
     constitution, path = read_constitution(recipe.constitution, ledger)
     info = models.identify(recipe.model, workspace, partial(find_checkpoint, ledger, workspace))
-    batch = read_prompts(recipe.prompts.path, recipe.prompts.limit, recipe.prompts.max_chars)
+    batch = read_prompts(recipe.prompts.path, recipe.prompts.limit, recipe.prompts.reading)
     assigner, rounds = Assigner(constitution), recipe.generation.rounds
     rounds = max(rounds, recipe.pairs.principles, recipe.judge.n_principles * recipe.judge.use)
     for category in {category_of(prompt) for prompt in batch.prompts}:
@@ -208,7 +217,8 @@ def read_inputs(recipe: Recipe, workspace: Workspace, ledger: Ledger) -> Inputs:
     prompts, known = tuple(batch.prompts), kept_as(ledger, constitution)
     asked = recipe.server
     server = servers.look_up(workspace, asked.base_urls, asked.model) if asked else None
-    return Inputs(recipe, constitution, path, prompts, unused, info, known, server)
+    notes = tuple(batch.notes)
+    return Inputs(recipe, constitution, path, prompts, unused, info, known, server, notes)
 
 
 def inputs_of(recipe: str, overrides: dict[str, Any]) -> tuple[Inputs, Workspace, Ledger]:

@@ -34,7 +34,8 @@ class Plan:
 
     `falls`: the checkpoints now in use that a run would replace, certainly or perhaps. `left_out`:
     rows not used, by (step, reason). `to_record`: rows and artifacts that are there and that the
-    ledger does not know yet. `teaching`: what the pairs teach, where all are known.
+    ledger does not know yet. `teaching`: what the pairs teach, where all are known. `notes`: what
+    is odd about prompts and principles, a line each.
     """
 
     steps: dict[str, StepPlan] = field(default_factory=dict)
@@ -45,6 +46,7 @@ class Plan:
     to_record: int = 0
     sft_rows_id: str | None = None
     teaching: Teaching | None = None
+    notes: list[str] = field(default_factory=list)
 
     @property
     def is_empty(self) -> bool:
@@ -62,4 +64,4 @@ class Plan:
                 del step["rounds"]
         teaching = self.teaching.to_json() if self.teaching else None
         said = {"why": self.why, "falls": self.falls, "cost": self.cost, "teaching": teaching}
-        return {"steps": steps} | said
+        return {"steps": steps} | said | {"notes": self.notes}

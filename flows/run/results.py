@@ -100,6 +100,7 @@ def run_result(
         "workspace": str(workspace.root),
         "steps": [dataclasses.asdict(steps[name]) for name in STEPS if name in steps],
         "exclusions": count_exclusions(inputs.exclusions, left_out),
+        "notes": inputs.notes,
         "teaching": teaching.to_json() if teaching else None,
         "snapshots": {"sft": sft_rows_id, "preferences": ids.get("pairs")},
         "checkpoints": {stage: ids.get(stage) for stage in STAGES},

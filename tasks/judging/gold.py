@@ -26,7 +26,8 @@ from storage.ids import content_id
 from tasks.generation.calls import Answer
 from tasks.prompts import Prompt
 from tasks.prompts.files import iter_rows
-from tasks.prompts.rows import SURROGATE, RowError, to_prompt, transcript
+from tasks.prompts.rows import SURROGATE, to_prompt
+from tasks.prompts.turns import RowError, transcript
 
 LABELS = {1: True, 2: False, "1": True, "2": False, "first": True, "second": False}
 LABELLED = (("first", "second"), ("output_1", "output_2"))
