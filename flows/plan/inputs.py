@@ -34,10 +34,12 @@ from tasks.generation.method import Method
 from tasks.generation.record import constitution_id
 from tasks.generation.snapshots import Assembler, Snapshot, prompt_snapshot
 from tasks.hygiene.rows import phrases
-from tasks.judging.gold import GoldPair, read_gold
+from tasks.judging.gold import GoldPair, read_gold, read_judged
 from tasks.judging.judge import Judge
 from tasks.judging.people import People, people
 from tasks.prompts import Prompt, is_held_out, read_prompts
+from tasks.prompts.read import often_left_out
+from tasks.prompts.rows import Exclusion as NotRead
 
 UNKNOWN_MODEL = "mdl_not-yet-downloaded"
 UNKNOWN_SERVER = "mdl_server-not-yet-asked"
@@ -138,7 +140,9 @@ class Inputs:
     def notes(self) -> list[str]:
         """What a person should know before anything is spent, a line each."""
         judged = self.recipe.judge.n_principles * self.recipe.judge.use
-        return [*self.prompt_notes, *coverage_notes(self.method, self.prompts, judged)]
+        said, left_out = self._judged
+        often = often_left_out(left_out, len(said) + len(left_out))
+        return [*self.prompt_notes, *often, *coverage_notes(self.method, self.prompts, judged)]
 
     @property
     def data_steps(self) -> list[DataStep]:
@@ -161,9 +165,18 @@ class Inputs:
 
     @cached_property
     def people(self) -> People:
-        """The recipe's pairs that people judged. InputError where one is bad."""
+        """The recipe's pairs that people judged. InputError for a file that holds none."""
+        return people(self._judged[0])
+
+    @cached_property
+    def _judged(self) -> tuple[Sequence[GoldPair], Sequence[NotRead]]:
         path = self.recipe.pairs.people
-        return people(read_gold(Path(path))) if path else People()
+        return read_judged(Path(path)) if path else ((), ())
+
+    @property
+    def left_out(self) -> list[Exclusion]:
+        """Every row of the files of prompts and of people's pairs that is not used."""
+        return [*self.exclusions, *(_left_out(found, "people") for found in self._judged[1])]
 
     @cached_property
     def gold(self) -> Sequence[GoldPair]:
@@ -210,15 +223,16 @@ def read_inputs(recipe: Recipe, workspace: Workspace, ledger: Ledger) -> Inputs:
     rounds = max(rounds, recipe.pairs.principles, recipe.judge.n_principles * recipe.judge.use)
     for category in {category_of(prompt) for prompt in batch.prompts}:
         assigner.principles("", rounds, category)  # raises where none may be
-    unused = tuple(
-        Exclusion(f"{found.source}:{found.line}", "prompts", found.reason, found.detail)
-        for found in batch.exclusions
-    )
+    unused = tuple(_left_out(found, "prompts") for found in batch.exclusions)
     prompts, known = tuple(batch.prompts), kept_as(ledger, constitution)
     asked = recipe.server
     server = servers.look_up(workspace, asked.base_urls, asked.model) if asked else None
     notes = tuple(batch.notes)
     return Inputs(recipe, constitution, path, prompts, unused, info, known, server, notes)
+
+
+def _left_out(found: NotRead, step: str) -> Exclusion:
+    return Exclusion(f"{found.source}:{found.line}", step, found.reason, found.detail)
 
 
 def inputs_of(recipe: str, overrides: dict[str, Any]) -> tuple[Inputs, Workspace, Ledger]:

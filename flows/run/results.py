@@ -99,7 +99,7 @@ def run_result(
         "recipe": inputs.recipe.name,
         "workspace": str(workspace.root),
         "steps": [dataclasses.asdict(steps[name]) for name in STEPS if name in steps],
-        "exclusions": count_exclusions(inputs.exclusions, left_out),
+        "exclusions": count_exclusions(inputs.left_out, left_out),
         "notes": inputs.notes,
         "teaching": teaching.to_json() if teaching else None,
         "snapshots": {"sft": sft_rows_id, "preferences": ids.get("pairs")},

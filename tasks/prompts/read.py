@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -80,11 +80,7 @@ class PromptBatch:
         """What whoever gave the source should know before anything is spent, a line each."""
         beside = [f"not used beside {n} prompts: {what}" for what, n in self.unused.most_common()]
         rows = len(self.prompts) + len(self.exclusions)
-        if len(self.exclusions) * 10 <= rows:
-            return beside
-        first = "; ".join(f"row {row.line}: {row.detail}" for row in self.exclusions[:3])
-        counts = _counted(self.exclusions)
-        return [f"{len(self.exclusions)} of {rows} rows are left out ({counts}): {first}", *beside]
+        return [*often_left_out(self.exclusions, rows), *beside]
 
 
 def read_prompts(source: str, limit: int | None = None, reading: Reading = AS_IT_IS) -> PromptBatch:
@@ -155,7 +151,16 @@ def _setting(ours: str, theirs: str) -> str:
     return f"prompts.columns={{{ours}: {plain}}}"
 
 
-def _counted(exclusions: list[Exclusion]) -> str:
+def often_left_out(exclusions: Sequence[Exclusion], rows: int) -> list[str]:
+    """A line with the first three reasons, where over a tenth of the rows of a set is left out."""
+    if len(exclusions) * 10 <= rows:
+        return []
+    first = "; ".join(f"row {row.line}: {row.detail}" for row in exclusions[:3])
+    left_out = f"{len(exclusions)} of {rows} rows are left out ({_counted(exclusions)})"
+    return [f"{exclusions[0].source}: {left_out}: {first}"]
+
+
+def _counted(exclusions: Sequence[Exclusion]) -> str:
     counts = Counter(exclusion.reason for exclusion in exclusions)
     return ", ".join(f"{reason} {count}" for reason, count in counts.most_common())
 

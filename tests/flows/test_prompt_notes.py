@@ -56,7 +56,7 @@ def test_plan_says_it_and_what_was_left_out(
     monkeypatch.setattr("sys.argv", [*command, "--json"])
     assert cli.answer() == 0
     said = json.loads(capsys.readouterr().out)["notes"]
-    assert said[0].startswith("2 of 12 rows are left out (empty 1, duplicate 1): row 10: ")
+    assert said[0].startswith(f"{path}: 2 of 12 rows are left out (empty 1, duplicate 1): row 10: ")
     assert said[1].startswith("not used beside 1 prompts: `tools`")
     monkeypatch.setattr("sys.argv", command)
     assert cli.answer() == 0

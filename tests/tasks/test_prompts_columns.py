@@ -217,8 +217,8 @@ def test_a_set_of_which_over_a_tenth_is_left_out_says_why(tmp_path):
     assert read_prompts(str(path)).notes == []
     write_jsonl(path, [{"prompt": ""}, *rows[:-1], {"prompt": ""}, {"prompt": "q 1"}, {"x": 1}])
     assert read_prompts(str(path)).notes == [
-        "4 of 21 rows are left out (empty 2, duplicate 1, malformed 1): row 1: turn 1 (user) is"
-        " empty; row 19: turn 1 (user) is empty; row 20: the same messages came before"
+        f"{path}: 4 of 21 rows are left out (empty 2, duplicate 1, malformed 1):"
+        " row 1: turn 1 (user) is empty; row 19: turn 1 (user) is empty; row 20: the same messages came before"
     ]
 
 
