@@ -101,7 +101,9 @@ def _prompt(row: dict[str, Any]) -> tuple[str, list[Turn]]:
     """The first column that holds anything, and its turns."""
     found = [column for column in COLUMNS if column in row]
     there = [column for column in found if row[column] is not None]
-    column = next((name for name in there if holds(row[name])), (there or found)[0])
+    fitting = [name for name in there if _may_be_asked(row[name], name)]
+    filled = [name for name in there if holds(row[name])]
+    column = (fitting or filled or there or found)[0]
     value = row[column]
     if column in TURN_COLUMNS:
         return column, turn_list(_parsed(value), column)
@@ -115,6 +117,15 @@ def _prompt(row: dict[str, Any]) -> tuple[str, list[Turn]]:
     if column in TEXT_COLUMNS:
         return column, [_user(text_of(value, column))]
     return column, _text_or_turns(value, column)
+
+
+def _may_be_asked(value: Any, column: str) -> bool:
+    """Whether a field holds anything; `chosen` and `text` more than an answer alone."""
+    if column not in ("chosen", "text"):
+        return holds(value)
+    if isinstance(value, str):
+        return bool(transcript(value))
+    return isinstance(value, list) and len(value) > 1
 
 
 def _text_or_turns(value: Any, column: str) -> list[Turn]:

@@ -50,6 +50,9 @@ CALL = {"role": "assistant", "content": None, "tool_calls": [{"id": "c1"}]}
         ({"messages": [], "conversations": None, "prompt": "Why?"}, ask("Why?")),
         ({"prompt": " ", "question": "Why?"}, ask("Why?")),
         ({"instruction": "", "input": "Why?"}, ask("Why?")),
+        ({"question": "Why?", "chosen": "So.", "rejected": "No."}, ask("Why?")),
+        ({"question": "Why?", "chosen": [{"from": "gpt", "value": "So."}]}, ask("Why?")),
+        ({"question": "Why?", "text": "An article."}, ask("Why?")),
         ({"prompt": float("nan"), "question": "Why?"}, ask("Why?")),
         ({"input": {"messages": [{"role": "user", "content": "Why?"}]}}, ask("Why?")),
         ({" Question ": "Why?"}, ask("Why?")),
@@ -218,7 +221,8 @@ def test_a_set_of_which_over_a_tenth_is_left_out_says_why(tmp_path):
     write_jsonl(path, [{"prompt": ""}, *rows[:-1], {"prompt": ""}, {"prompt": "q 1"}, {"x": 1}])
     assert read_prompts(str(path)).notes == [
         f"{path}: 4 of 21 rows are left out (empty 2, duplicate 1, malformed 1):"
-        " row 1: turn 1 (user) is empty; row 19: turn 1 (user) is empty; row 20: the same messages came before"
+        " row 1: turn 1 (user) is empty; row 19: turn 1 (user) is empty;"
+        " row 20: the same messages came before"
     ]
 
 
