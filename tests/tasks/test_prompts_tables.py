@@ -56,6 +56,7 @@ def test_a_quote_that_is_not_closed_costs_its_row_alone(tmp_path):
         ("x,a,\n\ny,b,more\nz\n", ["x", "z"], [4]),
         ('"Say hi\nx,b\ny"\nz,c\n', ["Say hi\nx,b\ny", "z"], []),
         ('"Say hi,a\nx,b\ny,"c"\nz,d\n', ["x", "y", "z"], [2]),
+        ('"Say hi,a\nx,b\ny,5"\nz,c\n', ["x", "z"], [2, 4]),  # well-formed, but of one cell
     ],
 )
 def test_csv_rows_are_never_joined_split_or_lost(tmp_path, body, kept, out):
