@@ -121,7 +121,14 @@ class _Records:
                 yield start, error if isinstance(error, RowError) else RowError("malformed", OPEN)
             else:
                 if cells:  # a blank line has none
-                    yield start, cells
+                    yield start, self._only_cell(cells)
+
+    def _only_cell(self, cells: list[str]) -> list[str]:
+        """Under a single name a line without quotes is one cell, whatever it holds."""
+        if self.width == 1 < len(cells) and len(self.lines.held) == 1:
+            line = self.lines.held[0] or ""
+            return cells if '"' in line else [line.rstrip("\r\n")]
+        return cells
 
     def _is_joined(self, cells: list[str]) -> bool:
         """Whether a stray quote made one record of lines of which each is a whole one."""

@@ -5,6 +5,7 @@ Numbers and dates are cells as any; of a formula what Excel last computed counts
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,7 @@ def workbook_rows(stream: IO[bytes], path: Path) -> Iterator[tuple[int, Any]]:
 def _cells(stream: IO[bytes], path: Path) -> Iterator[tuple[int, tuple[Any, ...]]]:
     import openpyxl  # takes a quarter of a second
 
+    warnings.filterwarnings("ignore", module="openpyxl")  # of what a table does not need
     try:
         with zipfile.ZipFile(stream) as packed:
             size = sum(member.file_size for member in packed.infolist())

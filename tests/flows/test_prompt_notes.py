@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from flows.commands import cli
+from flows.commands import cli, runs
+from flows.explain.show import run_lines
+from storage.errors import InputError
 from tests.flows.world import World
 
 ROWS = [{"prompt": f"Name tree {number}.", "category": "open_qa"} for number in range(30)]
@@ -62,3 +65,42 @@ def test_plan_says_it_and_what_was_left_out(
     assert cli.answer() == 0
     out = " ".join(capsys.readouterr().out.split())
     assert all(f"note: {line}" in out for line in said)
+
+
+def test_run_says_it_before_it_spends_anything_and_at_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object) -> None:
+        raise InputError("here", "the flow would begin", "stop")
+
+    monkeypatch.setattr(runs, "run_flow", stopped)
+    monkeypatch.setenv("SOLON_HOME", str(tmp_path / "home"))
+    command = ["solon", "run", "--recipe", "smoke", "--until", "pairs"]
+    command += ["--set", "generation.engine=scripted"]
+    command += ["--set", f"prompts.path={written(tmp_path, ROWS)}"]
+    monkeypatch.setattr("sys.argv", command)
+    assert cli.answer() == 2
+    err = " ".join(capsys.readouterr().err.split())
+    assert "note: no principle applies to the categories open_qa (30 of 30 prompts)" in err
+    assert err.index("note: ") < err.index("the flow would begin")
+    result: dict[str, Any] = dict.fromkeys(["verdict", "teaching", "report"])
+    result |= {"workspace": "w", "recipe": "r", "exclusions": [], "notes": ["3 of 9 rows"]}
+    result |= {"checkpoints": {}, "snapshots": {"preferences": None}}
+    assert "note: 3 of 9 rows" in list(run_lines(result))
+
+
+def test_a_column_is_named_by_a_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes("Frage;Art\nWo ist die „Tür“?;x\nWarum?;x\n".encode("windows-1252"))
+    monkeypatch.setenv("SOLON_HOME", str(tmp_path / "home"))
+    command = ["solon", "plan", "--recipe", "smoke", "--until", "drafts", "--json"]
+    command += ["--set", "generation.engine=scripted", "--set", f"prompts.path={path}"]
+    encoded = [*command, "--set", "prompts.encoding=windows-1252"]
+    monkeypatch.setattr("sys.argv", encoded)
+    assert cli.answer() == 2
+    assert "as prompts.columns={prompt: Frage}" in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", [*encoded, "--set", "prompts.columns={prompt: Frage}"])
+    assert cli.answer() == 0
+    assert json.loads(capsys.readouterr().out)["steps"][0]["to_generate"] == [2, 2]

@@ -351,6 +351,14 @@ def test_real_files_give_the_prompts_counted_by_hand(name):
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the public trial data is not at ../shared/data")
+def test_every_other_real_file_is_refused_in_a_line_that_helps():
+    others = [path for path in DATA.glob("*.json*") if path.name not in REAL]
+    assert [path.name for path in others] == ["pyrit_refusal.jsonl"]
+    refused(others[0], r"prompts\.columns=\{prompt: objective\}")
+    assert len(texts(others[0], reading=Reading(columns={"prompt": "objective"}))) > 9
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the public trial data is not at ../shared/data")
 def test_hh_prompts_keep_every_turn_but_the_last_answer():
     """Against the raw markers, where roles alternate: no turn is lost or invented."""
     path = DATA / "hh_harmless-base_pairs.jsonl.gz"

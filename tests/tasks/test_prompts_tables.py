@@ -64,6 +64,12 @@ def test_csv_rows_are_never_joined_split_or_lost(tmp_path, body, kept, out):
     assert (said(batch), lines_out(batch)) == (kept, out)
 
 
+def test_a_single_column_needs_no_quotes(tmp_path):
+    batch = read(tmp_path, "a.csv", b'prompt\nWhy, then?\n"Who, me?"\n"a", "b"\n')
+    assert said(batch) == ["Why, then?", "Who, me?"]
+    assert lines_out(batch) == [4]
+
+
 def test_an_overlong_cell_is_one_row_out_even_over_many_lines(tmp_path):
     long = '"' + "word\n" * 40_000 + '"'
     batch = read(tmp_path, "a.csv", f"prompt,category\n{long},a\nx,b\n".encode())
