@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from constitution.assign import applicable
+from constitution.checks import applies
 from constitution.schema import Constitution, Principle
 from tasks.generation.calls import category_of
 from tasks.generation.method import Method
@@ -44,18 +45,35 @@ def unmet_principles(
     method: Method, prompts: Iterable[Prompt], judged: int = 0
 ) -> Sequence[Principle]:
     """The enabled principles that no prompt meets, in a round, as a teacher's, or a judge's."""
-    left = {principle.slug for principle in method.constitution.enabled}
+    left = {principle.slug: principle for principle in method.constitution.enabled}
     for prompt in prompts:
-        left -= {principle.slug for principle in _met(method, prompt, judged)}
+        for principle in _met(method, prompt, judged, left.values()):
+            left.pop(principle.slug, None)
         if not left:
             break
-    return [principle for principle in method.constitution.enabled if principle.slug in left]
+    return list(left.values())
 
 
-def _met(method: Method, prompt: Prompt, judged: int) -> Collection[Principle]:
-    is_revised = method.source(prompt) == "revision"
-    own = method.principles(prompt) if is_revised else method.shown_to(prompt)
-    return (*own, *(method.principles(prompt, judged) if judged else ()))
+def _met(
+    method: Method, prompt: Prompt, judged: int, left: Collection[Principle]
+) -> Iterable[Principle]:
+    """The principles a prompt meets; perhaps without some, where none of `left` is among them."""
+    if judged:
+        yield from method.principles(prompt, judged)
+    if method.source(prompt) == "revision":
+        yield from method.principles(prompt)
+    elif _may_be_shown(method.constitution, prompt, left):
+        yield from method.shown_to(prompt)
+
+
+def _may_be_shown(constitution: Constitution, prompt: Prompt, left: Collection[Principle]) -> bool:
+    """False where `shown_to`, which costs more, is known to show none of `left`: their checks say
+    nothing of such a prompt, and another principle's does.
+    """
+    asked = prompt.messages[-1]["content"]
+    if any(applies(principle, asked) for principle in left):
+        return True
+    return not any(applies(p, asked) for p in applicable(constitution, category_of(prompt)))
 
 
 def _listed(names: Iterable[object]) -> str:

@@ -10,8 +10,9 @@ import pytest
 
 from flows.commands import cli, runs
 from flows.explain.show import run_lines
+from flows.plan.unmet import unmet_principles
 from storage.errors import InputError
-from tests.flows.world import World
+from tests.flows.world import EVERY_SOURCE, World
 
 ROWS = [{"prompt": f"Name tree {number}.", "category": "open_qa"} for number in range(30)]
 
@@ -104,3 +105,23 @@ def test_a_column_is_named_by_a_setting(
     monkeypatch.setattr("sys.argv", [*encoded, "--set", "prompts.columns={prompt: Frage}"])
     assert cli.answer() == 0
     assert json.loads(capsys.readouterr().out)["steps"][0]["to_generate"] == [2, 2]
+
+
+def test_what_is_unmet_is_what_no_source_shows(tmp_path: Path) -> None:
+    settings = EVERY_SOURCE | {"constitution": "checkable", "prompts.path": "everyday"}
+    for limit, is_met in ((3, False), (12, False), (60, True)):
+        inputs = World(tmp_path, **(settings | {"prompts.limit": limit})).inputs
+        method, prompts = inputs.method, inputs.prompts
+        met = {
+            principle.slug
+            for prompt in prompts
+            for principle in (
+                method.principles(prompt)
+                if method.source(prompt) == "revision"
+                else method.shown_to(prompt)
+            )
+        }
+        every = {principle.slug for principle in method.constitution.enabled}
+        unmet = {principle.slug for principle in unmet_principles(method, prompts)}
+        assert unmet == every - met
+        assert (met == every) is is_met
