@@ -185,4 +185,5 @@ def export(
 
     result = export_snapshot(ledger(), snapshot, format, to)
     line = f"{result['rows']} rows, {result['held_out']} held out: {visible(str(to))}"
-    print_result(as_json, result, [line])
+    left_out = f"{result['left_out']} rows are left out: the form cannot hold them, see README.md"
+    print_result(as_json, result, [line, left_out] if result["left_out"] else [line])

@@ -23,7 +23,8 @@ from flows.plan.recipe import parse_overrides
 from flows.plan.told import Told, told
 from storage.errors import InputError
 from tasks.prompts import UNSPECIFIED, read_prompts
-from tasks.prompts.read import OWN, PromptBatch
+from tasks.prompts.read import PromptBatch
+from tasks.prompts.source import OWN
 
 app = typer.Typer()
 STARTER = importlib.resources.files("flows") / "starter"

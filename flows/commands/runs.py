@@ -20,6 +20,7 @@ from flows.commands.options import (
 )
 from flows.commands.running import run_flow
 from flows.explain import show
+from flows.explain.compare.text import visible
 from flows.plan import recipe as recipes
 from flows.plan.steps import STAGES
 from storage.errors import InputError
@@ -110,6 +111,8 @@ def _run(
         result = nothing_done(made, inputs, workspace)
         err.print("nothing to do: every row and checkpoint is there")
     else:
+        for note in made.notes:
+            err.print(f"note: {visible(note)}", markup=False, highlight=False)
         parameters: dict[str, Any] = {"recipe": recipe, "overrides": overrides}
         if flow in ("align", "train"):
             parameters["until"] = step

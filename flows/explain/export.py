@@ -17,9 +17,11 @@ from storage.ledger import Ledger, Row
 from storage.nearest import meant
 from storage.refs import find
 from tasks.evaluation.escape import markdown_cell
+from tasks.prompts.turns import Turn, transcript
 
 FORMATS = ("trl", "hh", "parquet", "hf")
-SPEAKERS = {"user": "Human", "assistant": "Assistant"}
+SPEAKERS = {"system": "System", "user": "Human", "assistant": "Assistant"}
+UNWRITABLE = 'a paragraph of a turn begins with "Human:" or "Assistant:"'
 PRINCIPLES = """
     SELECT p.slug, p.principle_id, count(DISTINCT r.row_id) AS rows
     FROM dataset_rows r JOIN (
@@ -38,7 +40,10 @@ def export_snapshot(ledger: Ledger, name: str, format: str, out: Path) -> dict[s
 
     trl: JSONL with prompt, chosen, rejected (or completion) as messages. hh: transcripts. parquet:
     one file a split. hf: Parquet and a card in the layout of a dataset repository.
-    Raises InputError for an unknown snapshot or format, or a folder that has something in it.
+    What is written is read again as the same conversations; hh has no way to write a text in which
+    a paragraph begins with "Human:" or "Assistant:", so such rows are left out, and counted.
+    Raises InputError for an unknown snapshot or format, a folder that has something in it, or where
+    no row can be written.
     """
     if format not in FORMATS:
         fix = meant(format, FORMATS, f"use {', '.join(FORMATS)}")
@@ -52,7 +57,11 @@ def export_snapshot(ledger: Ledger, name: str, format: str, out: Path) -> dict[s
     if found["kind"] == "prompts" or (format == "hh" and found["kind"] == "sft"):
         rule = f"a snapshot of {found['kind']} has no {format} form"
         raise InputError(name, rule, "use latest/preferences-rows or latest/sft-rows", "SNAPSHOT")
-    rows = ledger.query(f"{MEMBERS[found['kind']]} ORDER BY id", [dataset_id])
+    every = ledger.query(f"{MEMBERS[found['kind']]} ORDER BY id", [dataset_id])
+    rows = [row for row in every if format != "hh" or _is_read_again(row)]
+    if every and not rows:
+        rule = f"the form cannot hold any of its {len(every)} rows: {UNWRITABLE}"
+        raise InputError(format, rule, "use trl, parquet or hf", "--format")
     splits = {
         "train": [row for row in rows if not row["is_held_out"]],
         "test": [row for row in rows if row["is_held_out"]],
@@ -60,9 +69,11 @@ def export_snapshot(ledger: Ledger, name: str, format: str, out: Path) -> dict[s
     out.mkdir(parents=True, exist_ok=True)
     for split, members in splits.items():
         _write(out, split, format, members)
+    left_out = len(every) - len(rows)
     card = _card(ledger, found, format, [split for split, members in splits.items() if members])
+    card += f"\n{left_out} rows are left out: {UNWRITABLE}.\n" if left_out else ""
     (out / "README.md").write_text(card, encoding="utf-8")
-    counts = {"rows": len(rows), "held_out": len(splits["test"])}
+    counts = {"rows": len(rows), "held_out": len(splits["test"]), "left_out": left_out}
     return {"id": dataset_id, **counts, "out": str(out.absolute())}
 
 
@@ -90,12 +101,26 @@ def _as_messages(row: Row) -> dict[str, Any]:
 
 
 def _as_transcripts(row: Row) -> dict[str, str]:
-    """The form of hh-rlhf: two transcripts that differ in the last reply."""
+    """The form of hh-rlhf: two transcripts that differ in the last reply.
+
+    A system turn, which hh-rlhf has not, opens them as "System:".
+    """
     messages = json.loads(row["messages"])
-    before = "".join(
-        f"\n\n{SPEAKERS.get(m['role'], m['role'].title())}: {m['content']}" for m in messages
-    )
+    before = "".join(f"\n\n{SPEAKERS[m['role']]}: {m['content']}" for m in messages)
     return {name: f"{before}\n\nAssistant: {row[name]}" for name in ("chosen", "rejected")}
+
+
+def _is_read_again(row: Row) -> bool:
+    """Whether both transcripts of a pair are read as the turns they were made of."""
+    messages = json.loads(row["messages"])
+    return all(
+        _plain(transcript(text)) == _plain([*messages, {"role": "assistant", "content": row[side]}])
+        for side, text in _as_transcripts(row).items()
+    )
+
+
+def _plain(turns: list[Turn]) -> list[tuple[str, str]]:
+    return [(turn["role"], turn["content"].replace("\r\n", "\n").strip()) for turn in turns]
 
 
 def _card(ledger: Ledger, found: Row, format: str, splits: Sequence[str]) -> str:

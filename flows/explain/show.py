@@ -23,6 +23,7 @@ RUN_COLUMNS = ("step", "reused", "generated", "left out", "trained", "seconds", 
 ABLATION_COLUMNS = ("policy", "metric", "with", "without", "difference (95 %)", "prompts")
 PROMPT_CHARS = 200
 CELL_CHARS = 80
+NOTE_CHARS = 600
 DIGEST = re.compile(r"^([0-9a-f]{8})[0-9a-f]{24}$")  # of code
 VALUE_CHARS = 60
 
@@ -78,12 +79,18 @@ def _plan_rows(plan: Plan) -> Iterator[Sequence[str]]:
 
 
 def plan_lines(plan: Plan) -> Iterator[str]:
+    yield from _notes(plan.notes)
     if plan.is_empty:
         yield "nothing to do: every row and checkpoint is there"
     else:
         yield from _reasons(plan)
     if plan.teaching:
         yield from teaching_text.lines(plan.teaching.to_json())
+
+
+def _notes(notes: Iterable[str]) -> Iterator[str]:
+    """They quote files and principles."""
+    return (f"note: {one_line(note, NOTE_CHARS)}" for note in notes)
 
 
 def _reasons(plan: Plan) -> Iterator[str]:
@@ -148,6 +155,7 @@ def run_lines(result: dict[str, Any], options: str = "") -> Iterator[str]:
         yield result["verdict"]
     for found in result["exclusions"]:
         yield f"left out by {found['step']}: {found['rows']} {found['reason']}"
+    yield from _notes(result["notes"])
     if result["teaching"]:
         yield from teaching_text.lines(result["teaching"])
     made = {stage: found for stage, found in result["checkpoints"].items() if found}

@@ -19,6 +19,7 @@ from flows.plan.hands import UNKNOWN_MODEL, Hand, Hands, read_hands
 from flows.plan.paths import check_files
 from flows.plan.recipe import Recipe, load
 from flows.plan.steps import DataStep, Step, at_most
+from flows.plan.unmet import coverage_notes
 from storage.errors import InputError
 from storage.ledger import Ledger
 from storage.workspace import Workspace
@@ -36,10 +37,12 @@ from tasks.generation.method import Method, Role
 from tasks.generation.record import constitution_id
 from tasks.generation.snapshots import Assembler, Snapshot, prompt_snapshot
 from tasks.hygiene.rows import phrases
-from tasks.judging.gold import GoldPair, read_gold
+from tasks.judging.gold import GoldPair, read_gold, read_judged
 from tasks.judging.judge import Judge
 from tasks.judging.people import People, people
 from tasks.prompts import Prompt, is_held_out, read_prompts
+from tasks.prompts.read import often_left_out
+from tasks.prompts.rows import Exclusion as NotRead
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ class Inputs:
     """The recipe with all it points to. `model.model_id` is None for a hub model not yet here.
 
     `constitution_path` is None for a constitution that a ref names; `kept_as` as in `Method`.
-    `folder`, the model's, and `template` are None where it is not there yet.
+    `folder`, the model's, and `template` are None where it is not there yet. `prompt_notes`: what
+    reading the prompts found odd.
     """
 
     recipe: Recipe
@@ -60,6 +64,7 @@ class Inputs:
     hands: Hands
     folder: Path | None = None
     template: Template | None = None
+    prompt_notes: tuple[str, ...] = ()
 
     @property
     def constitution_id(self) -> str:
@@ -156,6 +161,14 @@ class Inputs:
     def prompt_snapshot(self) -> Snapshot:
         return prompt_snapshot(self.prompts, self.recipe.prompts.held_out_percent)
 
+    @cached_property
+    def notes(self) -> list[str]:
+        """What a person should know before anything is spent, a line each."""
+        judged = self.recipe.judge.n_principles * self.recipe.judge.use
+        said, left_out = self._judged
+        often = often_left_out(left_out, len(said) + len(left_out))
+        return [*self.prompt_notes, *often, *coverage_notes(self.method, self.prompts, judged)]
+
     @property
     def data_steps(self) -> list[DataStep]:
         """The steps before training that sources of pairs and judge ask for, in order."""
@@ -177,9 +190,18 @@ class Inputs:
 
     @cached_property
     def people(self) -> People:
-        """The recipe's pairs that people judged. InputError where one is bad."""
+        """The recipe's pairs that people judged. InputError for a file that holds none."""
+        return people(self._judged[0])
+
+    @cached_property
+    def _judged(self) -> tuple[Sequence[GoldPair], Sequence[NotRead]]:
         path = self.recipe.pairs.people
-        return people(read_gold(Path(path), self.thinking)) if path else People()
+        return read_judged(Path(path), self.thinking) if path else ((), ())
+
+    @property
+    def left_out(self) -> list[Exclusion]:
+        """Every row of the files of prompts and of people's pairs that is not used."""
+        return [*self.exclusions, *(_left_out(found, "people") for found in self._judged[1])]
 
     @cached_property
     def gold(self) -> Sequence[GoldPair]:
@@ -228,18 +250,20 @@ def read_inputs(recipe: Recipe, workspace: Workspace, ledger: Ledger) -> Inputs:
     hands = read_hands(own, recipe.models.named(), workspace, manner, see)
     trained = see(recipe.model)
     check_switch(trained.template, manner)
-    batch = read_prompts(recipe.prompts.path, recipe.prompts.limit, recipe.prompts.max_chars)
+    batch = read_prompts(recipe.prompts.path, recipe.prompts.limit, recipe.prompts.reading)
     assigner, rounds = Assigner(constitution), recipe.generation.rounds
     rounds = max(rounds, recipe.pairs.principles, recipe.judge.n_principles * recipe.judge.use)
     for category in {category_of(prompt) for prompt in batch.prompts}:
         assigner.principles("", rounds, category)  # raises where none may be
-    unused = tuple(
-        Exclusion(f"{found.source}:{found.line}", "prompts", found.reason, found.detail)
-        for found in batch.exclusions
-    )
+    unused = tuple(_left_out(found, "prompts") for found in batch.exclusions)
     prompts, known = tuple(batch.prompts), kept_as(ledger, constitution)
     read = recipe, constitution, path, prompts, unused, trained.info, known, hands
-    return Inputs(*read, folder=trained.folder, template=trained.template)
+    notes = tuple(batch.notes)
+    return Inputs(*read, folder=trained.folder, template=trained.template, prompt_notes=notes)
+
+
+def _left_out(found: NotRead, step: str) -> Exclusion:
+    return Exclusion(f"{found.source}:{found.line}", step, found.reason, found.detail)
 
 
 def inputs_of(recipe: str, overrides: dict[str, Any]) -> tuple[Inputs, Workspace, Ledger]:

@@ -22,6 +22,7 @@ from tasks.engines.address import base_url, variable
 from tasks.generation.method import ROLES, Role
 from tasks.generation.sources import Source
 from tasks.models import parse
+from tasks.prompts import Reading
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -54,6 +55,19 @@ class PromptSettings(Part):
     limit: Positive | None = Field(None, description="Usable prompts to take, in file order")
     max_chars: Positive = Field(20_000, description="Longer prompts are excluded, in characters")
     held_out_percent: int = Field(20, ge=1, le=90, description="Share kept from training")
+    columns: dict[str, str | None] = Field(
+        {}, description="Columns that have other names: {prompt: Query}; null: not read"
+    )
+    encoding: str = Field("utf-8", description="Of text files, as windows-1252")
+    categories: Literal["read", "ignore"] | dict[str, str] = Field(
+        "read", description="Of the prompts; `ignore` them, or rename them: {theirs: ours}"
+    )
+
+    @property
+    def reading(self) -> Reading:
+        named = self.categories
+        categories = named if isinstance(named, dict) else named == "read"
+        return Reading(self.columns, self.encoding, categories, self.max_chars)
 
     @model_validator(mode="before")
     @classmethod

@@ -46,7 +46,8 @@ class Plan:
     `falls`: the checkpoints now in use that a run would replace, certainly or perhaps. `left_out`:
     rows not used, by (step, reason). `to_record`: rows and artifacts that are there and that the
     ledger does not know yet. `teaching`: what the pairs teach, where all are known. `models`: the
-    names of those that are asked in some role only, by id.
+    names of those that are asked in some role only, by id. `notes`: what is odd about prompts and
+    principles, a line each.
     """
 
     steps: dict[str, StepPlan] = field(default_factory=dict)
@@ -58,6 +59,7 @@ class Plan:
     sft_rows_id: str | None = None
     teaching: Teaching | None = None
     models: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def is_empty(self) -> bool:
@@ -77,4 +79,5 @@ class Plan:
                 del step["by_model"]
         teaching = self.teaching.to_json() if self.teaching else None
         said = {"why": self.why, "falls": self.falls, "cost": self.cost, "teaching": teaching}
-        return {"steps": steps, "models": self.models} | said
+        told = {"steps": steps, "models": self.models, "notes": self.notes}
+        return told | said

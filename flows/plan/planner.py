@@ -44,7 +44,7 @@ class Planner:
 
     def __init__(self, inputs: Inputs, workspace: Workspace, ledger: Ledger) -> None:
         self.inputs, self.workspace, self.ledger = inputs, workspace, ledger
-        self.plan = Plan()
+        self.plan = Plan(notes=inputs.notes)
         self.history = History(ledger)
         self.until: Step | None = None
 

@@ -20,7 +20,7 @@ from storage.nearest import meant
 from storage.workspace import Workspace
 from tasks.evaluation.probes import names as probe_names
 from tasks.generation.method import ROLES
-from tasks.prompts.read import OWN
+from tasks.prompts.source import OWN
 
 RECIPES = importlib.resources.files("flows") / "recipes"
 MAX_BYTES = 1 << 20

@@ -110,7 +110,7 @@ def _record_inputs(ledger: Ledger, inputs: Inputs, run_id: str, until: Step | No
     with ledger.transaction() as con:
         insert(con, "runs", [run])
     _record_models(ledger, inputs)
-    record_exclusions(ledger, run_id, inputs.exclusions)
+    record_exclusions(ledger, run_id, inputs.left_out)
 
 
 def _record_models(ledger: Ledger, inputs: Inputs) -> None:

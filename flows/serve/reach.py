@@ -22,7 +22,7 @@ from flows.plan.recipe_file import names
 from storage.errors import InputError
 from storage.workspace import Workspace
 from tasks import models
-from tasks.prompts.read import OWN
+from tasks.prompts.source import OWN
 
 FIX = "name it in a recipe of the workspace's folder recipes"
 

@@ -1,15 +1,9 @@
 """Pairs of which it is known which response is better: what a judge's report card is made of.
 
-A row of a file holds a prompt as `tasks/prompts` reads it (`messages`, `prompt`, `input`, ...) and
-
-| columns | the better response |
-|---|---|
-| `chosen`, `rejected` | chosen; each a text, or a conversation of which the last turn counts |
-| `first`, `second`, `label` | by `label`: 1 or "first", 2 or "second" |
-| `output_1`, `output_2`, `label` | likewise (the form of LLMBar, arXiv 2310.07641) |
-
-and, if wanted, `principle`: the slug whose question is asked. A row that cannot be read is an
-error: a card must not rest on what was left.
+A row of a file holds a prompt as `tasks/prompts` reads it (`messages`, `prompt`, `input`, ...), two
+responses in one of the forms of pair_forms.py and, if wanted, `principle`: the slug whose question
+is asked. For a judge's card a row that cannot be read is an error: it must not rest on what was
+left. Of pairs that people judged, which make rows, it is left out with its reason.
 """
 
 from __future__ import annotations
@@ -25,13 +19,11 @@ from storage.errors import InputError
 from storage.ids import content_id
 from tasks.chat.think import ALOUD, Thinking
 from tasks.generation.calls import Answer
+from tasks.judging.pair_forms import MAX_CHARS, asked_in, two_responses
 from tasks.prompts import Prompt
 from tasks.prompts.files import iter_rows
-from tasks.prompts.rows import SURROGATE, RowError, to_prompt, transcript
-
-LABELS = {1: True, 2: False, "1": True, "2": False, "first": True, "second": False}
-LABELLED = (("first", "second"), ("output_1", "output_2"))
-MAX_CHARS = 100_000
+from tasks.prompts.rows import Exclusion, to_prompt
+from tasks.prompts.turns import RowError
 
 
 @dataclass(frozen=True)
@@ -54,23 +46,46 @@ class GoldPair:
 
 
 def read_gold(path: Path, thinking: Thinking = ALOUD) -> list[GoldPair]:
-    """The gold pairs of a .json, .jsonl, .csv, .parquet or .arrow file, in its order.
+    """The gold pairs of a file of one of `tasks.prompts.files.SUFFIXES`, in its order.
 
     Raises InputError, with file and line, at the first row that is none, and for a file that cannot
     be read or holds no row. Responses are without what was thought aloud.
     """
     pairs = []
-    for line, row in iter_rows(path):
-        try:
-            if isinstance(row, RowError):
-                raise row
-            pairs.append(_pair(row, str(path), line, thinking))
-        except RowError as error:
+    for line, found in _rows(path, thinking):
+        if isinstance(found, RowError):
             fix = "mend or remove the row"
-            raise InputError(error.reason, error.detail, fix, f"{path}:{line}") from None
+            raise InputError(found.reason, found.detail, fix, f"{path}:{line}")
+        pairs.append(found)
     if not pairs:
         raise InputError(path, "holds no gold pair", "give a file with at least one")
     return pairs
+
+
+def read_judged(path: Path, thinking: Thinking = ALOUD) -> tuple[list[GoldPair], list[Exclusion]]:
+    """The pairs of a file that people judged, in its order, and every other row with its reason.
+
+    Raises InputError for a file that cannot be read or of which no row is a pair.
+    """
+    pairs, left_out = [], []
+    for line, found in _rows(path, thinking):
+        if isinstance(found, RowError):
+            left_out.append(Exclusion(str(path), line, found.reason, found.detail))
+        else:
+            pairs.append(found)
+    if not pairs:
+        first = f"; row {left_out[0].line}: {left_out[0].detail}" if left_out else ""
+        rule = f"holds no pair in {len(left_out)} rows{first}"
+        raise InputError(path, rule, "give rows with a prompt, chosen and rejected")
+    return pairs, left_out
+
+
+def _rows(path: Path, thinking: Thinking) -> Iterator[tuple[int, GoldPair | RowError]]:
+    for line, row in iter_rows(path):
+        try:
+            yield line, row if isinstance(row, RowError) else _pair(row, str(path), line, thinking)
+        except RowError as error:
+            yield line, error
 
 
 def graded(
@@ -86,48 +101,16 @@ def graded(
 
 def _pair(row: Any, source: str, line: int, thinking: Thinking) -> GoldPair:
     """Raises RowError where the row is no gold pair."""
-    prompt = to_prompt(row, source, line, MAX_CHARS)
+    asked = asked_in(row) if isinstance(row, dict) else row
+    prompt = to_prompt(asked, source, line, MAX_CHARS)
     principle = row.get("principle")
     if principle is not None and not isinstance(principle, str):
         raise RowError("malformed", "`principle` must be a slug")
-    *responses, is_first_better = _labelled(row)
+    *responses, is_first_better = two_responses(row)
     first, second = (_heard(str(text), thinking) for text in responses)
     if first == second:
         raise RowError("malformed", "both responses are the same")
     return GoldPair(prompt, _answer(first), _answer(second), is_first_better, principle)
-
-
-def _labelled(row: dict[str, Any]) -> tuple[str, str, bool]:
-    if "chosen" in row and "rejected" in row:
-        return _response(row, "chosen"), _response(row, "rejected"), True
-    for first, second in LABELLED:
-        if first in row and second in row:
-            label = row.get("label")
-            if isinstance(label, bool) or not isinstance(label, int | str) or label not in LABELS:
-                raise RowError("malformed", f"`label` is {label!r}, not 1, 2, first or second")
-            return _response(row, first), _response(row, second), LABELS[label]
-    raise RowError("malformed", "needs chosen and rejected, or first, second and label")
-
-
-def _response(row: dict[str, Any], column: str) -> str:
-    """A text, or the last turn of a conversation, which must be the assistant's."""
-    value: Any = row[column]
-    if isinstance(value, str) and (turns := transcript(value)):
-        value = turns
-    if isinstance(value, list) and value and isinstance(value[-1], dict):
-        last = value[-1]
-        if last.get("role", last.get("from")) not in ("assistant", "gpt"):
-            raise RowError("malformed", f"`{column}` does not end with the assistant's turn")
-        value = last.get("content", last.get("value"))
-    if not isinstance(value, str):
-        raise RowError("malformed", f"`{column}` must be a text or a conversation")
-    if not value.strip():
-        raise RowError("empty", f"`{column}` is empty")
-    if "\0" in value or SURROGATE.search(value):
-        raise RowError("malformed", f"`{column}` holds a character that is none")
-    if len(value) > MAX_CHARS:
-        raise RowError("too_long", f"`{column}` has more than {MAX_CHARS} characters")
-    return value.strip()
 
 
 def _heard(text: str, thinking: Thinking) -> str:

@@ -4,7 +4,7 @@ Light on purpose: no model library is imported, so planning can read prompts too
 Leaves out ids and the ledger: the caller names the rows and stores them.
 """
 
-from tasks.prompts.read import read_prompts
+from tasks.prompts.read import Reading, read_prompts
 from tasks.prompts.rows import UNSPECIFIED, Prompt, is_held_out
 
-__all__ = ["UNSPECIFIED", "Prompt", "is_held_out", "read_prompts"]
+__all__ = ["UNSPECIFIED", "Prompt", "Reading", "is_held_out", "read_prompts"]

@@ -7,14 +7,13 @@ A row that cannot be read is a RowError value in its place; a file that cannot b
 from __future__ import annotations
 
 import codecs
-import csv
 import gzip
 import io
 import json
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
@@ -23,20 +22,28 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from storage.errors import InputError
+from tasks.prompts.csv_rows import csv_rows
+from tasks.prompts.encoding import as_utf8
 from tasks.prompts.json_list import list_elements
-from tasks.prompts.rows import READ_COLUMNS, RowError
+from tasks.prompts.text_rows import text_rows
+from tasks.prompts.turns import RowError
+from tasks.prompts.workbook import workbook_rows
 
-SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".arrow")
+TEXTS = (".jsonl", ".json", ".csv", ".tsv", ".txt")
+SUFFIXES = (*TEXTS, ".xlsx", ".parquet", ".arrow")
 MAX_ROW = 16 << 20  # bytes of one line, characters of one list element: more is no prompt
 _CHUNK = 1 << 20
 _BATCH_ROWS = 1024
 
 Rows = Iterator[tuple[int, Any]]
+Columns = Collection[str] | None
 
 
-def iter_rows(path: Path) -> Rows:
+def iter_rows(path: Path, columns: Columns = None, encoding: str = "utf-8") -> Rows:
     """(1-based line or row number, row or RowError) of a file, by its suffix (also with `.gz`).
 
+    columns: all that matter (None: every one), so that a table's others need not be read.
+    encoding: of a text file; UTF-16 with its mark is told by itself.
     Raises InputError where the file as a whole is missing, empty, binary, torn or of no known kind.
     """
     name = path.name.lower()
@@ -51,42 +58,33 @@ def iter_rows(path: Path) -> Rows:
     try:
         opened = gzip.open(path, "rb") if name.endswith(".gz") else path.open("rb")
         with cast(IO[bytes], opened) as stream:
-            yield from _READERS[kind](stream, path)
+            if kind in TEXTS:
+                yield from _text_rows(as_utf8(stream, encoding), path, kind)
+            else:
+                yield from _TABLES[kind](stream, path, columns)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         rule = f"is not a complete gzip file ({error})"
         raise InputError(path, rule, "download or compress it again") from error
+    except UnicodeDecodeError as error:
+        rule = f"is not text in {error.encoding} ({error.reason})"
+        raise InputError(path, rule, "name its encoding, as prompts.encoding=utf-8") from error
     except OSError as error:
         rule = f"cannot be read ({error.strerror or error})"
         raise InputError(path, rule, "check the file") from error
 
 
-def _json_rows(stream: IO[bytes], path: Path) -> Rows:
-    """A JSON list, or else one object a line."""
-    head = _text_head(stream, path).removeprefix(codecs.BOM_UTF8)
-    return _list_rows(stream, path) if head.lstrip()[:1] == b"[" else _lines(stream, path)
+def _text_rows(stream: IO[bytes], path: Path, kind: str) -> Rows:
+    head = _text_head(stream, path)
+    if kind in (".csv", ".tsv"):
+        return csv_rows(stream, path)
+    if kind == ".txt":
+        return text_rows(stream)
+    is_list = head.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"["
+    return _list_rows(stream, path) if kind == ".json" and is_list else _lines(stream)
 
 
-def _csv_rows(stream: IO[bytes], path: Path) -> Rows:
-    """Records of a CSV file with a header line; numbered by the line they end on."""
-    _text_head(stream, path)
-    text = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="")
-    reader = csv.DictReader(text)
-    while True:
-        row: Any
-        try:
-            row = next(reader)
-            if None in row:
-                row = RowError("malformed", "more cells than the header has")
-        except StopIteration:
-            return
-        except csv.Error as error:
-            row = RowError("malformed", f"bad CSV: {error}")
-        yield reader.line_num, row
-
-
-def _lines(stream: IO[bytes], path: Path) -> Rows:
+def _lines(stream: IO[bytes]) -> Rows:
     """JSON Lines. Blank lines are no rows; a line longer than MAX_ROW is skipped, not held."""
-    _text_head(stream, path)
     number = 0
     while raw := stream.readline(MAX_ROW):
         number += 1
@@ -121,25 +119,41 @@ def _list_rows(stream: IO[bytes], path: Path) -> Rows:
         raise InputError(path, rule, fix) from error
 
 
-def _parquet_rows(stream: IO[bytes], path: Path) -> Rows:
+def _parquet_rows(stream: IO[bytes], path: Path, columns: Columns) -> Rows:
     """Rows of a Parquet file; only columns that can matter are read."""
-    if isinstance(stream, gzip.GzipFile):  # Parquet starts at its end: it needs a real file
-        with tempfile.TemporaryFile() as plain:
-            shutil.copyfileobj(stream, plain)
-            plain.seek(0)
-            yield from _parquet_rows(plain, path)
-        return
-    with _whole(path, "Parquet"):
-        table = pq.ParquetFile(stream)
-        wanted = [name for name in table.schema_arrow.names if name in READ_COLUMNS]
-        yield from _numbered(table.iter_batches(_BATCH_ROWS, columns=wanted or None))
+    with _whole(path, "Parquet"), _seekable(stream) as file:
+        table = pq.ParquetFile(file)
+        wanted = _wanted(table.schema_arrow.names, columns)
+        yield from _numbered(table.iter_batches(_BATCH_ROWS, columns=wanted))
 
 
-def _arrow_rows(stream: IO[bytes], path: Path) -> Rows:
+def _arrow_rows(stream: IO[bytes], path: Path, columns: Columns) -> Rows:
     """Rows of an Arrow stream file, as `datasets.save_to_disk` writes them."""
     with _whole(path, "Arrow stream"), pa.ipc.open_stream(stream) as batches:
-        wanted = [name for name in batches.schema.names if name in READ_COLUMNS]
-        yield from _numbered(batch.select(wanted) if wanted else batch for batch in batches)
+        wanted = _wanted(batches.schema.names, columns)
+        yield from _numbered(batch.select(wanted) for batch in batches)
+
+
+def _workbook_rows(stream: IO[bytes], path: Path, _: Columns) -> Rows:
+    with _seekable(stream) as file:
+        yield from workbook_rows(file, path)
+
+
+def _wanted(there: list[str], columns: Columns) -> list[str]:
+    """Those that matter; where there is none, all, so that an error can name them."""
+    return [name for name in there if columns is None or name in columns] or there
+
+
+@contextmanager
+def _seekable(stream: IO[bytes]) -> Iterator[IO[bytes]]:
+    """The stream, or its text unpacked: Parquet files and workbooks start at their end."""
+    if not isinstance(stream, gzip.GzipFile):
+        yield stream
+        return
+    with tempfile.TemporaryFile() as plain:
+        shutil.copyfileobj(stream, plain)
+        plain.seek(0)
+        yield plain
 
 
 def _numbered(batches: Iterable[pa.RecordBatch]) -> Rows:
@@ -166,21 +180,21 @@ def _whole(path: Path, kind: str) -> Iterator[None]:
 def _text_head(stream: IO[bytes], path: Path) -> bytes:
     """The first bytes of a text file, left unread. Raises InputError where they are no text.
 
-    No text means: over 30 % of the decoded characters are control characters or replacements.
+    No text means: over 5 % of the characters are control characters, or over 30 % no UTF-8.
     """
     head: bytes = stream.peek(4096)[:4096]  # type: ignore[attr-defined]
     text = head.decode("utf-8", "replace")
-    odd = sum(character == "\ufffd" or character < " " for character in text)
-    odd -= sum(text.count(character) for character in "\t\n\r")
-    if odd > 0.3 * len(text):
-        raise InputError(path, "holds binary data, not UTF-8 text", "save it as UTF-8 text")
+    odd = sum(character < " " and character not in "\t\n\r" for character in text)
+    if odd > 0.05 * len(text):
+        raise InputError(path, "holds binary data, not text", "save it as UTF-8 text")
+    if text.count("\ufffd") > 0.3 * len(text):
+        fix = "name its encoding, as prompts.encoding=windows-1252, or save it as UTF-8"
+        raise InputError(path, "is not UTF-8 text", fix)
     return head
 
 
-_READERS: dict[str, Callable[[IO[bytes], Path], Rows]] = {
-    ".json": _json_rows,
-    ".jsonl": _lines,
-    ".csv": _csv_rows,
+_TABLES: dict[str, Callable[[IO[bytes], Path, Columns], Rows]] = {
+    ".xlsx": _workbook_rows,
     ".parquet": _parquet_rows,
     ".arrow": _arrow_rows,
 }

@@ -1,164 +1,168 @@
 """Read prompts from where someone points: `read_prompts` is the one way in.
 
 A bad row becomes an Exclusion and the rest goes on; a bad source raises InputError before anything
-is written anywhere. Data sets that the `datasets` library saved are read without it, from their
-Arrow stream files; those on the hub from their Parquet (or JSON Lines, or CSV) files, first as
-published, then as the hub's own conversion to Parquet.
+is written anywhere.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from storage.errors import InputError
-from tasks.prompts.files import SUFFIXES, iter_rows
-from tasks.prompts.rows import Exclusion, Prompt, RowError, to_prompt
+from tasks.prompts.columns import NO_COLUMN, READ_COLUMNS, renamed
+from tasks.prompts.encoding import check_encoding
+from tasks.prompts.files import iter_rows
+from tasks.prompts.rows import UNSPECIFIED, Exclusion, Prompt, prompt_in
+from tasks.prompts.source import files_of
+from tasks.prompts.turns import RowError
 
-_WORDS = Path(__file__).resolve().parents[2] / "constitution"
-OWN = {"default": _WORDS / "prompts.jsonl", "everyday": _WORDS / "everyday.jsonl"}
-_PARQUET_BRANCH = "refs/convert/parquet"
-_HUB_NAME = re.compile(r"hub:(?P<name>[\w.-]+(?:/[\w.-]+)?)(?::(?P<split>[\w.-]+))?")
+
+@dataclass(frozen=True)
+class Reading:
+    """How the rows of a source are to be understood.
+
+    columns: {our name: theirs} where the source names a column otherwise; None: is not read.
+    encoding: of text files. categories: False: those of the source are not read; or {theirs: ours}.
+    max_chars: the most characters that all turns of one prompt may have together.
+    """
+
+    columns: Mapping[str, str | None] = field(default_factory=dict)
+    encoding: str = "utf-8"
+    categories: Mapping[str, str] | bool = True
+    max_chars: int = 20_000
+
+    def check(self) -> None:
+        """Raise InputError for a value that can be none of any source."""
+        if self.max_chars < 1:
+            fix = "give a larger max_chars"
+            raise InputError(self.max_chars, "max_chars must be at least 1", fix)
+        check_encoding(self.encoding)
+        for ours in self.columns:
+            if ours not in READ_COLUMNS:
+                names = ", ".join(sorted(READ_COLUMNS))
+                fix = f"write {{ours: theirs}}, ours one of {names}"
+                raise InputError(ours, "no column of ours has this name", fix, "prompts.columns")
+
+    def prompt(self, row: Any, label: str, line: int) -> tuple[Prompt, list[str]]:
+        """The prompt of a row, and what beside it is not used. Raises RowError."""
+        if isinstance(row, RowError):
+            raise row
+        known = renamed(row, self.columns) if isinstance(row, dict) else row
+        prompt, unused = prompt_in(known, label, line, self.max_chars)
+        if self.categories is True:
+            return prompt, unused
+        named = self.categories or {prompt.category: UNSPECIFIED}
+        return replace(prompt, category=named.get(prompt.category, prompt.category)), unused
+
+
+AS_IT_IS = Reading()
 
 
 @dataclass(frozen=True)
 class PromptBatch:
-    """What a source gave: usable prompts and, for every other row that was read, the reason."""
+    """What a source gave: usable prompts and, for every other row that was read, the reason.
+
+    `unused`: rows in which something beside the prompt is not used, by what and why. `columns`: the
+    names of those that rows have, in order.
+    """
 
     prompts: list[Prompt] = field(default_factory=list)
     exclusions: list[Exclusion] = field(default_factory=list)
+    unused: Counter[str] = field(default_factory=Counter)
+    columns: dict[str, None] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> list[str]:
+        """What whoever gave the source should know before anything is spent, a line each."""
+        beside = [f"not used beside {n} prompts: {what}" for what, n in self.unused.most_common()]
+        rows = len(self.prompts) + len(self.exclusions)
+        return [*often_left_out(self.exclusions, rows), *beside]
 
 
-def read_prompts(source: str, limit: int | None = None, max_chars: int = 20_000) -> PromptBatch:
+def read_prompts(source: str, limit: int | None = None, reading: Reading = AS_IT_IS) -> PromptBatch:
     """The first `limit` usable prompts of `source` in file order (None: all), each only once.
 
-    source: "default" or "everyday" (the project's own prompts); a .jsonl, .json, .csv, .parquet or
-    .arrow file, also with .gz; a folder written by `datasets.save_to_disk`; or
-    "hub:<dataset>[:split]".
-    max_chars: the most characters all turns of one prompt may have together.
+    source: "default" or "everyday" (the project's own prompts); a file of one of files.SUFFIXES,
+    also with .gz; a folder written by `datasets.save_to_disk`; or "hub:<dataset>[:split]".
     Reading stops when `limit` is reached, so rows after it are neither used nor excluded.
     Raises InputError (value, rule, fix) where the source as a whole cannot be used.
     """
-    for name, value in (("limit", limit), ("max_chars", max_chars)):
-        if value is not None and value < 1:
-            raise InputError(value, f"{name} must be at least 1", f"give a larger {name}")
+    if limit is not None and limit < 1:
+        raise InputError(limit, "limit must be at least 1", "give a larger limit")
+    reading.check()
     batch, seen = PromptBatch(), set()
-    rows = ((label, *row) for label, path in _files(source) for row in iter_rows(path))
-    for label, line, row in rows:
+    for label, line, row in _rows(source, reading):
+        if isinstance(row, dict):
+            batch.columns.update(dict.fromkeys(map(str, row)))
         try:
-            if isinstance(row, RowError):
-                raise row
-            prompt = to_prompt(row, label, line, max_chars)
+            prompt, unused = reading.prompt(row, label, line)
             if prompt.prompt_id in seen:
                 raise RowError("duplicate", "the same messages came before")
             seen.add(prompt.prompt_id)
             batch.prompts.append(prompt)
+            batch.unused.update(unused)
         except RowError as error:
             batch.exclusions.append(Exclusion(label, line, error.reason, _plain(error.detail)))
         if len(batch.prompts) == limit:
             break
-    if not batch.prompts:
-        raise _nothing_usable(source, batch.exclusions)
+    _check_found(source, batch, reading)
     return batch
 
 
-def _files(source: str) -> list[tuple[str, Path]]:
-    """The files behind `source`, each with the label that its rows carry."""
-    if source in OWN:
-        return [(source, OWN[source])]
-    if source.startswith("hub:"):
-        files = _hub_files(source)
-    elif source and Path(source).is_dir():
-        files = _saved_files(Path(source))
-    elif source and Path(source).exists():
-        return [(source, Path(source))]
-    else:
-        fix = 'give a path, "default", "everyday" or "hub:<dataset>[:split]"'
-        raise InputError(source, "is no file or folder that exists", fix)
-    return [(f"{source}#{path.name}", path) for path in files]
+def _rows(source: str, reading: Reading) -> Iterator[tuple[str, int, Any]]:
+    """(label, line, row or RowError) of every row of the source's files."""
+    wanted = None if reading.columns else READ_COLUMNS  # an error names them all
+    for label, path in files_of(source):
+        for line, row in iter_rows(path, wanted, reading.encoding):
+            yield label, line, row
 
 
-def _saved_files(folder: Path) -> list[Path]:
-    """Arrow files of a folder written by `datasets.save_to_disk`, in row order.
-
-    Of several splits `train` is taken; name another split's own folder to take that one.
-    Raises InputError where the folder is no such data set or a file of it is missing.
-    """
-    state = folder / "state.json"
-    if (folder / "dataset_dict.json").is_file():
-        splits = _read_json(folder / "dataset_dict.json").get("splits", [])
-        chosen = splits[0] if len(splits) == 1 else "train"
-        if chosen not in splits:
-            rule = f"has the splits {', '.join(splits)}"
-            raise InputError(folder, rule, "name one split's folder")
-        state = folder / chosen / "state.json"
-    if not state.is_file():
-        rule = "is a folder, but none that datasets.save_to_disk wrote"
-        fix = f"give a file ({', '.join(SUFFIXES)}) or a saved data set"
-        raise InputError(folder, rule, fix)
-    listed = _read_json(state).get("_data_files", [])
-    return [state.parent / Path(str(item["filename"])).name for item in listed]
+def _check_found(source: str, batch: PromptBatch, reading: Reading) -> None:
+    """Raise InputError where there is no prompt, or not a column that was named."""
+    there = list(batch.columns)[:20]
+    for ours, theirs in reading.columns.items():
+        if theirs and there and theirs not in batch.columns:
+            fix = f"name another, as {_setting(ours, there[0])}"
+            rule = f"no row has this column (there are: {', '.join(there)})"
+            raise InputError(theirs, rule, fix, "prompts.columns")
+    if not batch.prompts:
+        first = batch.exclusions[0] if batch.exclusions else Exclusion("", 0, "", "")
+        shown = _counted(batch.exclusions) or "no rows"
+        shown += f"; row {first.line}: {first.detail}" if batch.exclusions else ""
+        rule = f"holds no usable prompt in {len(batch.exclusions)} rows ({shown})"
+        raise InputError(source, rule, _advice(first, there, reading))
 
 
-def _hub_files(source: str) -> list[Path]:
-    """Local copies of the files of "hub:<dataset>[:split]" (split: train), downloaded if need be.
-
-    Raises InputError where the name is malformed, the hub is not reached (and nothing is cached),
-    or the data set has no file of that split that can be read.
-    """
-    match = _HUB_NAME.fullmatch(source)
-    if not match:
-        raise InputError(source, "is not hub:<dataset>[:split]", "write hub:owner/name:train")
-    split = match["split"] or "train"
-    for revision in (None, _PARQUET_BRANCH):
-        folder = _download(source, match["name"], split, revision)
-        files = []
-        for path in folder.rglob("*"):
-            words = re.split(r"[/._-]", path.relative_to(folder).as_posix())
-            if path.is_file() and split in words:
-                files.append(path)
-        for suffix in (".parquet", ".jsonl", ".json", ".csv"):
-            kind = sorted(p for p in files if p.name.removesuffix(".gz").endswith(suffix))
-            if kind:
-                return kind
-    raise InputError(source, f"has no readable file of split {split}", "name another split")
+def _advice(first: Exclusion, there: list[str], reading: Reading) -> str:
+    """What mends a source of which no row can be used, by its first."""
+    if first.detail.startswith(NO_COLUMN) and there:
+        return f"name the column that holds the prompt, as {_setting('prompt', there[0])}"
+    if first.reason == "not_utf8":
+        return f"name its encoding, as prompts.encoding=windows-1252 ({reading.encoding} was tried)"
+    return "give rows with a prompt, messages, chosen, instruction, question, input, turns or text"
 
 
-def _download(source: str, name: str, split: str, revision: str | None) -> Path:
-    """The folder of a snapshot that holds the files of `split`."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-
-    patterns = [f"*{split}*{suffix}{gz}" for suffix in SUFFIXES for gz in ("", ".gz")]
-    try:
-        wanted: dict[str, Any] = {"revision": revision, "allow_patterns": patterns}
-        return Path(snapshot_download(name, repo_type="dataset", **wanted))
-    except (OSError, HFValidationError) as error:  # the hub's own errors are OSErrors
-        reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
-        rule = f"cannot be had from the hub ({reason})"
-        fix = "check the name and the network, or give a local file"
-        raise InputError(source, rule, fix) from error
+def _setting(ours: str, theirs: str) -> str:
+    plain = theirs if theirs.replace("_", "").isalnum() else json.dumps(theirs, ensure_ascii=False)
+    return f"prompts.columns={{{ours}: {plain}}}"
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(path, "is not readable JSON", "save the data set again") from error
-    return value if isinstance(value, dict) else {}
+def often_left_out(exclusions: Sequence[Exclusion], rows: int) -> list[str]:
+    """A line with the first three reasons, where over a tenth of the rows of a set is left out."""
+    if len(exclusions) * 10 <= rows:
+        return []
+    first = "; ".join(f"row {row.line}: {row.detail}" for row in exclusions[:3])
+    left_out = f"{len(exclusions)} of {rows} rows are left out ({_counted(exclusions)})"
+    return [f"{exclusions[0].source}: {left_out}: {first}"]
 
 
-def _nothing_usable(source: str, exclusions: list[Exclusion]) -> InputError:
+def _counted(exclusions: Sequence[Exclusion]) -> str:
     counts = Counter(exclusion.reason for exclusion in exclusions)
-    shown = ", ".join(f"{reason} {count}" for reason, count in counts.most_common())
-    first = f"; row {exclusions[0].line}: {exclusions[0].detail}" if exclusions else ""
-    rule = f"holds no usable prompt in {len(exclusions)} rows ({shown or 'no rows'}{first})"
-    fix = "give rows with a prompt, messages, chosen, instruction, question, input, turns or text"
-    return InputError(source, rule, fix)
+    return ", ".join(f"{reason} {count}" for reason, count in counts.most_common())
 
 
 def _plain(detail: str) -> str:

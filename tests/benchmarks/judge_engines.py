@@ -33,7 +33,7 @@ from tasks.engines.vllm_server import VllmServer
 from tasks.judging.figures import Orders, normalised
 from tasks.machine import machine_name
 from tasks.models import prepare
-from tasks.prompts import read_prompts
+from tasks.prompts import Reading, read_prompts
 
 CLOSE = 0.02
 WORDS = 24  # of a response
@@ -45,7 +45,10 @@ def questions(count: int) -> list[Continuation]:
     """
     constitution = load_constitution(resolve("default"))
     principles, examples = constitution.principles, constitution.examples
-    prompts = [str(p.messages[-1]["content"]) for p in read_prompts("default", None, 300).prompts]
+    prompts = [
+        str(p.messages[-1]["content"])
+        for p in read_prompts("default", None, Reading(max_chars=300)).prompts
+    ]
     asked = []
     for n in range(count):
         talk = [{"role": "user", "content": prompts[n % len(prompts)]}]

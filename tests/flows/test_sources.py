@@ -244,7 +244,14 @@ def test_people_outrank_programs(tmp_path: Path, world: World) -> None:
     assert all(row["is_theirs"] for row in now)
 
 
-def test_a_bad_row_of_theirs_is_one_line(tmp_path: Path, world: World) -> None:
-    bad = world.read(**{"pairs.people": said(tmp_path, {"prompt": "Why?", "chosen": "So."})})
-    with pytest.raises(InputError, match=r"people\.jsonl:3"):
-        check_inputs(bad, "pairs")
+def test_a_bad_row_of_theirs_is_left_out_and_told(tmp_path: Path, world: World) -> None:
+    bad = {"prompt": "Why?", "chosen": "So."}
+    path = said(tmp_path, bad)
+    told = world.read(**{"pairs.people": path})
+    check_inputs(told, "pairs")
+    (left_out,) = told.left_out
+    assert (left_out.row_id, left_out.step, left_out.reason) == (f"{path}:3", "people", "malformed")
+    assert told.notes[0].startswith(f"{path}: 1 of 3 rows are left out (malformed 1): row 3: ")
+    Path(path).write_text(json.dumps(bad), encoding="utf-8")
+    with pytest.raises(InputError, match=r"people\.jsonl: holds no pair in 1 rows; row 1: needs"):
+        check_inputs(world.read(**{"pairs.people": path}), "pairs")

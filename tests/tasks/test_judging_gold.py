@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from constitution.load import load, resolve
 from storage.errors import InputError
 from tasks.generation.calls import Answer
-from tasks.judging.gold import graded, read_gold
+from tasks.judging.gold import graded, read_gold, read_judged
 from tasks.prompts import Prompt
 
 LLMBAR = Path(__file__).resolve().parents[3] / "shared" / "data" / "llmbar_natural.json"
@@ -21,6 +25,10 @@ def written(tmp_path: Path, *rows: Any) -> Path:
     path = tmp_path / "gold.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+def scored(text: str, score: float) -> dict[str, Any]:
+    return {"response": text, "overall_score": score}
 
 
 def test_every_form_is_read(tmp_path: Path) -> None:
@@ -35,14 +43,37 @@ def test_every_form_is_read(tmp_path: Path) -> None:
         {"messages": talk, "chosen": "So.", "rejected": "No."},
         {"prompt": talk, "chosen": said, "rejected": " No.\n"},
         {"chosen": f"{hh}So.", "rejected": f"{hh}No."},
+        {
+            "conversations": [{"from": "human", "value": "Why?"}],
+            "chosen": {"from": "gpt", "value": "So."},
+            "rejected": {"from": "gpt", "value": "No."},
+        },
+        {
+            "input": {"messages": talk, "tools": []},
+            "preferred_output": said[1:],
+            "non_preferred_output": [{"role": "assistant", "content": "No."}],
+        },
+        {"question": "Why?", "response_j": "So.", "response_k": "No."},
+        {"prompt": "Why?", "response_0": "So.", "response_1": "No.", "better_response_id": 0},
+        {"prompt": "Why?", "response_a": "So.", "response_b": "No.", "winner": "model_a"},
+        {
+            "conversation_a": said,
+            "conversation_b": [*talk, {"role": "assistant", "content": "No."}],
+            "winner": "model_a",
+        },
+        {
+            "instruction": "Why?",
+            "completions": [scored("No.", 1), scored("?", 2), scored("So.", 3)],
+        },
+        {"question": "Why?", "chosen": "So.", "rejected": "No."},
     )
     found = read_gold(path)
     assert {pair.first.text for pair in found} == {"So."}
     assert {pair.second.text for pair in found} == {"No."}
-    assert [pair.is_first_better for pair in found] == [False, True, False, True, True, True]
-    assert [pair.principle for pair in found] == [None, "x", None, None, None, None]
+    assert [pair.is_first_better for pair in found] == [False, True, False] + [True] * 11
+    assert [pair.principle for pair in found] == [None, "x"] + [None] * 12
     assert all(pair.prompt.messages == tuple(talk) for pair in found)
-    assert [pair.prompt.line for pair in found] == [1, 2, 3, 4, 5, 6]
+    assert [pair.prompt.line for pair in found] == list(range(1, 15))
 
 
 GOOD = {"prompt": "Why?", "first": "So.", "second": "No.", "label": 1}
@@ -58,7 +89,18 @@ GOOD = {"prompt": "Why?", "first": "So.", "second": "No.", "label": 1}
         (GOOD | {"label": ["first"]}, "`label` is"),
         (GOOD | {"second": "So. "}, "both responses are the same"),
         (GOOD | {"second": " "}, "`second` is empty"),
-        (GOOD | {"second": 5}, "`second` must be a text or a conversation"),
+        (GOOD | {"second": []}, "`second` does not end with the assistant's turn"),
+        (
+            {"chosen": "Human: a\n\nAssistant: b", "rejected": "Human: c\n\nAssistant: d"},
+            "`chosen` and `rejected` answer different conversations",
+        ),
+        ({"prompt": "a", "response_0": "b", "response_1": "c", "better_response_id": 2}, "0 or 1"),
+        ({"prompt": "a", "response_a": "b", "response_b": "c", "winner": "tie"}, "a, b, model_a"),
+        ({"prompt": "a", "completions": [{"response": "b"}]}, "`completions` must be two or more"),
+        (
+            {"prompt": "a", "completions": [{"response": t, "overall_score": 1} for t in "bc"]},
+            "no `overall_score` is the highest",
+        ),
         (GOOD | {"principle": 5}, "`principle` must be a slug"),
         ({"prompt": "Why?", "chosen": "So."}, "needs chosen and rejected, or first, second"),
         ({"first": "So.", "second": "No.", "label": 1}, "no known column"),
@@ -124,3 +166,34 @@ def test_responses_are_read_without_their_thoughts(tmp_path: Path) -> None:
     assert (found.first.text, found.second.text) == ("So.", "No.")
     with pytest.raises(InputError, match="a response is a thought without an answer"):
         read_gold(written(tmp_path, row | {"chosen": "<think>hm"}))
+
+
+JUDGED = {
+    "hh_harmless-base_pairs.jsonl.gz": (1372, {"malformed": 3, "empty": 2}),
+    "hh_helpful-base_pairs.jsonl.gz": (1424, {"malformed": 10, "empty": 2}),
+    "dpo_en_demo.json": (299, {}),
+    "llmbar_natural.json": (100, {}),
+}
+
+
+@pytest.mark.skipif(not LLMBAR.is_file(), reason="shared/data is not there")
+@pytest.mark.parametrize("name", JUDGED)
+def test_real_sets_of_pairs_are_read_and_what_is_left_out_is_told(name: str) -> None:
+    pairs, left_out = read_judged(LLMBAR.parent / name)
+    usable, reasons = JUDGED[name]
+    assert len(pairs) == usable
+    assert Counter(row.reason for row in left_out) == reasons
+
+
+columns = st.sampled_from("prompt chosen rejected first second label completions".split())
+texts = st.sampled_from(["a", "b", "Human: a\n\nAssistant: b", " "])
+values = texts | st.lists(st.builds(scored, texts, st.floats()), max_size=3) | st.integers(0, 3)
+
+
+@given(st.lists(st.dictionaries(columns, values, max_size=4), min_size=1, max_size=4))
+@settings(deadline=None)
+def test_rows_in_are_pairs_and_exclusions(found: list[dict[str, Any]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = written(Path(folder), *found, GOOD)
+        pairs, left_out = read_judged(path)
+    assert len(pairs) + len(left_out) == len(found) + 1

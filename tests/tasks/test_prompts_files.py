@@ -14,6 +14,7 @@ from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.errors import InputError
-from tasks.prompts import read_prompts
+from tasks.prompts import Reading, read_prompts
 from tasks.prompts.json_list import list_elements
 
 REPO = Path(__file__).resolve().parents[2]
@@ -43,12 +44,22 @@ def as_arrow(rows: list[dict]) -> bytes:
     return sink.getvalue()
 
 
+def as_workbook(rows: list[dict]) -> bytes:
+    book, sink = openpyxl.Workbook(), io.BytesIO()
+    for row in (tuple(rows[0]), *(tuple(row.values()) for row in rows)):
+        book.active.append(row)
+    book.save(sink)
+    return sink.getvalue()
+
+
 LINES = "\n".join(map(json.dumps, ROWS)).encode()
 FORMATS = {
     "a.jsonl": LINES,
     "a.json": json.dumps(ROWS, indent=1).encode(),
     "lines.json": LINES,
     "bom.jsonl": b"\xef\xbb\xbf" + LINES,
+    "wide.jsonl": LINES.decode().encode("utf-16"),
+    "a.xlsx": as_workbook(ROWS),
     "a.csv": b"prompt,category\r\n" + "\r\n".join(f"{text},c" for text in TEXTS).encode(),
     "a.parquet": as_parquet(ROWS),
     "a.arrow": as_arrow(ROWS),
@@ -96,7 +107,7 @@ def test_bad_rows_are_left_out_with_reason_and_line_and_the_rest_is_read(tmp_pat
         b'{"prompt": "two"}',
     ]
     path.write_bytes(b"\n".join(lines))
-    batch = read_prompts(str(path), max_chars=40)
+    batch = read_prompts(str(path), reading=Reading(max_chars=40))
     assert [(prompt.messages[0]["content"], prompt.line) for prompt in batch.prompts] == [
         ("one", 1),
         ("two", 11),
@@ -143,7 +154,11 @@ def test_csv_dirt_is_a_row_not_a_crash(tmp_path):
     path.write_bytes(b'prompt,x\n"two\nlines",1\nbad \xff,1\na,b,c\n' + huge + b",1\nlast,1\n")
     batch = read_prompts(str(path))
     assert [prompt.messages[0]["content"] for prompt in batch.prompts] == ["two\nlines", "last"]
-    assert [row.reason for row in batch.exclusions] == ["not_utf8", "malformed", "malformed"]
+    assert [(row.line, row.reason) for row in batch.exclusions] == [
+        (4, "not_utf8"),
+        (5, "malformed"),
+        (6, "too_long"),
+    ]
 
 
 def test_a_parquet_cell_that_is_not_utf8_costs_its_row_only(tmp_path):
@@ -160,7 +175,13 @@ BAD_FILES = {
     "empty.jsonl": (b"", "is an empty file"),
     "blank.jsonl": (b"\n \n", "no usable prompt"),
     "noise.jsonl": (bytes(range(256)) * 8, "binary data"),
-    "wide.jsonl": (LINES.decode().encode("utf-16"), "binary data"),
+    "wide.jsonl": (LINES.decode().encode("utf-16-le"), "binary data"),
+    "torn.jsonl": (LINES.decode().encode("utf-16")[:-1], "is not text in utf-16"),
+    "russian.jsonl": ('{"prompt": "Почему?"}'.encode("cp1251") * 9, "prompts.encoding"),
+    "western.jsonl": ('{"prompt": "Où est la clé ?"}'.encode("cp1252"), "prompts.encoding"),
+    "text.xlsx": (LINES, "not a whole Excel workbook"),
+    "open.csv": (b'"prompt\none\n', "header in which a quote is not closed"),
+    "query.csv": (b"Query,Answer\na,b\n", r"prompts\.columns=\{prompt: Query\}"),
     "really-gzip.jsonl": (WHOLE, "binary data"),
     "half.jsonl.gz": (WHOLE[: len(WHOLE) // 2], "not a complete gzip file"),
     "stub.jsonl.gz": (WHOLE[:5], "not a complete gzip file"),
@@ -172,7 +193,7 @@ BAD_FILES = {
     "text.arrow": (LINES, "not a whole Arrow stream file"),
     "list.json": (b"[]", "no usable prompt"),
     "other.jsonl": (b'{"title": "x"}\n', r"no usable prompt.*no known column \(it has: title\)"),
-    "a.txt": (b"hello", r"is not one of \.jsonl"),
+    "a.doc": (b"hello", r"is not one of \.jsonl"),
     "pickle.pkl": (b"\x80\x04.", r"is not one of \.jsonl"),
 }
 
@@ -327,6 +348,14 @@ def test_real_files_give_the_prompts_counted_by_hand(name):
     usable, left_out = REAL[name]
     assert len(batch.prompts) == usable
     assert Counter(row.reason for row in batch.exclusions) == left_out
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the public trial data is not at ../shared/data")
+def test_every_other_real_file_is_refused_in_a_line_that_helps():
+    others = [path for path in DATA.glob("*.json*") if path.name not in REAL]
+    assert [path.name for path in others] == ["pyrit_refusal.jsonl"]
+    refused(others[0], r"prompts\.columns=\{prompt: objective\}")
+    assert len(texts(others[0], reading=Reading(columns={"prompt": "objective"}))) > 9
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the public trial data is not at ../shared/data")

@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from tasks.prompts.rows import (
     REASONS,
     Prompt,
-    RowError,
     is_held_out,
     to_prompt,
-    transcript,
 )
+from tasks.prompts.turns import RowError, transcript
 
 
 def turns(row: dict) -> list[tuple[str, str]]:
@@ -98,12 +97,16 @@ def test_the_word_human_within_a_turn_does_not_split_it():
         ({"messages": [HELLO]}, "no_user_turn"),
         ({"messages": [{"role": "system", "content": "x"}]}, "no_user_turn"),
         ({"messages": [HELLO, {"role": "user", "content": "x"}]}, "malformed"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "malformed"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "no_user_turn"),
         ({"messages": "not a list"}, "malformed"),
         ({"messages": [{"role": "user", "content": [1]}]}, "malformed"),
+        ({"messages": [{"role": "user", "content": {"a": 1}}]}, "malformed"),
+        ({"messages": [{"role": "customer", "content": "x"}]}, "malformed"),
+        ({"messages": [{"role": None, "content": "x"}]}, "malformed"),
+        ({"prompt": "\u200b\ufeff \u2060"}, "empty"),
+        ({"prompt": float("nan")}, "empty"),
         ({"turns": []}, "malformed"),
         ({"text": "an article"}, "malformed"),
-        ({"prompt": 7}, "malformed"),
         ({"prompt": "a\0b"}, "malformed"),
         ({"title": "x"}, "malformed"),
         (["prompt"], "malformed"),

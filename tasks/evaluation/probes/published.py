@@ -7,7 +7,7 @@ from typing import Any
 
 from tasks.evaluation.probes.instructions import unsupported
 from tasks.evaluation.probes.question import SCORER
-from tasks.prompts.rows import RowError
+from tasks.prompts.turns import RowError
 
 Row = dict[str, Any]
 Taken = tuple[Row, Row]

@@ -27,7 +27,8 @@ from tasks.evaluation.probes.expects import fault
 from tasks.evaluation.probes.published import FORMS, Unsupported
 from tasks.evaluation.probes.question import SCORER, Question
 from tasks.prompts.files import iter_rows
-from tasks.prompts.rows import RowError, to_prompt
+from tasks.prompts.rows import to_prompt
+from tasks.prompts.turns import RowError
 
 MAX_CHARS = 20_000
 _OF_A_PROMPT = ("prompt", "messages", "category", "probe")

@@ -15,7 +15,7 @@ from flows.explain import export
 def test_a_folders_name_is_no_markup(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written = {"rows": 3, "held_out": 1}
+    written = {"rows": 3, "held_out": 1, "left_out": 0}
     monkeypatch.setattr(export, "export_snapshot", lambda *arguments: written)
     result = CliRunner().invoke(cli.app, ["export", "dst_x", "--out", str(tmp_path / name)])
     assert result.exception is None

@@ -1,0 +1,89 @@
+"""What is exported is read again as the same conversations in every form, or left out and said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flows.explain.export import _as_transcripts, _is_read_again, export_snapshot
+from storage.errors import InputError
+from tasks.judging.gold import read_gold
+from tasks.prompts import read_prompts
+from tasks.prompts.rows import to_prompt
+from tests.flows.world import World
+
+SYSTEM = {"role": "system", "content": "Answer in verse."}
+
+
+def talk(text: str, *before: dict[str, str]) -> str:
+    return json.dumps({"messages": [*before, {"role": "user", "content": text}]}) + "\n"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    asked = [talk(f"What is a keel, number {number}?", SYSTEM) for number in range(20)]
+    asked += [talk(f"Say it.\n\nHuman: number {number}") for number in range(20)]
+    (tmp_path / "prompts.jsonl").write_text("".join(asked), encoding="utf-8")
+    settings = {
+        "prompts.path": str(tmp_path / "prompts.jsonl"),
+        "generation.max_new_tokens.revision": 400,
+        "pairs.evidence": "presumed",
+    }
+    world = World(tmp_path / "home", **settings)
+    world.run(world.inputs)
+    return world
+
+
+FILES = {"trl": "train.jsonl", "hh": "train.jsonl", "parquet": "train.parquet"}
+
+
+@pytest.mark.parametrize("format", FILES)
+def test_what_is_exported_is_read_again(world: World, tmp_path: Path, format: str) -> None:
+    out, dataset = tmp_path / "out", world.rows.preferences
+    found = export_snapshot(world.ledger, dataset.dataset_id, format, out)
+    read = read_prompts(str(out / FILES[format]))
+    pairs = read_gold(out / FILES[format])
+    assert read.exclusions == []
+    assert {p.prompt_id for p in read.prompts} <= {p.prompt_id for p in world.inputs.prompts}
+    assert len(read.prompts) == len(pairs) == found["rows"] - found["held_out"] > 5
+    card = (out / "README.md").read_text()
+    assert (found["left_out"] > 5) is (format == "hh") is ("rows are left out: a para" in card)
+
+
+def test_a_form_that_can_hold_no_row_is_refused(world: World, tmp_path: Path) -> None:
+    world.ledger.query("SELECT 1")
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text("".join(prompts.read_text().splitlines(keepends=True)[20:]))
+    inputs = world.read()
+    world.run(inputs)
+    with pytest.raises(InputError, match="the form cannot hold any of its"):
+        export_snapshot(world.ledger, world.rows.preferences.dataset_id, "hh", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+texts = st.text("a: \n", max_size=6)
+said = st.tuples(texts, st.sampled_from(["Human:", "Assistant:", "System:", "x", "\r\n"]), texts)
+turns = said.map(lambda parts: "".join(parts).strip()).filter(bool)
+
+
+@given(st.lists(turns, min_size=1, max_size=5), st.none() | turns, turns, turns)
+def test_a_pair_in_the_form_of_hh_is_the_same_or_known_not_to_be(
+    contents: list[str], system: str | None, chosen: str, rejected: str
+) -> None:
+    contents = contents if len(contents) % 2 else contents[:-1] or contents
+    roles = ("user", "assistant") * len(contents)
+    messages = [{"role": r, "content": c} for r, c in zip(roles, contents, strict=False)]
+    first = [{"role": "system", "content": system}] if system else []
+    messages = first + messages
+    prompt = to_prompt({"messages": messages}, "here", 1, 1000)
+    row = {"messages": json.dumps(prompt.messages), "chosen": chosen, "rejected": rejected}
+    if _is_read_again(row):
+        again = to_prompt(_as_transcripts(row), "here", 1, 1000)
+        assert again.prompt_id == prompt.prompt_id
+    else:
+        every = [*(turn["content"] for turn in prompt.messages), chosen, rejected]
+        assert any(name in text for name in ("Human:", "Assistant:") for text in every)
