@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from tasks.training import loop, sft
 from tasks.training.base import load_tokenizer
 from tasks.training.callbacks import best_step
 from tasks.training.settings import WEIGHT_CHANGE, TrainingInputError
+
+PAIR = {"chosen": "ab", "rejected": "ba", "preference": 1.0}
 
 
 def rows(count: int, start: int = 0) -> list[dict[str, Any]]:
@@ -80,6 +84,23 @@ def test_the_number_type_is_told(stage, compute: str):
     run = stage("sft").data(rows(4), [])
     run.spec["model"]["compute"] = compute
     assert run.run(max_steps=1)["dtype"] == compute
+
+
+@pytest.mark.parametrize("job", ["sft", "reward", "dpo"])
+def test_a_model_without_names_for_end_and_padding_is_trained(
+    job: str, stage, tiny: Path, tmp_path: Path
+):
+    """What ends a turn is told by the template."""
+    bare = tmp_path / "bare"
+    shutil.copytree(tiny, bare)
+    for name in ("tokenizer_config.json", "config.json", "generation_config.json"):
+        found = json.loads((bare / name).read_text())
+        kept = {k: v for k, v in found.items() if not k.startswith(("eos_", "pad_", "bos_"))}
+        (bare / name).write_text(json.dumps(kept))
+    run = stage(job).data([row | PAIR for row in rows(4)], [])
+    run.spec["model"]["path"] = str(bare)
+    assert run.run(max_steps=1)["steps"] == 1
+    assert load_tokenizer(bare).pad_token == "<|im_end|>"
 
 
 def test_labels_are_the_response_with_its_end_and_nothing_else(tiny: Path):

@@ -33,6 +33,7 @@ from tasks.engines.load import AdaptedModel  # noqa: E402
 from tasks.engines.scripted import ScriptedEngine  # noqa: E402
 from tasks.evaluation.escape import markdown_cell  # noqa: E402
 from tasks.generation.calls import CallForm, Sampling  # noqa: E402
+from tasks.models import identify  # noqa: E402
 from tasks.report import Report  # noqa: E402
 
 DPO, SFT, REWARD = (content_id("checkpoint", name) for name in ("dpo", "sft", "reward"))
@@ -63,24 +64,24 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             save_adapter(adapted, folder / "adapter", "tiny")
     ledger = Ledger(workspace.ledger)
     with ledger.transaction() as con:
-        _rows(con, str(base))
+        _rows(con, str(base), str(identify(str(base), workspace).model_id))
     return home
 
 
-def _rows(con: Any, base: str) -> None:
+def _rows(con: Any, base: str, base_id: str) -> None:
     settings = json.dumps({"quantization": "nf4", "compute": "float32", "threads": 1})
     run = {"run_id": "run_1", "recipe": "mine|x", "settings": settings, "started_at": now()}
     run |= {"constitution_id": "con_1", "git_commit": "abc", "state": "completed"}
     run |= {"host": "h", "machine": "m", "pid": 1}
     insert(con, "runs", [run])
-    insert(con, "models", [_model("mdl_base", base)])
+    insert(con, "models", [_model(base_id, base)])
     con.execute(
         "INSERT INTO constitutions (constitution_id, name, principle_ids, body, created_at)"
         " VALUES ('con_1', 'mine *', [], '{}', now())"
     )
     stages = {SFT: ("sft", {}), DPO: ("dpo", {"sft": SFT}), REWARD: ("reward", {})}
     stages[EVALUATION] = ("evaluate", {"sft": SFT, "dpo": DPO})
-    insert(con, "checkpoints", [_checkpoint(name, *what) for name, what in stages.items()])
+    insert(con, "checkpoints", [_checkpoint(n, *what, base_id) for n, what in stages.items()])
     measure = {"subject_id": EVALUATION, "name": "dpo/rules", "step": -1, "value": 0.706}
     measure |= {"low": 0.674, "high": 0.738, "sample_count": 34}
     insert(con, "metrics", [measure])
@@ -93,10 +94,10 @@ def _model(model_id: str, reference: str) -> dict[str, Any]:
     return row | {"base_model_id": None, "checkpoint_id": None}
 
 
-def _checkpoint(name: str, stage: str, parents: dict[str, str]) -> dict[str, Any]:
+def _checkpoint(name: str, stage: str, parents: dict[str, str], base_id: str) -> dict[str, Any]:
     return {
         "checkpoint_id": name,
-        "base_model_id": "mdl_base",
+        "base_model_id": base_id,
         "dataset_id": f"dst_{stage}",
         "constitution_id": "con_1",
         "run_id": "run_1",
