@@ -106,7 +106,7 @@ def served(solon: Solon) -> Iterator[tuple[str, Path]]:
         port = chosen.getsockname()[1]
     log = solon.home / "serve.log"
     with log.open("wb") as out:
-        command = [SERVE, "serve", folder, "--host", "127.0.0.1", "--port", str(port)]
+        command = [str(SERVE), "serve", str(folder), "--host", "127.0.0.1", "--port", str(port)]
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
         process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
     try:
