@@ -5,8 +5,8 @@
 
 Each pair is asked about in both orders behind the worked comparisons; its preference is the mean of
 what both orders say for the first response (`tasks/judging/figures.py`). vLLM tells the likeliest
-tokens of the answer, the embedded engine is given the letters. What one engine said is kept in
-FILE, so that the other can be asked at another time. With `--check` the exit code is 1 where a
+tokens of the answer, the embedded engine is given the letters. What they said is kept in FILE, so
+that a part can be asked at another time. With `--check` the exit code is 1 where a
 preference differs by more than 0.02.
 """
 
@@ -17,6 +17,8 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ from tasks.prompts import Reading, read_prompts
 
 CLOSE = 0.02
 WORDS = 24  # of a response
+AT_ONCE = 25  # pairs
 
 
 def questions(count: int) -> list[Continuation]:
@@ -61,34 +64,37 @@ def questions(count: int) -> list[Continuation]:
     return asked
 
 
-def preferences(engine: Engine, asked: list[Continuation]) -> dict[str, Any]:
-    """The preferences, and how many seconds they took."""
+def ask(engine: Engine, asked: list[Continuation], said: dict[str, Any]) -> Iterator[None]:
+    """Adds to `said` the preferences, some pairs at a time, and the seconds they took."""
     list(engine.score(asked[:8]))  # what is loaded late is loaded
-    started = time.perf_counter()
-    items = {item.index: item.value for batch in engine.score(asked) for item in batch.items}
-    spent = time.perf_counter() - started
-    said = [normalised(items[n], items[n + 1]) for n in range(0, len(asked), 2)]
-    both = [Orders(said[n], 1.0 - said[n + 1]) for n in range(0, len(said), 2)]
-    return {"preferences": [orders.preference for orders in both], "seconds": spent}
+    for first in range(4 * len(said["preferences"]), len(asked), 4 * AT_ONCE):
+        own = asked[first : first + 4 * AT_ONCE]
+        started = time.perf_counter()
+        items = {item.index: item.value for batch in engine.score(own) for item in batch.items}
+        said["seconds"] += time.perf_counter() - started
+        shares = [normalised(items[n], items[n + 1]) for n in range(0, len(own), 2)]
+        both = [Orders(shares[n], 1.0 - shares[n + 1]) for n in range(0, len(shares), 2)]
+        said["preferences"] += [orders.preference for orders in both]
+        yield
 
 
-def ask(name: str, folder: Path, dtype: Any, logs: Path, eager: bool, count: int) -> dict[str, Any]:
-    """What one engine says: "vllm" or "transformers"."""
-    asked = questions(count)
+@contextmanager
+def engine_of(name: str, folder: Path, dtype: Any, logs: Path, eager: bool) -> Iterator[Engine]:
+    """An engine that is up: "vllm" or "transformers"."""
+    engine: Engine
     if name == "transformers":
-        own = WorkerEngine(folder, logs / "own.log", dtype=dtype)
-        try:
-            return preferences(own, asked)
-        finally:
-            own.close()
-    serving = Serving(0.3, 4096, dtype, arguments=("--enforce-eager",) if eager else ())
-    server = VllmServer(folder, "judge", logs / "vllm.log", serving, lambda e: print(e["message"]))
-    engine = VllmEngine(server, {})
+        engine = WorkerEngine(folder, logs / "own.log", dtype=dtype)
+        end = engine.close
+    else:
+        serving = Serving(0.3, 4096, dtype, arguments=("--enforce-eager",) if eager else ())
+        log = logs / "vllm.log"
+        server = VllmServer(folder, "judge", log, serving, lambda e: print(e["message"]))
+        engine, end = VllmEngine(server, {}), server.close
     try:
-        return preferences(engine, asked)
+        yield engine
     finally:
         engine.close()
-        server.close()
+        end()
 
 
 def main() -> None:
@@ -104,12 +110,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         home = Workspace(Path(name) / "home").create()
         folder = (options.model or prepare(load("demo").model, home).path).absolute()
-        for engine in ("vllm", "transformers"):
-            if engine not in said:
-                asked = (options.dtype, home.logs, options.eager, options.pairs)
-                said[engine] = ask(engine, folder, *asked)
-                if options.keep:
-                    options.keep.write_text(json.dumps(said))
+        for kind in ("vllm", "transformers"):
+            own = said.setdefault(kind, {"preferences": [], "seconds": 0.0})
+            if len(own["preferences"]) == options.pairs:
+                continue
+            with engine_of(kind, folder, options.dtype, home.logs, options.eager) as engine:
+                for _ in ask(engine, questions(options.pairs), own):
+                    if options.keep:
+                        options.keep.write_text(json.dumps(said))
     served, embedded = (said[engine]["preferences"] for engine in ("vllm", "transformers"))
     apart = [abs(one - other) for one, other in zip(embedded, served, strict=True)]
     signs = sum((a - 0.5) * (b - 0.5) < 0 for a, b in zip(embedded, served, strict=True))
