@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from flows.explain.lineage_text import lineage_lines, story_lines
+from flows.explain.run_report import read
 from flows.explain.show import plan_lines
 from flows.explain.why import story
 from flows.plan.chat import Seen
@@ -340,3 +341,10 @@ def test_a_form_names_what_it_may(
     with pytest.raises(InputError) as caught:
         reach.check_form("smoke", overrides)
     assert line in str(caught.value)
+
+
+def test_a_report_names_who_else_was_asked() -> None:
+    recipe = load("smoke", {"models.critique": "./critic", "models.judge": SERVER})
+    run = {"run_id": "run_1", "settings": recipe.model_dump_json()}
+    about = read.Subject(None, run).about(read.settings(run))
+    assert about.others == {"critique": "./critic", "judge": "critic"}

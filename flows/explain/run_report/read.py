@@ -107,11 +107,12 @@ class Subject:
 
 def _others(settings: Mapping[str, str]) -> dict[str, str]:
     """The references of other models, and the names of those of servers, by role."""
-    named = {role: (f"models.{role}", f"models.{role}.model") for role in ROLES}
+    keys = {role: (f"models.{role}.model", f"models.{role}") for role in ROLES}
     found = {
-        role: [settings[key] for key in keys if key in settings] for role, keys in named.items()
+        role: next((settings[k] for k in own if k in settings), "null")
+        for role, own in keys.items()
     }
-    return {role: values[0] for role, values in found.items() if values and values[0] != "null"}
+    return {role: name for role, name in found.items() if name != "null"}
 
 
 def subject(ledger: Ledger, name: str | None) -> Subject:
