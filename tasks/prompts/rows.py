@@ -67,7 +67,9 @@ def prompt_in(row: Any, source: str, line: int, max_chars: int) -> tuple[Prompt,
     category = " ".join(category.split())[:80] if isinstance(category, str) else ""
     for text in (*(turn["content"] for turn in messages), category):
         if SURROGATE.search(text):
-            raise RowError("not_utf8", "bytes that are not UTF-8, or half of a surrogate pair")
+            raise RowError(
+                "not_utf8", "bytes that are not UTF-8 (another encoding?), or half a pair"
+            )
         if "\0" in text:
             raise RowError("malformed", "a NUL character")
     length = sum(len(turn["content"]) for turn in messages)

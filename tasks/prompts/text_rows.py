@@ -48,4 +48,4 @@ def _row(block: list[Line]) -> Any:
     try:
         return {"prompt": b"".join(raw for _, raw in block).decode("utf-8")}
     except UnicodeDecodeError as error:
-        return RowError("not_utf8", f"byte {error.start} of the text is not UTF-8")
+        return RowError("not_utf8", f"byte {error.start} is not UTF-8 (another encoding?)")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -16,7 +17,10 @@ from tasks.prompts.turns import RowError, holds
 
 MAX_BYTES = 1 << 30  # unpacked: what is larger is no table of prompts
 # What openpyxl raises for files that are none of its kind.
-BROKEN = (zipfile.BadZipFile, KeyError, ValueError, TypeError, IndexError, SyntaxError, EOFError)
+BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, RuntimeError),
+    *(KeyError, ValueError, TypeError, IndexError, SyntaxError, AttributeError),
+)
 
 
 def workbook_rows(stream: IO[bytes], path: Path) -> Iterator[tuple[int, Any]]:

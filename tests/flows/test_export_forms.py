@@ -77,8 +77,8 @@ def test_a_pair_in_the_form_of_hh_is_the_same_or_known_not_to_be(
     contents = contents if len(contents) % 2 else contents[:-1] or contents
     roles = ("user", "assistant") * len(contents)
     messages = [{"role": r, "content": c} for r, c in zip(roles, contents, strict=False)]
-    first = [{"role": "system", "content": system}] if system else []
-    messages = first + messages
+    if system:
+        messages.insert(0, {"role": "system", "content": system})
     prompt = to_prompt({"messages": messages}, "here", 1, 1000)
     row = {"messages": json.dumps(prompt.messages), "chosen": chosen, "rejected": rejected}
     if _is_read_again(row):

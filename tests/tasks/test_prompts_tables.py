@@ -163,6 +163,21 @@ def test_a_plain_text_is_a_line_a_question_or_blocks(tmp_path, text, expected):
     )
 
 
+@given(st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=20), st.booleans())
+@settings(deadline=None, max_examples=50)
+def test_a_broken_workbook_is_read_or_one_line(changes, is_cut):
+    book, sink = openpyxl.Workbook(), io.BytesIO()
+    book.active.append(["prompt"])
+    book.active.append(["Why?"])
+    book.save(sink)
+    content = bytearray(sink.getvalue())
+    for place, byte in changes:
+        content[int(place * len(content))] = byte
+    with tempfile.TemporaryDirectory() as folder, suppress(InputError):
+        size = len(content) - 99 * is_cut
+        assert len(said(read(Path(folder), "a.xlsx", bytes(content[:size])))) == 1
+
+
 def test_a_sheet_is_read_with_its_numbers_and_dates(tmp_path):
     book = openpyxl.Workbook()
     book.active.sheet_state = "hidden"
