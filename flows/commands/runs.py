@@ -6,6 +6,7 @@ import time
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.console import RenderableType
 
 from flows.commands.options import (
     JsonOption,
@@ -86,7 +87,7 @@ def plan(
         print(show.plan_markdown(made))
     else:
         head, value = show.plan_head(recipe, inputs), {"recipe": inputs.recipe.name}
-        lines = [head, show.plan_table(made), *show.plan_lines(made)]
+        lines: list[RenderableType] = [head, show.plan_table(made), *show.plan_lines(made)]
         print_result(as_json, value | made.to_json(), lines)
 
 

@@ -195,7 +195,7 @@ class Inputs:
 
 def read_inputs(recipe: Recipe, workspace: Workspace, ledger: Ledger) -> Inputs:
     """Load constitution and prompts, identify the model. InputError or ConstitutionError."""
-    check_files(recipe)
+    check_files(recipe.files())
     constitution, path = read_constitution(recipe.constitution, ledger)
     info = models.identify(recipe.model, workspace, partial(find_checkpoint, ledger, workspace))
     batch = read_prompts(recipe.prompts.path, recipe.prompts.limit, recipe.prompts.max_chars)

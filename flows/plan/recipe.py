@@ -7,7 +7,7 @@ A recipe never enters a task: tasks take plain arguments. Single values are over
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 import yaml
@@ -76,6 +76,16 @@ class Recipe(Part):
     evaluation: EvaluationSettings = EvaluationSettings()
     gate: GateSettings = GateSettings()
     budget: BudgetSettings = BudgetSettings()
+
+    def files(self) -> dict[str, Sequence[str | None]]:
+        """What may be a file's path, or a name of ours, by key."""
+        return {
+            "constitution": (self.constitution,),
+            "prompts.path": (self.prompts.path,),
+            "pairs.people": (self.pairs.people,),
+            "judge.gold": (self.judge.gold,),
+            "evaluation.probes": self.evaluation.probes,
+        }
 
     @model_validator(mode="after")
     def _server_is_asked(self) -> Self:
