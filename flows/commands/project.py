@@ -126,12 +126,12 @@ def understood(source: str, batch: PromptBatch) -> Iterator[str]:
     of = f" in {len(known)} categories ({', '.join(sorted(known)[:5])})" if known else ""
     talks = sum(len(prompt.messages) > 1 for prompt in kept)
     yield f"{source}: {len(kept)} prompts kept{of}" + (f", {talks} with more turns" * bool(talks))
-    yield one_line(f"  the first: {kept[0].messages[-1]['content']}", LINE_CHARS)
+    yield "  " + one_line(f"the first: {kept[0].messages[-1]['content']}", LINE_CHARS)
     reasons = Counter(found.reason for found in left_out)
     for reason, count in reasons.most_common(REASONS):
         first = next(found for found in left_out if found.reason == reason)
-        detail = f"  left out: {count} {reason}, as row {first.line}: {first.detail}"
-        yield one_line(detail, LINE_CHARS)
+        detail = f"left out: {count} {reason}, as row {first.line}: {first.detail}"
+        yield "  " + one_line(detail, LINE_CHARS)
 
 
 @app.command("recipe")

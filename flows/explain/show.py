@@ -164,9 +164,9 @@ def run_lines(result: dict[str, Any], options: str = "") -> Iterator[str]:
     if made:
         yield f"checkpoint  {home / 'artifacts' / 'checkpoints' / list(made.values())[-1]}"
     yield f"ledger      {home / 'ledger.duckdb'}"
-    yield "next:"
     if result["advice"]:
-        yield f"  {result['advice']}"
+        yield f"what would help most: {result['advice']}"
+    yield "next:"
     yield f"  solon plan{options}      (after editing a principle)"
     if result["snapshots"]["preferences"]:
         last = list(made)[-1] if made else "preferences-rows"

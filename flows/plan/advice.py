@@ -73,4 +73,6 @@ def _few_held_out(inputs: Inputs) -> str:
     count, least = len(inputs.evaluation_prompts), inputs.recipe.gate.questions
     if count >= least:
         return ""
+    if len(inputs.prompt_snapshot.held_out) >= least:
+        return f"a verdict needs {least} held-out prompts: raise evaluation.prompts from {count}"
     return f"more prompts: {count} are held out, and a verdict needs {least} (gate.questions)"

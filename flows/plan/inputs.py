@@ -241,7 +241,7 @@ class Inputs:
 
 def read_inputs(recipe: Recipe, workspace: Workspace, ledger: Ledger) -> Inputs:
     """Load constitution and prompts, identify the models. InputError or ConstitutionError."""
-    check_files(recipe)
+    check_files(recipe.files())
     constitution, path = read_constitution(recipe.constitution, ledger)
     find = partial(find_checkpoint, ledger, workspace)
     manner = recipe.generation.manner

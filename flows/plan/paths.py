@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from flows.plan.recipe import Recipe
 from flows.plan.recipe_file import is_path, own_names
 from storage.errors import InputError
 from storage.nearest import meant
@@ -12,16 +12,9 @@ from storage.nearest import meant
 COUNT = "give its path: from the recipe's folder in a recipe, from the current one with --set"
 
 
-def check_files(recipe: Recipe) -> None:
-    """Raise InputError for the first file that is not there: where it was looked for, and the one
-    that is meant."""
-    named = {
-        "constitution": (recipe.constitution,),
-        "prompts.path": (recipe.prompts.path,),
-        "pairs.people": (recipe.pairs.people,),
-        "judge.gold": (recipe.judge.gold,),
-        "evaluation.probes": recipe.evaluation.probes,
-    }
+def check_files(named: Mapping[str, Sequence[str | None]]) -> None:
+    """Raise InputError for the first file that is not there, of those that each key names: where it
+    was looked for, and the one that is meant."""
     for key, values in named.items():
         for value in filter(None, values):
             _check(key, value)

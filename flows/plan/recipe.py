@@ -85,6 +85,16 @@ class Recipe(Part):
     gate: GateSettings = GateSettings()
     budget: BudgetSettings = BudgetSettings()
 
+    def files(self) -> dict[str, Sequence[str | None]]:
+        """What may be a file's path, or a name of ours, by key."""
+        return {
+            "constitution": (self.constitution,),
+            "prompts.path": (self.prompts.path,),
+            "pairs.people": (self.pairs.people,),
+            "judge.gold": (self.judge.gold,),
+            "evaluation.probes": self.evaluation.probes,
+        }
+
     @model_validator(mode="after")
     def _server_is_asked(self) -> Self:
         is_asked = self.generation.engine == "openai"

@@ -236,11 +236,9 @@ def learned(metrics: dict[str, Any]) -> tuple[str, float, float] | None:
 
 def not_learned(need: Need, metrics: Mapping[str, Any]) -> str:
     """Why a stage is not said to be trained; empty where it is, and of an evaluation."""
-    if need.step not in STAGES:
-        return ""
-    if metrics.get(WEIGHT_CHANGE) == 0:
+    if need.step in STAGES and metrics.get(WEIGHT_CHANGE) == 0:
         return "no weight changed"
-    return too_few(learned_from(need, metrics))
+    return too_few(learned_from(need, metrics)) if need.step in STAGES else ""
 
 
 def learned_from(need: Need, metrics: Mapping[str, Any]) -> int:

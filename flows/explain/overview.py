@@ -1,0 +1,101 @@
+"""What there is in a workspace: runs and how they ended, projects, champion, bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from flows.explain.compare.text import one_line
+from storage.ids import short
+from storage.ledger import Ledger, Row
+from storage.refs import not_passed
+from storage.workspace import Workspace
+
+LINE_CHARS = 200
+RUNS = """
+    SELECT run_id, recipe, state, until, message, started_at, ended_at FROM runs
+    WHERE ? IS NULL OR recipe = ? ORDER BY started_at DESC LIMIT ?"""
+PROJECTS = """
+    SELECT recipe, count(*) OVER (PARTITION BY recipe) AS runs, started_at, run_id, state, message
+    FROM runs QUALIFY row_number() OVER (PARTITION BY recipe ORDER BY started_at DESC) = 1
+    ORDER BY started_at DESC"""
+CHAMPION = "SELECT target_id FROM refs WHERE name = 'champion'"
+WAITING = "SELECT approval_id, asked_at FROM approvals WHERE is_approved IS NULL"
+UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def runs(ledger: Ledger, recipe: str | None, count: int) -> list[Row]:
+    """The last runs, the newest first."""
+    return ledger.query(RUNS, [recipe, recipe, count])
+
+
+def run_lines(found: list[Row]) -> Iterator[str]:
+    """A line a run, its id first; below it why one failed."""
+    for run in found:
+        until = f", until {run['until']}" if run["until"] else ""
+        yield one_line(
+            f"{short(run['run_id'])}  {_at(run['started_at'])}  {run['recipe']}{until}:"
+            f" {run['state']}{_seconds(run)}",
+            LINE_CHARS,
+        )
+        if run["message"]:
+            yield "    " + one_line(run["message"], LINE_CHARS)
+    if not found:
+        yield "no run yet"
+
+
+def status(ledger: Ledger, workspace: Workspace) -> dict[str, Any]:
+    """The workspace in short, as `solon status --json` promises it."""
+    champion = next((row["target_id"] for row in ledger.query(CHAMPION)), None)
+    return {
+        "workspace": str(workspace.root),
+        "exists": ledger.exists,
+        "projects": ledger.query(PROJECTS),
+        "champion": champion,
+        "in_its_way": not_passed(ledger, champion) if champion else None,
+        "waiting": [row["approval_id"] for row in ledger.query(WAITING)],
+        "bytes": {path.name: size_of(path) for path in sorted(workspace.root.glob("*"))},
+    }
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder."""
+    files = path.rglob("*") if path.is_dir() else (path,)
+    return sum(file.lstat().st_size for file in files if not file.is_dir())
+
+
+def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    if not found["exists"]:
+        yield f"no workspace at {found['workspace']}: nothing was run here yet"
+        return
+    of = sorted(found["bytes"].items(), key=lambda each: -each[1])[:4]
+    most = ", ".join(f"{name} {human(size)}" for name, size in of)
+    yield f"workspace {found['workspace']}: {human(sum(found['bytes'].values()))} ({most})"
+    for project in found["projects"]:
+        last = f"{short(project['run_id'])} of {_at(project['started_at'])} {project['state']}"
+        why = f" ({project['message']})" if project["message"] else ""
+        said = f"project {project['recipe']}: {project['runs']} runs, the last {last}{why}"
+        yield one_line(said, LINE_CHARS)
+    against = f", though {found['in_its_way']}" if found["in_its_way"] else ""
+    yield f"champion {short(found['champion'] or 'none yet')}{against}"
+    for approval_id in found["waiting"]:
+        yield f"waiting for an answer: {short(approval_id)}; open the run in the UI (solon serve)"
+
+
+def human(size: float) -> str:
+    """Bytes as people say them: "1.3 GB"."""
+    power = 0
+    while size >= 1000 and power < len(UNITS) - 1:
+        size, power = size / 1000, power + 1
+    return f"{size:.0f} {UNITS[power]}" if power < 2 else f"{size:.1f} {UNITS[power]}"
+
+
+def _at(moment: datetime) -> str:
+    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
+
+
+def _seconds(run: Row) -> str:
+    ended = run["ended_at"]
+    return f" after {(ended - run['started_at']).total_seconds():.0f} s" if ended else ""
