@@ -136,21 +136,3 @@ def test_a_model_without_a_system_role_goes_the_whole_way(
     around = "<start_of_turn>user\n<end_of_turn>\n<start_of_turn>model\n", "Be kind.\n\n"
     said = "".join((*around, messages[1]["content"]))
     assert asked["prompt_tokens"] == len(said.encode())  # a token is a byte
-
-
-@pytest.mark.slow
-def test_a_checkpoint_is_not_asked_on_another_base(
-    solon: Solon, tiny: Path, tmp_path: Path
-) -> None:
-    from tasks.convert import random_tiny
-
-    base = tmp_path / "base"
-    shutil.copytree(tiny, base)
-    done = solon.json("run", *SMOKE, "--set", f"model={base}", "--until", "sft")
-    sft = done["checkpoints"]["sft"]
-    asked = ("plan", *SMOKE, "--set", f"model=checkpoint:{sft}", "--until", "drafts")
-    solon.run(*asked)
-    random_tiny(base, seed=1)
-    err = solon.run(*asked, code=2)[1]
-    assert "is another model now than the base that" in err
-    assert err.count("\n") == 1

@@ -176,6 +176,20 @@ def test_one_question_has_one_answer(home, monkeypatch) -> None:
         solon("chat", "latest/dpo", said=" \n")
 
 
+def test_a_checkpoint_is_not_asked_on_another_base(home, made: Path, monkeypatch) -> None:
+    """Other files in the base's folder make another model of it."""
+    plant(monkeypatch, Heard("yes"))
+    template = made / "tiny-base" / "chat_template.jinja"
+    before = template.read_text()
+    try:
+        template.write_text(before + "{# other #}")
+        with pytest.raises(InputError, match="is another model now than the base that ckp_"):
+            solon("chat", "latest/dpo", "hello")
+    finally:
+        template.write_text(before)
+    assert solon("chat", "latest/dpo", "hello").stdout == "yes\n"
+
+
 def test_a_conversation_remembers_and_begins_again(home, monkeypatch) -> None:
     engine = plant(monkeypatch, Heard("yes"))
     monkeypatch.setattr(commands, "_is_typed", lambda: True)
