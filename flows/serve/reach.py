@@ -3,7 +3,8 @@
 Files are read and written with the rights of the server's owner, and what is read may be shown in
 the UI. So a form and its overrides may name what ships, what the ledger holds and files of the
 workspace, links followed, but for Prefect's folder with the login; no server. A recipe in the
-workspace's folder `recipes` may name any file: its author has the owner's rights already.
+workspace's folder `recipes`, or the project's beside the workspace, may name any file: its author
+has the owner's rights already.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from prefect.runtime import deployment
 from flows.plan import recipe as recipes
 from flows.plan.constitutions import REF
 from flows.plan.parts import ServerSettings
-from flows.plan.recipe_file import names
+from flows.plan.recipe_file import names, own_names
 from storage.errors import InputError
 from storage.workspace import Workspace
 from tasks import models
@@ -49,6 +50,10 @@ def check_form(
     prompts = now.prompts.path
     if prompts not in (before.prompts.path, *OWN) and not prompts.startswith("hub:"):
         _check_inside("prompts.path", prompts)
+    for name in ("pairs.people", "judge.gold", "evaluation.probes"):
+        for value in now.files()[name]:
+            if value and value not in (*before.files()[name], *own_names(name)):
+                _check_inside(name, value)
     known = _sources(before).values()
     for name, source in _sources(now).items():
         if source not in known:
