@@ -26,6 +26,7 @@ class StepPlan:
     excluded: int = 0
     id: str | None = None
     rounds: list[dict[str, Any]] = field(default_factory=list)
+    note: str = ""  # why a stage would not be said to be trained
 
 
 @dataclass
