@@ -84,6 +84,7 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         yield "nothing to do: every row and checkpoint is there"
     else:
         yield from _reasons(plan)
+    yield from (f"{step.step}: {step.note}" for step in plan.steps.values() if step.note)
     if plan.teaching:
         yield from teaching_text.lines(plan.teaching.to_json())
 

@@ -31,6 +31,7 @@ class StepPlan:
     excluded: int = 0
     id: str | None = None
     rounds: list[dict[str, Any]] = field(default_factory=list)
+    note: str = ""  # why a stage would not be said to be trained
     by_model: dict[str, Range] = field(default_factory=dict)
 
     def ask(self, model_id: str, more: Range) -> None:

@@ -27,6 +27,7 @@ from flows.plan.inputs import Inputs, check_inputs, inputs_of
 from flows.plan.model_checks import check_models
 from flows.plan.needs import Need, evaluation_now, ids, stage_needs
 from flows.plan.plan import Plan, StepPlan
+from flows.plan.sizes import too_few
 from flows.plan.steps import STAGES, Step, at_most
 from storage.artifacts import artifact_path, is_whole
 from storage.ledger import Ledger
@@ -86,6 +87,8 @@ class Planner:
     def _artifact(self, step: StepPlan, need: Need) -> bool:
         """Plan a checkpoint or an evaluation by its key; whether it is there."""
         step.id = need.id
+        if need.step in STAGES:
+            step.note = too_few(len(need.snapshot.training))
         is_known = self.history.has(need.id)
         if is_whole(artifact_path(self.workspace, need.id)):
             step.reused = 1

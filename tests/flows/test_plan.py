@@ -271,3 +271,13 @@ def test_no_control_character_of_a_cause_reaches_the_terminal(world: World) -> N
     text = "\n".join(plan_lines(plan))
     assert "system changed" in text
     assert not {"\x1b", "\u202e"} & set(text)
+
+
+def test_a_plan_says_which_stages_have_too_few_rows(tmp_path: Path) -> None:
+    world = World(tmp_path / "home", **{"prompts.limit": 6, "evaluation.prompts": 2})
+    world.run(world.inputs)
+    plan = Planner(world.inputs, world.workspace, world.ledger).make("ppo")
+    notes = {name: step.note for name, step in plan.steps.items() if step.note}
+    assert list(notes) == ["sft", "reward", "dpo", "ppo"]
+    assert f"sft: {notes['sft']}" in list(plan_lines(plan))
+    assert "rows are too few to learn from" in notes["ppo"]
