@@ -23,7 +23,8 @@ from flows.plan.cost import cost_of
 from flows.plan.data_plan import DataPlanner, compared
 from flows.plan.duels import duels_of, most_duels
 from flows.plan.history import History
-from flows.plan.inputs import Inputs, check_inputs, inputs_of
+from flows.plan.input_checks import check_inputs
+from flows.plan.inputs import Inputs, inputs_of
 from flows.plan.model_checks import check_models
 from flows.plan.needs import Need, evaluation_now, ids, stage_needs
 from flows.plan.plan import Plan, StepPlan

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from prefect.runtime import flow_run
 
 from flows.plan.constitutions import keep_constitution
-from flows.plan.inputs import Inputs, check_inputs, read_inputs
+from flows.plan.input_checks import check_inputs
+from flows.plan.inputs import Inputs, read_inputs
 from flows.plan.model_checks import check_models
 from flows.plan.parts import ServerSettings
 from flows.plan.recipe import Overrides, Recipe, load

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.plan.inputs import check_inputs
+from flows.plan.input_checks import check_inputs
 from flows.plan.recipe import load
 from flows.run import engines
 from flows.run.workers import Workers

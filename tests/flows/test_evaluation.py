@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flows.plan.inputs import check_inputs
+from flows.plan.input_checks import check_inputs
 from flows.plan.recipe import load
 from flows.run import ask, progress
 from storage.errors import InputError

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from constitution.schema import Constitution
-from flows.plan.inputs import Inputs, check_inputs
+from flows.plan.input_checks import check_inputs
+from flows.plan.inputs import Inputs
 from flows.plan.plan import Plan
 from storage.errors import InputError
 from storage.lineage import trace
