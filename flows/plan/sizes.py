@@ -8,8 +8,8 @@ from typing import Any
 
 from tasks.training.settings import require
 
-LEAST_ROWS = 8
-"""Rows, of PPO prompts, below which a stage is not said to be trained: one batch by default."""
+LEAST_ROWS = 4
+"""Rows, of PPO prompts, below which a stage is not said to be trained."""
 
 
 @dataclass(frozen=True)

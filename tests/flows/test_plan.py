@@ -274,7 +274,7 @@ def test_no_control_character_of_a_cause_reaches_the_terminal(world: World) -> N
 
 
 def test_a_plan_says_which_stages_have_too_few_rows(tmp_path: Path) -> None:
-    world = World(tmp_path / "home", **{"prompts.limit": 6, "evaluation.prompts": 2})
+    world = World(tmp_path / "home", **{"prompts.limit": 3, "evaluation.prompts": 1})
     world.run(world.inputs)
     plan = Planner(world.inputs, world.workspace, world.ledger).make("ppo")
     notes = {name: step.note for name, step in plan.steps.items() if step.note}
