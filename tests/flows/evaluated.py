@@ -111,7 +111,7 @@ class Evaluated(World):
                 workers=SimpleNamespace(
                     hold_device=lambda: False,
                     evaluator=self.engine.of,
-                    generator=lambda: self.engine,
+                    generator=lambda model_id: self.engine,
                 ),
             ),
         )

@@ -33,7 +33,7 @@ from .world import World
         ("auto", [], "/bin/vllm", "transformers"),
         ("transformers", ["NVIDIA H100"], "/bin/vllm", "transformers"),
         ("vllm", [], "/bin/vllm", "vllm"),
-        ("scripted", ["NVIDIA H100"], "/bin/vllm", "scripted"),
+        ("scripted", ["NVIDIA H100"], "/bin/vllm", "transformers"),
     ],
 )
 def test_what_auto_means(
