@@ -38,7 +38,7 @@ pytestmark = pytest.mark.slow
 SEED = 20261121
 MARKS = {
     "child": "tasks.worker",
-    "server": "prefect.server.api.server:create_app",
+    "server": "flows.serve.pages:create_app",
     "worker": "worker",
 }
 # What a kill may leave for the next run, or `solon doctor --fix`, to mend.
