@@ -112,7 +112,10 @@ def test_two_probes_of_one_name_and_one_that_is_none_are_refused(
 ) -> None:
     (tmp_path / "other").mkdir()
     two = [probe_file(folder, QUESTIONS) for folder in (tmp_path, tmp_path / "other")]
-    for probes, said in ((two, "is called sums too"), (["no-such"], "none of all, instruction-following")):
+    for probes, said in (
+        (two, "is called sums too"),
+        (["no-such"], "none of all, instruction-following"),
+    ):
         with pytest.raises(InputError, match=said):
             check_inputs(world.read(**{"evaluation.probes": probes}), None)
 

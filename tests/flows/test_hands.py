@@ -220,7 +220,7 @@ def workers(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Work
         found = str(models.identify(reference, world.workspace).model_id)
         return models.PreparedModel(found, Path(reference), None, reference)
 
-    monkeypatch.setattr(run_workers, "WorkerEngine", Loaded)
+    monkeypatch.setattr("flows.run.engines.WorkerEngine", Loaded)
     monkeypatch.setattr(run_workers, "prepare_model", prepared)
     monkeypatch.setattr(run_workers, "check_folder", lambda *_: None)
     monkeypatch.setattr(run_workers, "server_engine", lambda *_: Loaded.__new__(Loaded))
@@ -279,7 +279,10 @@ def test_a_checkpoint_falls_by_who_was_asked(world: World) -> None:
 
 
 BAD = [
-    ({"models.critic": TINY}, "models.critic: no recipe has this key; use draft, critique"),
+    (
+        {"models.critic": TINY},
+        "models.critic: no recipe has this key; did you mean models.critique?",
+    ),
     ({"models.critique": "pickle:x"}, "models.critique: pickle:x: not a model reference"),
     ({"models.critique": ""}, "not a model reference"),
     ({"models.judge": {"model": "x"}}, "models.judge.base_urls: the recipe must have this key"),
