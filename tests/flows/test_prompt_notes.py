@@ -86,7 +86,7 @@ def test_run_says_it_before_it_spends_anything_and_at_its_end(
     assert err.index("note: ") < err.index("the flow would begin")
     result: dict[str, Any] = dict.fromkeys(["verdict", "teaching", "report"])
     result |= {"workspace": "w", "recipe": "r", "exclusions": [], "notes": ["3 of 9 rows"]}
-    result |= {"checkpoints": {}, "snapshots": {"preferences": None}}
+    result |= {"checkpoints": {}, "snapshots": {"preferences": None}, "steps": [], "advice": None}
     assert "note: 3 of 9 rows" in list(run_lines(result))
 
 
@@ -109,7 +109,7 @@ def test_a_column_is_named_by_a_setting(
 
 def test_what_is_unmet_is_what_no_source_shows(tmp_path: Path) -> None:
     settings = EVERY_SOURCE | {"constitution": "checkable", "prompts.path": "everyday"}
-    for limit, is_met in ((3, False), (12, False), (60, True)):
+    for limit, is_met in ((3, False), (12, False), (160, True)):
         inputs = World(tmp_path, **(settings | {"prompts.limit": limit})).inputs
         method, prompts = inputs.method, inputs.prompts
         met = {
