@@ -20,6 +20,7 @@ from storage.errors import InputError
 from tasks import worker
 from tasks.process import ROOT, Worker, WorkerError, run_job, warm_up
 from tasks.report import JobInputError, Report
+from tests.tasks.fake_vllm import is_alive
 
 RANDOM = {"kind": "random"}
 
@@ -27,14 +28,6 @@ RANDOM = {"kind": "random"}
 def convert_spec(out: Path, **changes: Any) -> dict[str, Any]:
     out.mkdir(parents=True, exist_ok=True)
     return {"job": "convert", "source": RANDOM, "out": str(out), "threads": 1, **changes}
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
 
 
 def wait_until(condition: Any, seconds: float = 240.0) -> bool:
