@@ -8,7 +8,9 @@ process that dies in between loses that transaction and nothing that was committ
 from __future__ import annotations
 
 import importlib.resources
+import re
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -17,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from storage.errors import SolonError
-from storage.lock import file_lock
+from storage.errors import LedgerBusy, SolonError
+from storage.lock import POLL_S, file_lock
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,6 +34,9 @@ STORAGE_VERSION = "v1.5.0"
 # rows a commit of 8,000 completions took up to 1.3 s, with this 0.1 s.
 ROW_GROUP_SIZE = 2048
 BATCH_ROWS = 4096
+OPEN_ELSEWHERE = "Could not set lock on file"
+HOLDER = re.compile(r"lock is held in (\S+) \(PID (\d+)\)")
+"""In DuckDB's words for a file that another process has open."""
 MIGRATIONS = importlib.resources.files("storage") / "migrations"
 
 Connection = duckdb.DuckDBPyConnection
@@ -74,6 +79,19 @@ class Ledger:
 
     def _attach(self) -> Connection:
         instance = self._instance = self._instance or duckdb.connect(":memory:", config=CONFIG)
+        deadline = time.monotonic() + self.wait_s
+        while not self._attached(instance, is_last_try=time.monotonic() >= deadline):
+            time.sleep(POLL_S)
+        con = instance.cursor()
+        con.execute("USE ledger")
+        con.execute("SET TimeZone = 'UTC'")
+        return con
+
+    def _attached(self, instance: Connection, is_last_try: bool) -> bool:
+        """Attach the file; False while another program, which knows no lock of ours, has it open.
+
+        Raises LedgerBusy if this is the last try, SolonError where the file cannot be opened.
+        """
         quoted = str(self.path).replace("'", "''")
         try:
             instance.execute(
@@ -82,11 +100,15 @@ class Ledger:
             )
         except duckdb.Error as error:
             reason = " ".join(str(error).split())
-            raise SolonError(f"{self.path}: the ledger cannot be opened: {reason}") from error
-        con = instance.cursor()
-        con.execute("USE ledger")
-        con.execute("SET TimeZone = 'UTC'")
-        return con
+            if OPEN_ELSEWHERE not in reason:
+                raise SolonError(f"{self.path}: the ledger cannot be opened: {reason}") from error
+            if is_last_try:
+                found = HOLDER.search(reason)
+                who = f"process {found[2]} ({found[1]})" if found else "another program"
+                what = f"kept open for {self.wait_s:g} s by {who}"
+                raise LedgerBusy(f"{self.path}: {what}; wait for it or end it") from error
+            return False
+        return True
 
     def _detach(self, con: Connection) -> None:
         """Write the file and let go of it, whatever became of the transaction."""

@@ -31,6 +31,10 @@ class Workspace:
         return cls(path)
 
     def create(self) -> Workspace:
-        for folder in (self.root, self.models, self.artifacts, self.logs, self.tmp, self.state):
+        """Make its folders. It is its owner's alone: ledger and logs hold what people wrote, and
+        Prefect's folder the login.
+        """
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self.models, self.artifacts, self.logs, self.tmp, self.state):
             folder.mkdir(parents=True, exist_ok=True)
         return self

@@ -74,9 +74,14 @@ def _no_checkpoints(ref: str) -> tuple[str, Path, str]:
     raise InputError(f"checkpoint:{ref}", rule, "use another reference")
 
 
+LONGEST = 1024  # letters of a reference: no file system has longer names
+
+
 def parse(reference: str) -> Reference:
     """Read a reference; InputError if it is of no kind. Whether it exists is looked at later."""
     text = reference.strip()
+    if len(text) > LONGEST:
+        raise InputError(text, f"a model reference has at most {LONGEST} letters", FOUR_KINDS)
     prefix, _, rest = text.partition(":")
     if prefix == "package":
         module, _, file = rest.partition("/")

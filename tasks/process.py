@@ -29,6 +29,26 @@ TERMINATE_WAIT_S = 20.0
 Event = dict[str, Any]
 
 
+# What launchers leave behind, and settings of libraries that change what comes out: a worker's job
+# is its spec's alone. The hub's (`HF_HOME`, `HF_TOKEN`) say where models are, and stay.
+FOREIGN = ("ACCELERATE_", "FSDP_", "TORCHELASTIC_", "TRANSFORMERS_", "TRL_", "PEFT_", "BNB_")
+LAUNCHED = frozenset(
+    "RANK LOCAL_RANK GROUP_RANK ROLE_RANK WORLD_SIZE LOCAL_WORLD_SIZE GROUP_WORLD_SIZE"
+    " ROLE_WORLD_SIZE MASTER_ADDR MASTER_PORT".split()
+)
+
+
+def environment() -> dict[str, str]:
+    """Of every process of ours in Python: the surroundings' without what decides over results."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in LAUNCHED and not name.startswith(FOREIGN)
+    }
+    given = os.environ.get("PYTHONPATH")
+    return kept | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), given]))}
+
+
 class WorkerError(SolonError):
     """A worker process failed or died; the message quotes the end of its log."""
 
@@ -148,11 +168,7 @@ class Worker:
             self._events.put(None)
 
     def _fork(self, event_fd: int) -> subprocess.Popen[str]:
-        ours = {
-            "SOLON_EVENT_FD": str(event_fd),
-            "SOLON_PARENT_PID": str(os.getpid()),
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
-        }
+        ours = {"SOLON_EVENT_FD": str(event_fd), "SOLON_PARENT_PID": str(os.getpid())}
         with self.log_path.open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-P", "-m", "tasks.worker", str(self.spec_path)],
@@ -160,7 +176,7 @@ class Worker:
                 stdout=log,
                 stderr=log,
                 pass_fds=(event_fd,),
-                env={**os.environ, **ours},
+                env=environment() | ours,
                 encoding="utf-8",
             )
 

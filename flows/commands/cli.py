@@ -22,6 +22,7 @@ from flows.commands import (
     try_out,
     words,
 )
+from flows.explain.compare.text import visible
 from storage.errors import SolonError
 
 app = typer.Typer(
@@ -55,7 +56,7 @@ def answer() -> int:
     except SystemExit as end:
         return int(end.code or 0)
     except (SolonError, ConstitutionError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {visible(str(error))}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
         print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import (
     BeforeValidator,
     Field,
@@ -37,6 +36,7 @@ from flows.plan.parts import (
     VllmSettings,
 )
 from flows.plan.recipe_file import RecipeFile, as_settings, read
+from flows.plan.recipe_yaml import read_yaml
 from flows.plan.settings import Setting, filled, settings_of, unknown
 from flows.plan.steps import STAGES
 from storage.errors import InputError, SolonError
@@ -148,7 +148,8 @@ def _no_key(path: str, where: str) -> InputError:
 
 
 def parse_overrides(values: list[str] | None) -> dict[str, Any]:
-    """`key.path=value` strings as a mapping; values are read as YAML: scalars, lists, mappings.
+    """`key.path=value` strings as a mapping. What is a text is taken as it is, whole; other values
+    are read as YAML: numbers, lists, mappings.
 
     Raises InputError for a string without `=` or an empty key.
     """
@@ -157,11 +158,20 @@ def parse_overrides(values: list[str] | None) -> dict[str, Any]:
         path, sign, value = text.partition("=")
         if not sign or not path.strip():
             raise InputError(text, "an override is key.path=value", "as prompts.limit=64", "--set")
-        try:
-            found[path.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            found[path.strip()] = value
+        found[path.strip()] = _given(path.strip(), value)
     return found
+
+
+def _given(path: str, value: str) -> Any:
+    """A value as `--set` gives it, by the kind of its setting; what is no YAML is a text."""
+    setting = settings().get(path)
+    kinds = set(setting.type.split(" or ")) if setting else set()
+    if kinds and kinds <= {"text", "null"}:
+        return None if value == "null" and "null" in kinds else value
+    try:
+        return read_yaml(value).value
+    except InputError:
+        return value
 
 
 def _as_mapping(value: Any) -> Any:

@@ -12,9 +12,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from constitution.load import HERE
+from flows.plan.recipe_yaml import read_yaml
 from storage.errors import InputError
 from storage.nearest import meant
 from storage.workspace import Workspace
@@ -24,7 +23,6 @@ from tasks.prompts.source import OWN
 
 RECIPES = importlib.resources.files("flows") / "recipes"
 MAX_BYTES = 1 << 20
-DEEPEST = 6  # keys below one another in a recipe
 PROJECT = "recipe.yaml"
 """The recipe of a folder: what commands that name none use, where it is in the current one."""
 FIRST = "demo"
@@ -70,8 +68,8 @@ def chosen(recipe: str) -> str:
 
 def _project(path: Path) -> dict[str, Traversable]:
     try:
-        content = yaml.safe_load(path.read_bytes()[:MAX_BYTES])
-    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        content = read_yaml(path.read_bytes()[:MAX_BYTES]).value
+    except (OSError, InputError):
         return {}
     name = content.get("name") if isinstance(content, dict) else None
     return {name: path} if isinstance(name, str) else {}
@@ -81,33 +79,27 @@ def read(name: str) -> RecipeFile:
     """The recipe of that name, or of that file. InputError where there is none, or no mapping."""
     known = files()
     path = known.get(name, Path(name))
-    text = _text(name, path, known)
-    if len(text) > MAX_BYTES:
+    data = _bytes(name, path, known)
+    if len(data) > MAX_BYTES:
         raise InputError(name, f"a recipe has at most {MAX_BYTES} bytes", "name another", "recipe")
-    try:
-        content = yaml.safe_load(text)
-        lines = dict(_lines(yaml.compose(text, Loader=yaml.SafeLoader)))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{name}:{mark.line + 1}" if mark else name
-        problem = str(getattr(error, "problem", None) or "cannot be read")
-        raise InputError(problem, "the recipe must be YAML", "mend the file", where) from None
+    written = read_yaml(data, name)
+    content = written.value
     if not isinstance(content, dict):
         raise InputError(name, "a recipe is a mapping of keys", "see solon recipe")
     as_settings(content, "prompts")
     if isinstance(path, Path) and path.parent != RECIPES:
         _count_from(path.parent, content)
-    return RecipeFile(path.name if name in known else name, content, lines)
+    return RecipeFile(path.name if name in known else name, content, written.lines)
 
 
-def _text(name: str, path: Traversable, known: Mapping[str, Traversable]) -> str:
+def _bytes(name: str, path: Traversable, known: Mapping[str, Traversable]) -> bytes:
     try:
         if not path.is_file():
             raise _no_recipe(name, known)
         if not path.name.endswith((".yaml", ".yml")):
             raise InputError(name, "a recipe is a .yaml file", "rename it", "recipe")
         with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1).decode("utf-8", errors="replace")
+            return file.read(MAX_BYTES + 1)
     except OSError as error:
         rule = f"the recipe cannot be read ({error.strerror})"
         raise InputError(name, rule, "name another file", "recipe") from None
@@ -175,13 +167,3 @@ def own_names(key: str) -> list[str]:
     if key == "evaluation.probes":
         return ["all", *probe_names()]
     return sorted(OWN) if key == "prompts.path" else []
-
-
-def _lines(node: yaml.Node | None, above: str = "") -> Any:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                path = f"{above}{key.value}"
-                yield path, key.start_mark.line + 1
-                if path.count(".") < DEEPEST:  # an alias may hold itself
-                    yield from _lines(value, f"{path}.")

@@ -14,9 +14,10 @@ from pydantic import BaseModel
 
 from flows.plan.sizes import PpoSizes
 from storage.nearest import meant
-from tasks.training.ppo.config import CHOICES, POSITIVE, PPOConfig, config_from_settings
+from tasks.training.ppo.config import CHOICES, PPOConfig, config_from_settings
+from tasks.training.ppo.config import RANGES as PPO_RANGES
 from tasks.training.settings import (
-    POSITIVE_COUNTS,
+    RANGES,
     DpoSettings,
     RewardSettings,
     SftSettings,
@@ -48,20 +49,6 @@ TYPES = {
     "object": "mapping",
     "array": "list",
     "tuple[int, ...]": "list of whole numbers",
-}
-# What the stages' own checks allow, where no table of theirs tells: they raise, these say.
-RANGES = {
-    **dict.fromkeys(("learning_rate", "epochs", "beta"), "above 0"),
-    **dict.fromkeys(POSITIVE_COUNTS, "at least 1"),
-    "max_steps": "-1, or at least 1",
-    "warmup_ratio": "at least 0, below 1",
-    "patience": "at least 0",
-    "nll_weight": "at least 0",
-}
-PPO_RANGES = {
-    **dict.fromkeys(POSITIVE, "above 0"),
-    **dict.fromkeys(("updates", "draws"), "at least 1"),
-    "critic_warmup": "below updates",
 }
 LIMITS = {
     "minimum": "at least",
@@ -177,9 +164,12 @@ def _stage(stage: str) -> Iterator[Setting]:
                 yield Setting(f"{stage}.{field.name}", _of_field(field), limits, default, meaning)
 
 
-def ranges(stage: str) -> Mapping[str, str]:
+def ranges(stage: str) -> dict[str, str]:
     """What a stage's settings may be, by name, where there is a bound."""
-    return PPO_RANGES if stage == "ppo" else RANGES
+    if stage != "ppo":
+        return {name: allowed.words for name, allowed in RANGES.items()}
+    own = {name: allowed.words for name, allowed in PPO_RANGES.items()}
+    return own | {"draws": "at least 1", "critic_warmup": "at least 0, below updates"}
 
 
 def _of_field(field: dataclasses.Field[Any]) -> str:

@@ -63,7 +63,7 @@ def vllm_server(
     """
     ranks = [_rank(folder) for folder in adapters.values()]
     if recipe.quantization == "none":
-        ranks += [stage["lora_r"] for stage in (recipe.sft, recipe.dpo, recipe.ppo)]
+        ranks += [stage["lora_r"] for stage in (recipe.sft, recipe.ppo)]
     settings = recipe.vllm
     serving = Serving(
         settings.memory_share,

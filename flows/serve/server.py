@@ -24,10 +24,10 @@ from functools import partial
 from pathlib import Path
 
 from flows.run.keeper import Server, answers, end, kept_up
-from storage.code import ROOT
 from storage.errors import SolonError
 from storage.lock import file_lock
 from storage.workspace import Workspace
+from tasks.process import environment as child_environment
 from tasks.worker import die_with_parent
 
 HOST = "127.0.0.1"
@@ -67,7 +67,7 @@ def environment(workspace: Workspace, port: int, is_scheduling: bool) -> dict[st
     url, secret = f"http://{HOST}:{port}", login(workspace)
     settings = RUNS | {
         "DO_NOT_TRACK": "1",
-        "NO_PROXY": ",".join(filter(None, [HOST, os.environ.get("NO_PROXY")])),
+        **_past_any_proxy(),
         "PREFECT_HOME": str(workspace.prefect),
         "PREFECT_API_URL": f"{url}/api",
         "PREFECT_API_AUTH_STRING": secret,
@@ -83,6 +83,15 @@ def environment(workspace: Workspace, port: int, is_scheduling: bool) -> dict[st
     if not is_scheduling:
         settings |= {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in SCHEDULING}
     return settings
+
+
+def _past_any_proxy() -> dict[str, str]:
+    """This machine, and what else is not reached through a proxy, in both spellings: where both
+    are set, libraries read the small one only.
+    """
+    names = ("no_proxy", "NO_PROXY")
+    direct = [HOST, "localhost", *(os.environ.get(name) for name in names)]
+    return dict.fromkeys(names, ",".join(dict.fromkeys(filter(None, direct))))
 
 
 def free_port() -> int:
@@ -198,7 +207,7 @@ def spawn(workspace: Workspace, name: str, *arguments: str, cwd: Path) -> Server
             stderr=log,
             cwd=cwd,
             start_new_session=True,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            env=child_environment(),
         )
 
 

@@ -29,12 +29,13 @@ class Reporter(TrainerCallback):
         self, args: Any, state: TrainerState, control: Any, logs: Any = None, **_: Any
     ) -> None:
         values = reported(logs or {})
+        for name, told in (("loss", "loss"), ("eval_loss", "held-out loss")):
+            if not math.isfinite(values.get(name, 0)):
+                where = f"at step {state.global_step}; lower learning_rate"
+                raise FloatingPointError(f"{told} is {values[name]} {where}")
         if "loss" in values:
-            loss = values["loss"]
-            if not math.isfinite(loss):
-                message = f"loss is {loss} at step {state.global_step}; lower learning_rate"
-                raise FloatingPointError(message)
-            self.report.progress(state.global_step, state.max_steps, unit="steps", loss=loss)
+            done, loss = state.global_step, values["loss"]
+            self.report.progress(done, state.max_steps, unit="steps", loss=loss)
         if values:
             self.report.metric(state.global_step, **values)
 
@@ -56,11 +57,14 @@ class KeepBest(TrainerCallback):
     def on_evaluate(
         self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        losses = [loss for _, loss in evaluations(state.log_history)]
-        best = losses.index(min(losses))
-        if best == len(losses) - 1:
+        if best_step(state.log_history) == state.global_step:
             save_file(trained_weights(kwargs["model"]), self._file(state.global_step))
-        control.should_training_stop |= len(losses) - 1 - best >= self.patience
+        control.should_training_stop |= self.has_ended(state.log_history)
+
+    def has_ended(self, history: Iterable[dict[str, Any]]) -> bool:
+        """Whether as many evaluations as patience allows were no better than the best."""
+        losses = [loss for _, loss in evaluations(history)]
+        return bool(losses) and len(losses) - 1 - losses.index(min(losses)) >= self.patience
 
     def on_save(self, args: Any, state: TrainerState, control: Any, **_: Any) -> None:
         keep = self._file(best_step(state.log_history))

@@ -7,7 +7,7 @@ log-likelihood per token of the better response (RPO: Pang et al. 2024, arXiv:24
 
 The policy starts from the SFT adapter, the reference is a frozen copy of it on the same base:
 before the first step both must give the very same log-probabilities, else the stage stops.
-Without an SFT adapter the policy is fresh and the reference equals the base.
+Without an SFT adapter the policy is fresh, as SFT's by default, and the reference equals the base.
 Departures from TRL's DPOTrainer: (1) nothing is truncated; (2) the adapter is not rounded to
 bfloat16, which would set the policy apart from its reference; (3) held-out accuracy and margin
 are means over rows, not over batches; (4) soft labels; (5) the likelihood is a mean over the tokens
@@ -33,7 +33,7 @@ from tasks.training.base import attach_adapter, load_base, lora_config, set_up
 from tasks.training.loop import StageTrainer, make_trainer, train
 from tasks.training.preference import accuracy, better_nll, bradley_terry
 from tasks.training.rows import load_split, preference, prompt_and_responses
-from tasks.training.settings import DpoSettings, parse_settings
+from tasks.training.settings import DpoSettings, SftSettings, parse_settings
 
 REFERENCE = "ref"
 """Name TRL gives the frozen copy of the policy's first adapter."""
@@ -98,7 +98,8 @@ def run(spec: dict[str, Any], report: Report) -> dict[str, Any]:
     base, tokenizer = load_base(spec["model"])
     split = load_split(spec["data"], lambda row: paired(tokenizer, row), settings, report)
     start = spec.get("adapters", {}).get("sft")
-    model = attach_adapter(base, lora_config(settings.lora_r, settings.lora_alpha), start)
+    fresh = SftSettings()
+    model = attach_adapter(base, lora_config(fresh.lora_r, fresh.lora_alpha), start)
     own = {"beta": settings.beta, "remove_unused_columns": False}
     trainer = make_trainer(PairTrainer, DPOConfig, model, tokenizer, split, settings, spec, **own)
     trainer.nll_weight = settings.nll_weight

@@ -19,10 +19,10 @@ MODULES = {
     "ppo": "tasks.training.ppo.job",
     "evaluate": "tasks.evaluation.answers",
 }
-# Settings that change how often state is saved or how work is cut up, never what comes out.
-WITHOUT_EFFECT = frozenset({"save_steps", "save_every", "rollout_batch_size"})
-# Settings younger than the first checkpoints, at the value that changes nothing: then in no key.
-ADDED_LATER = {"nll_weight": 0.0}
+# Settings that change what is saved, said or held in memory, never what comes out.
+WITHOUT_EFFECT = frozenset({"save_steps", "save_every", "gradient_checkpointing", "kl_warn"})
+# Settings that came into keys after the first checkpoints, at the value those had: then in no key.
+ADDED_LATER = {"nll_weight": 0.0, "rollout_batch_size": 16}
 
 
 def components(
@@ -44,7 +44,7 @@ def components(
         "dataset": dataset_id,
         "base_model": base_model_id,
         "parents": dict(parents),
-        "settings": {k: v for k, v in settings.items() if not _without_effect(k, v)},
+        "settings": deciding(stage, settings),
         "seed": seed,
         "precision": precision,
         "libraries": library_versions(),
@@ -53,8 +53,28 @@ def components(
     }
 
 
-def _without_effect(name: str, value: Any) -> bool:
-    return name in WITHOUT_EFFECT or (name in ADDED_LATER and value == ADDED_LATER[name])
+def deciding(stage: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that decide what comes out, beside the others."""
+    idle = WITHOUT_EFFECT | _idle(stage, settings)
+    return {
+        name: value
+        for name, value in settings.items()
+        if name not in idle and not (name in ADDED_LATER and value == ADDED_LATER[name])
+    }
+
+
+def _idle(stage: str, settings: Mapping[str, Any]) -> set[str]:
+    """Settings that do nothing because of another: the rank where an adapter is copied, epochs
+    where steps are counted, when it is evaluated unless that ends it, what a fixed KL weight
+    does not ask for.
+    """
+    copies = stage == "reward" and settings.get("start") == "sft"
+    copies |= stage == "ppo" and settings.get("critic_init") != "fresh"
+    found = {"lora_r", "lora_alpha"} if copies else set()
+    found |= {"epochs"} if settings.get("max_steps", -1) > 0 else set()
+    found |= {"eval_steps"} if not settings.get("patience", 1) else set()
+    is_fixed = settings.get("kl_controller") == "fixed"
+    return found | ({"kl_target", "kl_horizon"} if is_fixed else set())
 
 
 def checkpoint_id(parts: Mapping[str, Any]) -> str:

@@ -15,7 +15,13 @@ from typing import Any, ClassVar, TypeVar, cast
 import torch
 from datasets import Dataset
 from peft import PeftModel
-from transformers import PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainingArguments
+from transformers import (
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    Trainer,
+    TrainerState,
+    TrainingArguments,
+)
 
 from tasks.report import Report
 from tasks.training.base import (
@@ -31,6 +37,9 @@ from tasks.training.curve import Panels, loss_summary, write_curves, write_metri
 from tasks.training.resume import latest_complete, step_of
 from tasks.training.rows import LengthGroupedOrder, Split
 from tasks.training.settings import WEIGHT_CHANGE, StageSettings
+
+TRAINER_STATE = "trainer_state.json"
+"""Of a resumable checkpoint: the trainer's step and log."""
 
 
 class StageTrainer(Trainer):
@@ -181,7 +190,11 @@ def _fit(trainer: Trainer, patience: int, report: Report) -> tuple[int, int]:
     keeper = KeepBest(folder, patience) if patience and evaluates else None
     if keeper:
         trainer.add_callback(keeper)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    before = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE)) if checkpoint else None
+    if keeper and before and keeper.has_ended(before.log_history):
+        trainer.state = before  # killed after it had stopped early: no step more
+    else:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     steps, history = trainer.state.global_step, trainer.state.log_history
     if evaluates and evaluations(history)[-1][0] != steps:
         trainer.evaluate()

@@ -7,7 +7,7 @@ recipes (SFT 2e-4, DPO 5e-6, beta 0.1) and TRL's default for a LoRA reward model
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar
 
@@ -25,6 +25,38 @@ def require(holds: bool, value: object, rule: str, fix: str) -> None:
     """Raise TrainingInputError of a value unless its rule holds."""
     if not holds:
         raise TrainingInputError(value, rule, fix)
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a number may be: in words, and as a test."""
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
+ABOVE_0 = Range("above 0", lambda value: value > 0)
+FROM_0 = Range("at least 0", lambda value: value >= 0)
+FROM_1 = Range("at least 1", lambda value: value >= 1)
+
+
+def check_ranges(settings: object, ranges: Mapping[str, Range]) -> None:
+    """Raise TrainingInputError for the first field outside its range; None is in every range."""
+    for name, allowed in ranges.items():
+        value = getattr(settings, name, None)
+        fix = "change it in the recipe or with --set"
+        is_right = value is None or allowed.holds(value)
+        require(is_right, f"{name}={value!r}", f"must be {allowed.words}", fix)
+
+
+RANGES = {
+    **dict.fromkeys(("learning_rate", "epochs", "beta"), ABOVE_0),
+    **dict.fromkeys(("batch_size", "gradient_accumulation", "max_length"), FROM_1),
+    **dict.fromkeys(("lora_r", "lora_alpha", "save_steps", "eval_steps"), FROM_1),
+    **dict.fromkeys(("patience", "nll_weight"), FROM_0),
+    "max_steps": Range("-1, or at least 1", lambda value: value == -1 or value >= 1),
+    "warmup_ratio": Range("at least 0, below 1", lambda value: 0 <= value < 1),
+}
 
 
 @dataclass(frozen=True)
@@ -46,10 +78,6 @@ class StageSettings:
     warmup_ratio: float = 0.1
     """Share of the steps with a linearly rising learning rate, from 0 at the first; a cosine falls
     to 0 after it. The last step is never among them."""
-    lora_r: int = 16
-    """Rank of the LoRA adapters, on all linear layers, without dropout."""
-    lora_alpha: int = 16
-    """LoRA scale: the update is multiplied by lora_alpha / lora_r."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: about a third slower, far less memory."""
     save_steps: int = 50
@@ -61,51 +89,47 @@ class StageSettings:
     adapter; 0 never stops and keeps the last."""
 
     def __post_init__(self) -> None:
-        self._check("learning_rate", self.learning_rate > 0, "must be positive")
-        self._check("epochs", self.epochs > 0, "must be positive")
-        for name in POSITIVE_COUNTS:
-            self._check(name, getattr(self, name) >= 1, "must be at least 1")
-        steps = self.max_steps == -1 or self.max_steps >= 1
-        self._check("max_steps", steps, "must be -1 or more than 0")
-        self._check("warmup_ratio", 0 <= self.warmup_ratio < 1, "must be in [0, 1)")
-        self._check("patience", self.patience >= 0, "must not be negative")
-
-    def _check(self, name: str, holds: bool, rule: str) -> None:
-        value = f"{name}={getattr(self, name)!r}"
-        require(holds, value, rule, "change it in the recipe or with --set")
-
-
-POSITIVE_COUNTS = (
-    *("batch_size", "gradient_accumulation", "max_length", "lora_r", "lora_alpha"),
-    *("save_steps", "eval_steps"),
-)
+        check_ranges(self, RANGES)
 
 
 @dataclass(frozen=True)
-class SftSettings(StageSettings):
+class AdapterSettings(StageSettings):
+    """What stages share that start an adapter of their own; others train on one that is there."""
+
+    lora_r: int = 16
+    """Rank of the LoRA adapters, on all linear layers, without dropout."""
+    lora_alpha: int = 16
+    """LoRA scale: the update is multiplied by lora_alpha / lora_r."""
+
+
+@dataclass(frozen=True)
+class SftSettings(AdapterSettings):
     """Supervised fine-tuning on final revisions (SL-CAI)."""
 
     learning_rate: float = 2e-4
 
 
 @dataclass(frozen=True)
-class RewardSettings(StageSettings):
+class RewardSettings(AdapterSettings):
     """Preference model on pairs with a soft preference."""
 
     learning_rate: float = 1e-4
     start: Literal["base", "sft"] = "base"
     """Adapter the reward model starts from: a fresh one on the base, or a copy of the SFT adapter.
     The base is the default: the SFT adapter was fitted to the very revisions that are now chosen,
-    and a reward model that does not depend on it stays valid when SFT is retrained."""
+    and a reward model that does not depend on it stays valid when SFT is retrained. A copy has the
+    rank of the SFT adapter."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check("start", self.start in ("base", "sft"), "must be 'base' or 'sft'")
+        fix = "change it in the recipe or with --set"
+        is_one = self.start in ("base", "sft")
+        require(is_one, f"start={self.start!r}", "must be 'base' or 'sft'", fix)
 
 
 @dataclass(frozen=True)
 class DpoSettings(StageSettings):
-    """Direct preference optimisation from the SFT adapter."""
+    """Direct preference optimisation of the SFT adapter, whose rank it keeps."""
 
     learning_rate: float = 5e-6
     beta: float = 0.1
@@ -113,11 +137,6 @@ class DpoSettings(StageSettings):
     nll_weight: float = 0.0
     """Weight of the better response's negative log-likelihood per token, beside the loss, which
     keeps it from becoming less likely; 1 in Pang et al. 2024 (eq. 1), 0 leaves it out."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check("beta", self.beta > 0, "must be positive")
-        self._check("nll_weight", self.nll_weight >= 0, "must not be negative")
 
 
 Settings = TypeVar("Settings", bound=StageSettings)

@@ -71,6 +71,11 @@ CASES: dict[str, tuple[Callable[[Path], list[str]], str]] = {
         "less than or equal to 1",
     ),
     "no value of --set": (lambda p: ["--set", "prompts.limit"], "key.path=value"),
+    "a terminal's escape": (lambda p: ["--set", "prompts.\x1b[2Jx=3"], "prompts.␛[2Jx"),
+    "a model of 5,000 letters": (
+        lambda p: ["--set", f"model={'x' * 5000}"],
+        "at most 1024 letters",
+    ),
     "unknown step": (lambda p: ["--until", "lunch"], "lunch"),
     "no such folder of a model": (lambda p: ["--set", "model=./nothing"], "nothing"),
     "no such package": (lambda p: ["--set", "model=package:nothing/x.gguf"], "not installed"),
@@ -119,6 +124,7 @@ def test_one_line_and_exit_code_2(
     assert err.startswith("error: ")
     assert err.count("\n") == 1, err
     assert words in err
+    assert len(err) < 500
     assert contents(home) == before
 
 

@@ -52,6 +52,54 @@ def test_a_file_that_is_no_yaml_is_not_quoted(tmp_path: Path) -> None:
     assert "the-login-itself" not in repr(caught.value)
 
 
+START = "name: x\nmodel: random:tiny\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "sft: {max_steps: 3}\ndpo: {}\nsft: {batch_size: 2}\n",
+            "5: sft: the key stands at line 3",
+        ),
+        ("sft:\n  batch_size: 2\n  batch_size: 3\n", "5: batch_size: the key stands at line 4"),
+        ("sft: &one {batch_size: 2}\ndpo: *one\n", "3: one: anchors and aliases are not read"),
+        (f"sft: {'[' * 20_000}", "3: 11: at most 10 levels may be nested"),
+    ],
+)
+def test_what_is_written_twice_or_grows_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(START + text)
+    with pytest.raises(InputError, match=f"mine.yaml:{words}"):
+        load(str(path))
+
+
+def test_another_encoding_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(START.encode() + "description: Café\n".encode("latin-1"))
+    with pytest.raises(
+        InputError, match=r"mine.yaml:3: b'\\xe9\\n': is not UTF-8; save it as UTF-8"
+    ):
+        load(str(path))
+    path.write_text(START + "description: Café\n", encoding="utf-8-sig")
+    assert load(str(path)).description == "Café"
+
+
+def test_a_number_with_an_exponent_is_a_number(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(START + "sft: {learning_rate: 5e-5}\n")
+    assert load(str(path)).sft["learning_rate"] == 5e-5
+    assert parse_overrides(["dpo.learning_rate=2e-6"]) == {"dpo.learning_rate": 2e-6}
+
+
+@pytest.mark.parametrize(
+    "text", ["Rank item #1 first, and stay short.", "Tone: warm", "No", "", " 'quoted' ", "null."]
+)
+def test_a_text_that_is_set_is_that_text_whole(text: str) -> None:
+    set_to = parse_overrides([f"generation.system={text}"])
+    assert load("smoke", set_to).generation.system == text
+
+
 def test_the_number_type_is_a_choice() -> None:
     assert load("smoke").compute == "auto"
     with pytest.raises(InputError, match="compute"):

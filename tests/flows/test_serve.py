@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from flows.serve.server import HOST
+from flows.serve.server import HOST, environment
 from storage.ledger import Ledger
+from storage.workspace import Workspace
 
 from .conftest import ROOT
 from .driven import TINY
@@ -31,6 +32,15 @@ from .served import (
 from .test_kill import processes_of
 
 pytestmark = pytest.mark.slow
+
+
+def test_no_proxy_stands_before_this_machine(tmp_path: Path, monkeypatch: Any) -> None:
+    """However the variable is spelt: libraries that read the small one read no other."""
+    monkeypatch.setenv("no_proxy", "intranet")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    told = environment(Workspace(tmp_path).create(), 4200, is_scheduling=False)
+    assert told["no_proxy"] == told["NO_PROXY"] == f"{HOST},localhost,intranet"
+
 
 NAMES = {"align", "refresh", "train", "evaluate", "amend", "nightly"}
 SCRIPTED = {"generation.engine": "scripted", "prompts.limit": 24}

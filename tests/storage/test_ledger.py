@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,34 @@ def test_a_waiter_names_the_holder_and_a_killed_holder_frees_the_lock(ledger: Le
         child.wait()
     at_once = Ledger(ledger.path, wait_s=0)
     assert at_once.query("SELECT * FROM refs") == []  # the transaction was not committed
+
+
+READER = """
+import duckdb, sys
+with duckdb.connect(sys.argv[1], read_only=True) as con:
+    print(con.execute("SELECT count(*) FROM prompts").fetchall(), flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_whoever_reads_with_another_program_is_waited_for(ledger: Ledger) -> None:
+    """DuckDB's own lock, of a program that knows none of ours; it is named when it stays."""
+    with ledger.transaction() as con:
+        insert(con, "prompts", [prompt("prm_one")])
+    command = [sys.executable, "-c", READER, str(ledger.path)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as reader:
+        assert reader.stdin
+        assert reader.stdout
+        assert reader.stdout.readline()
+        impatient = Ledger(ledger.path, wait_s=0.2)
+        with pytest.raises(LedgerBusy, match=rf"process {reader.pid} \(.*python.*\); wait for it"):
+            impatient.query("SELECT 1")
+        leave = threading.Timer(0.5, reader.stdin.close)
+        leave.start()
+        assert ledger.query("SELECT prompt_id FROM prompts") == [{"prompt_id": "prm_one"}]
+        leave.join()
 
 
 def test_a_ref_remembers_where_it_pointed(ledger: Ledger) -> None:

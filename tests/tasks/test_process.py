@@ -18,7 +18,7 @@ import pytest
 
 from storage.errors import InputError
 from tasks import worker
-from tasks.process import ROOT, Worker, WorkerError, run_job, warm_up
+from tasks.process import ROOT, Worker, WorkerError, environment, run_job, warm_up
 from tasks.report import JobInputError, Report
 from tests.tasks.fake_vllm import is_alive
 
@@ -37,6 +37,21 @@ def wait_until(condition: Any, seconds: float = 240.0) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+def test_a_worker_hears_nothing_from_a_launcher_or_another_librarys_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("WORLD_SIZE", "LOCAL_RANK", "ACCELERATE_MIXED_PRECISION", "TRANSFORMERS_X"):
+        monkeypatch.setenv(name, "2")
+    monkeypatch.setenv("HF_HOME", "/models")
+    monkeypatch.setenv("PYTHONPATH", "/libraries")
+    found = environment()
+    assert found["HF_HOME"] == "/models"
+    assert found["PYTHONPATH"] == os.pathsep.join([str(ROOT), "/libraries"])
+    assert not {name for name, value in found.items() if value == "2"} & {
+        *("WORLD_SIZE", "LOCAL_RANK", "ACCELERATE_MIXED_PRECISION", "TRANSFORMERS_X")
+    }
 
 
 @pytest.fixture(scope="module")

@@ -91,7 +91,8 @@ class Stage:
             "model": {"path": str(model), "name": "tiny", "quantization": quantization},
             "adapters": {},
             "data": {"train": "", "eval": ""},
-            "settings": {"batch_size": 4, "max_length": 64, "lora_r": 4, "lora_alpha": 4},
+            "settings": {"batch_size": 4, "max_length": 64}
+            | ({} if job == "dpo" else {"lora_r": 4, "lora_alpha": 4}),
             "seed": 3,
             "threads": 1,
         }

@@ -55,10 +55,10 @@ def test_settings_round_trip(kind):
         ),
         ({"batch_size": 2.5}, "batch_size=2.5: must be a int"),
         ({"batch_size": True}, "must be a int"),
-        ({"beta": 0}, "beta=0.0: must be positive"),
+        ({"beta": 0}, "beta=0.0: must be above 0"),
         ({"learning_rate": float("nan")}, "must be a float"),
-        ({"max_steps": 0}, "must be -1 or more than 0"),
-        ({"warmup_ratio": 1.0}, "must be in"),
+        ({"max_steps": 0}, "must be -1, or at least 1"),
+        ({"warmup_ratio": 1.0}, "must be at least 0, below 1"),
     ],
 )
 def test_settings_refuse(values, message):

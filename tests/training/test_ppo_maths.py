@@ -210,7 +210,12 @@ def test_rewards_may_be_async_weighted_and_refuse_rows() -> None:
         ({"actor_lr": "1e-5"}, "actor_lr='1e-5': must be float"),
         ({"epochs": True}, "epochs=True: must be int"),
         ({"kl_estimator": "k2"}, "kl_estimator='k2'"),
-        ({"batch_size": 0}, "batch_size=0"),
+        ({"batch_size": 0}, "batch_size=0: must be at least 1"),
+        ({"actor_lr": -1}, "actor_lr=-1.0: must be at least 0"),
+        ({"cliprange": -0.5}, "cliprange=-0.5: must be above 0"),
+        ({"top_p": 0}, "top_p=0.0: must be above 0, at most 1"),
+        ({"gamma": 1.1}, "gamma=1.1: must be from 0 to 1"),
+        ({"dual_clip": 1}, "dual_clip=1.0: must be above 1"),
         ({"batch_size": 6, "num_mini_batches": 4}, "num_mini_batches=4"),
     ],
 )

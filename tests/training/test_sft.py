@@ -243,6 +243,27 @@ def test_patience_stops_and_keeps_the_best_adapter(stage, monkeypatch):
     assert trainers[0].evaluate()["eval_loss"] == losses[kept]
 
 
+def test_a_kill_after_an_early_stop_trains_no_further(stage, monkeypatch):
+    held_out = [{**row, "response": "zz"} for row in rows(4)]
+    settings = {"eval_steps": 2, "save_steps": 2, "patience": 2, "learning_rate": 3e-2}
+    straight, killed = (stage("sft", name).data(rows(8), held_out) for name in ("one", "two"))
+    result = straight.run(max_steps=30, **settings)
+
+    def kill(*args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "save_adapter", kill)
+        with pytest.raises(KeyboardInterrupt):
+            killed.run(max_steps=30, **settings)
+    again = killed.run(max_steps=30, **settings)
+    assert again["steps"] == result["steps"] < 30
+    assert again["metrics"]["kept_step"] == result["metrics"]["kept_step"]
+    assert killed.logged() == straight.logged()
+    kept = straight.adapter()
+    assert all(torch.equal(kept[name], tensor) for name, tensor in killed.adapter().items())
+
+
 def test_best_step_is_the_earliest_lowest():
     history = [{"step": s, "eval_loss": v} for s, v in [(0, 2.0), (5, 1.0), (10, 1.0), (15, 3.0)]]
     assert best_step([{"step": 1, "loss": 0.1}, *history]) == 5
@@ -257,6 +278,18 @@ def test_a_loss_that_is_no_number_stops_the_stage(stage, monkeypatch):
     monkeypatch.setattr(sft.ResponseTrainer, "compute_loss", broken)
     with pytest.raises(FloatingPointError, match="loss is nan at step 1"):
         stage("sft").data(rows(4), []).run(max_steps=2)
+
+
+def test_a_held_out_loss_that_is_no_number_stops_the_stage(stage, monkeypatch):
+    original = sft.ResponseTrainer.compute_loss
+
+    def broken(self: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+        loss = original(self, model, *args, **kwargs)
+        return loss if model.training else loss * float("nan")
+
+    monkeypatch.setattr(sft.ResponseTrainer, "compute_loss", broken)
+    with pytest.raises(FloatingPointError, match="held-out loss is nan at step 0"):
+        stage("sft").data(rows(4), rows(2, 4)).run(max_steps=2)
 
 
 def test_the_loss_is_the_models_own(tiny):

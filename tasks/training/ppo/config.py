@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from tasks.training.settings import require
+from tasks.training.settings import (
+    ABOVE_0,
+    FROM_0,
+    FROM_1,
+    Range,
+    check_ranges,
+    require,
+)
 
 
 @dataclass(frozen=True)
@@ -123,9 +130,7 @@ class PPOConfig:
         for name, allowed in CHOICES.items():
             value = getattr(self, name)
             require(value in allowed, f"{name}={value!r}", "not a choice", f"use one of {allowed}")
-        for name in POSITIVE:
-            value = getattr(self, name)
-            require(value > 0, f"{name}={value}", "must be above 0", "raise it")
+        check_ranges(self, RANGES)
         require(
             self.batch_size % self.num_mini_batches == 0,
             f"num_mini_batches={self.num_mini_batches}",
@@ -161,11 +166,27 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "reward_position": ("eos", "after_eos"),
     "critic_init": ("auto", "reward", "sft", "fresh"),
 }
-POSITIVE = (
+COUNTS = (
     *("updates", "batch_size", "epochs", "num_mini_batches", "micro_batch_size"),
-    *("rollout_batch_size", "max_prompt_tokens", "max_new_tokens", "temperature", "kl_horizon"),
-    *("kl_target", "calibration_samples", "max_grad_norm", "lora_r", "save_every"),
+    *("rollout_batch_size", "max_prompt_tokens", "max_new_tokens", "kl_horizon"),
+    *("calibration_samples", "lora_r", "lora_alpha", "save_every"),
 )
+MEASURES = (
+    *("temperature", "adam_eps", "max_grad_norm", "kl_target", "cliprange", "cliprange_value"),
+    *("score_clip", "target_kl", "kl_warn", "kl_stop"),
+)
+WEIGHTS = (
+    *("top_k", "actor_lr", "critic_lr", "warmup_updates", "critic_warmup", "kl_coef", "vf_coef"),
+    *("entropy_coef", "missing_eos_penalty"),
+)
+RANGES = {
+    **dict.fromkeys(COUNTS, FROM_1),
+    **dict.fromkeys(MEASURES, ABOVE_0),
+    **dict.fromkeys(WEIGHTS, FROM_0),
+    **dict.fromkeys(("gamma", "lam"), Range("from 0 to 1", lambda value: 0 <= value <= 1)),
+    **dict.fromkeys(("dual_clip", "ratio_threshold"), Range("above 1", lambda value: value > 1)),
+    "top_p": Range("above 0, at most 1", lambda value: 0 < value <= 1),
+}
 KINDS: dict[str, tuple[type, ...]] = {
     "int": (int,),
     "float": (int, float),
