@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +74,7 @@ def unpack(base: PreTrainedModel, *, always: bool = False) -> bool:
     memory: of all of it, not of what is free, so that what else runs decides nothing.
     always: for who needs plain weights.
     """
-    if not getattr(base, "is_loaded_in_4bit", False):
-        return False
-    count = sum(layer.in_features * layer.out_features for layer in linear_layers(base))
-    fits = count * base.dtype.itemsize <= UNPACKED_SHARE * usable_memory()
-    if not always and not (fits and base.device.type == "cpu"):
+    if not getattr(base, "is_loaded_in_4bit", False) or not (always or fits_unpacked(base)):
         return False
     before = logging.get_verbosity()
     logging.set_verbosity_error()  # it warns that other weights were better before
@@ -86,6 +83,38 @@ def unpack(base: PreTrainedModel, *, always: bool = False) -> bool:
     base.is_loaded_in_4bit = False  # type: ignore[assignment]
     base.requires_grad_(False)
     return True
+
+
+def fits_unpacked(base: PreTrainedModel) -> bool:
+    """Whether a base on a CPU may be held unpacked: see `unpack`."""
+    count = sum(layer.in_features * layer.out_features for layer in linear_layers(base))
+    fits = count * base.dtype.itemsize <= UNPACKED_SHARE * usable_memory()
+    return fits and base.device.type == "cpu"
+
+
+def compute_unpacked(base: PreTrainedModel) -> bool:
+    """Have NF4 layers compute with plain copies of their weights; whether that was done.
+
+    Where and why `unpack` does it, for a base that is trained on: layers stay what peft takes for
+    4-bit ones, so adapters on them round as before, and outputs and gradients keep every bit.
+    """
+    if not getattr(base, "is_loaded_in_4bit", False) or not fits_unpacked(base):
+        return False
+    from bitsandbytes.functional import dequantize_4bit  # loaded by now, as the base is packed
+    from bitsandbytes.nn import Linear4bit
+
+    for layer in linear_layers(base):
+        if isinstance(layer, Linear4bit):
+            packed: Any = layer.weight
+            plain = dequantize_4bit(packed.data, packed.quant_state).to(base.dtype)
+            layer.forward = partial(_plainly, layer, plain)  # type: ignore[method-assign]
+    return True
+
+
+def _plainly(layer: torch.nn.Linear, weight: Tensor, x: Tensor) -> Tensor:
+    """What an NF4 layer makes of x [..., in], of its unpacked weight [out, in]."""
+    bias = None if layer.bias is None else layer.bias.to(weight.dtype)
+    return torch.nn.functional.linear(x.to(weight.dtype), weight, bias).to(x.dtype)
 
 
 def linear_layers(base: PreTrainedModel) -> list[torch.nn.Linear]:

@@ -34,6 +34,7 @@ from tasks.chat.tokens import chat_of
 from tasks.compute import compute_type
 from tasks.engines.load import (
     ADAPTER_WEIGHTS,
+    compute_unpacked,
     device,
     never_repack,
     precision,
@@ -81,6 +82,7 @@ def load_base(
         )
     base.requires_grad_(False)
     never_repack(base)
+    compute_unpacked(base)
     return base, load_tokenizer(path, model.get("chat"))
 
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,32 @@ def test_an_unpacked_base_has_the_numbers_of_nf4(tiny: Path, tmp_path, monkeypat
     assert torch.equal(found[0][0], found[1][0])
     assert torch.equal(found[0][1], found[1][1])
     assert not torch.equal(found[0][0], found[0][1])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_base_that_is_trained_on_computes_unpacked_with_the_numbers_of_nf4(
+    tiny: Path, monkeypatch, dtype: str
+):
+    """Logits and gradients to the last bit; its weights are held and saved in 4 bits as before."""
+    ids = torch.arange(32).view(2, 16)
+    found: list[list[torch.Tensor]] = []
+    for share in (1.0, 0.0):
+        monkeypatch.setattr(load, "UNPACKED_SHARE", share)
+        base, _ = load_base({"path": str(tiny), "compute": dtype, **NF4})
+        plain = [m for m in base.modules() if isinstance(vars(m).get("forward"), partial)]
+        assert len(plain) == (14 if share else 0)
+        torch.manual_seed(0)
+        model = attach_adapter(base, lora_config(4, 4))
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.data.normal_(std=0.1)
+        output = model(ids, labels=ids)
+        output.loss.backward()
+        trained = [p.grad for p in model.parameters() if p.grad is not None]
+        frozen = [p for p in model.parameters() if not p.requires_grad]
+        found.append([output.logits, *trained, *frozen])
+    assert len(found[0]) == len(found[1])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 
 def test_evaluating_changes_neither_the_base_nor_the_gradients(tiny: Path):
