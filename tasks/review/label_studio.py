@@ -46,8 +46,9 @@ def tasks(items: Sequence[Item], verdicts: Sequence[Verdict]) -> list[dict[str, 
     given = by_subject(verdicts)
     return [
         {
+            "id": number,
             "data": {
-                "id": item.subject.subject_id,
+                "subject": item.subject.subject_id,
                 "prompt": conversation(item.messages),
                 "under": "; ".join(f"{p.title}: {p.comparison}" for p in item.principles),
                 "a": item.subject.shown[0],
@@ -55,7 +56,7 @@ def tasks(items: Sequence[Item], verdicts: Sequence[Verdict]) -> list[dict[str, 
             },
             "annotations": [_annotation(v) for v in given.get(item.subject.subject_id, ())],
         }
-        for item in items
+        for number, item in enumerate(items, 1)
     ]
 
 
@@ -89,7 +90,7 @@ def read_tasks(path: Path) -> Iterator[Given | Fault]:
         if not isinstance(data, dict):
             yield Fault(place, "malformed", "a task has data")
             continue
-        own = {"subject_id": "id", "a": "a", "b": "b"}
+        own = {"subject_id": "subject", "a": "a", "b": "b"}
         texts = {name: _as_text(data.get(key)) for name, key in own.items()}
         found = [a for a in _lists(task.get("annotations")) if not a.get("was_cancelled")]
         if not found:

@@ -37,7 +37,8 @@ def sheet(items: Sequence[Item], verdicts: Sequence[Verdict]) -> str:
     writer.writerow(COLUMNS)
     given = by_subject(verdicts)
     for item in items:
-        for verdict in given.get(item.subject.subject_id) or [None]:
+        own: Sequence[Verdict | None] = given.get(item.subject.subject_id) or [None]
+        for verdict in own:
             writer.writerow(map(neutral, _cells(item, verdict)))
     return "\ufeff" + text.getvalue()
 
