@@ -71,7 +71,8 @@ def review(
     else:
         from flows.commands.reviewing import Terminal, ask
 
-        ask(ledger, items, author, Terminal())
+        with Terminal() as terminal:
+            ask(ledger, items, author, terminal)
 
 
 def _modes(show_status: bool, web: bool, to: Path | None, from_: Path | None) -> dict[str, bool]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import select
 import shlex
 import subprocess
 import sys
+import termios
+import tty
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import Protocol, Self
 
-import typer
 from rich.text import Text
 
 from flows.commands.options import out, print_lines
@@ -26,6 +28,7 @@ from tasks.review.say import Said, Side, said_by
 SAYS: dict[str, Said] = {"a": "a", "b": "b", "t": "tie", "n": "both_bad"}
 TOLD = {"a": "A is better", "b": "B is better", "tie": "tie", "both_bad": "both bad"}
 STOP = "."
+END, ESCAPE = b"\x04", b"\x1b"
 
 
 class Reviewer(Protocol):
@@ -39,21 +42,53 @@ class Reviewer(Protocol):
 
 
 class Terminal:
-    """Single keys and the user's editor; of a pipe a line a key, an edit ends with a line "."."""
+    """Single keys and the user's editor; of a pipe a line a key, an edit ends with a line ".".
+
+    Within the block the terminal gives every key at once, and none that is pressed early is lost.
+    """
+
+    def __init__(self) -> None:
+        self.saved = termios.tcgetattr(sys.stdin) if sys.stdin.isatty() else None
+
+    def __enter__(self) -> Self:
+        if self.saved is not None:
+            tty.setcbreak(sys.stdin, termios.TCSADRAIN)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.saved is not None:
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self.saved)
 
     def key(self) -> str:
-        if sys.stdin.isatty():
-            return typer.getchar().lower()
+        if self.saved is not None:
+            return pressed(sys.stdin.fileno())
         line = sys.stdin.readline()
         if not line:
             raise EOFError
         return line.strip().lower()[:1]
 
     def edit(self, text: str) -> str | None:
-        if sys.stdin.isatty():
-            return in_editor(text)
+        if self.saved is not None:
+            self.__exit__()
+            try:
+                return in_editor(text)
+            finally:
+                self.__enter__()
         lines = iter(sys.stdin.readline, "")
         return "\n".join(iter(lambda: next(lines, STOP).rstrip("\n"), STOP))
+
+
+def pressed(terminal: int) -> str:
+    """One key, in small letters; "" for one that is more than a letter, as an arrow is."""
+    found = os.read(terminal, 1)
+    if found in (b"", END):
+        raise EOFError
+    if found == ESCAPE:
+        if select.select([terminal], [], [], 0)[0] and os.read(terminal, 1) in (b"[", b"O"):
+            while (last := os.read(terminal, 1)) and not b"@" <= last <= b"~":
+                pass  # ECMA-48: the byte that ends a sequence
+        return ""
+    return found.decode("ascii", errors="replace").lower()
 
 
 def in_editor(text: str) -> str | None:

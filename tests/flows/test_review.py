@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from flows.commands import cli
-from flows.commands.reviewing import ask
+from flows.commands.reviewing import Terminal, ask
 from flows.explain.lineage_text import story_lines
 from flows.explain.review.desk import status
 from flows.explain.why import story
@@ -202,6 +204,25 @@ def test_keys_in_the_terminal(world: World, capsys: pytest.CaptureFixture[str]) 
     assert f"reviewed: 4 of {len(items)} pairs" in shown
     ask(world.ledger, items[:1], "Bob", Hand("a"))
     assert "nothing is left" in capsys.readouterr().out
+
+
+def test_keys_pressed_early_are_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real terminal: an arrow is no key, an editor gets the line-wise terminal back."""
+    (tmp_path / "editor").write_text("#!/bin/sh\necho and more >> $1\n")
+    (tmp_path / "editor").chmod(0o755)
+    monkeypatch.setenv("VISUAL", str(tmp_path / "editor"))
+    master, slave = pty.openpty()
+    with os.fdopen(slave, "r") as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        with Terminal() as terminal:
+            os.write(master, b"aB\x1b[At")
+            assert [terminal.key() for _ in range(4)] == ["a", "b", "", "t"]
+            assert terminal.edit("One.") == "One.\nand more"
+            os.write(master, b"\x04")
+            with pytest.raises(EOFError):
+                terminal.key()
+        monkeypatch.undo()
+    os.close(master)
 
 
 def test_skipped_pairs_come_last(world: World) -> None:

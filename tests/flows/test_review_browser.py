@@ -174,7 +174,7 @@ def test_without_keys_of_its_own_nothing_is_lost(browser: Any, port: int, world:
     """Typing into the name is no verdict, and what is pressed with Ctrl is the browser's."""
     page = Page(browser, port, "Cyd", 1280, "dark")
     page.view.locator("details.who summary").click()
-    page.view.locator("input[name=by]").fill("")
+    page.view.locator("details.who input[name=by]").fill("")
     page.view.keyboard.type("abtn")
     page.view.keyboard.press("Escape")
     page.view.keyboard.press("Control+a")
