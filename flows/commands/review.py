@@ -53,12 +53,12 @@ def review(
     asked = [n for n, on in _modes(show_status, web, to, from_).items() if on]
     if len(asked) > 1:
         raise InputError(" ".join(asked), "one at a time", f"give {asked[0]} alone")
-    if web:
-        _serve(recipe, set_)
-        return
     from tasks.review.say import checked_name
 
     author = checked_name(by or person())
+    if web:
+        _serve(recipe, set_, author)
+        return
     ledger, name, items = _items(recipe, set_)
     if to is not None:
         _export(ledger, items, to, as_json)
@@ -131,7 +131,7 @@ def _import(ledger: Ledger, items: list[Item], path: Path, author: str, as_json:
     print_result(as_json, taken.to_json(), taken_lines(taken))
 
 
-def _serve(recipe: str, set_: list[str] | None) -> None:
+def _serve(recipe: str, set_: list[str] | None, author: str) -> None:
     if set_:
         fix = "run once with it, and the page is about that run's rows"
         raise InputError("--set", "the page shows the rows of the recipe's last run", fix)
@@ -141,7 +141,7 @@ def _serve(recipe: str, set_: list[str] | None) -> None:
 
     workspace, name = Workspace.open(), load(recipe).name
     if port := server.served_port(workspace):
-        user_and_password = server.login(workspace)
-        print_lines([f"page      {address(port, name)}", f"login     {user_and_password}"])
+        lines = [address(port, name, author), server.login(workspace)]
+        print_lines([f"page      {lines[0]}", f"login     {lines[1]}"])
         return
-    serve_reviews(workspace, name, err)
+    serve_reviews(workspace, name, author, err)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
 from urllib.parse import urlencode
 
 import uvicorn
@@ -16,19 +17,25 @@ from flows.serve.server import HOST, free_port
 from storage.workspace import Workspace
 
 
-def address(port: int, recipe: str) -> str:
-    return f"http://{HOST}:{port}{PAGES}/review?{urlencode({'recipe': recipe})}"
+def address(port: int, recipe: str, author: str) -> str:
+    place = urlencode({"recipe": recipe, "by": author})
+    return f"http://{HOST}:{port}{PAGES}/review?{place}"
 
 
-def serve_reviews(workspace: Workspace, recipe: str, console: Console) -> None:
+def serve_reviews(workspace: Workspace, recipe: str, author: str, console: Console) -> None:
     """Until Ctrl-C."""
     port = free_port()
     login = f"solon:{secrets.token_urlsafe(18)}"
     os.environ["PREFECT_SERVER_API_AUTH_STRING"] = login
-    for line in (f"page      {address(port, recipe)}", f"login     {login}", "stop      Ctrl-C"):
+    for line in (
+        f"page      {address(port, recipe, author)}",
+        f"login     {login}",
+        "stop      Ctrl-C",
+    ):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     options = uvicorn.Config(alone(workspace), HOST, port, log_level="warning")
-    uvicorn.Server(options).run()
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(options).run()
 
 
 def alone(workspace: Workspace) -> FastAPI:

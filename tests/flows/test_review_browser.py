@@ -68,7 +68,7 @@ class Page:
         self.view, self.width, self.name = context.new_page(), width, f"review-{width}-{scheme}"
         self.faults: list[str] = []
         self.view.on("console", lambda message: self.faults.append(message.text))
-        self.view.goto(f"{address(port, RECIPE)}&by={author}")
+        self.view.goto(address(port, RECIPE, author))
         self.look("first")
 
     def look(self, name: str) -> None:
