@@ -14,7 +14,7 @@ from tasks.review.queue import Item, queue, without
 from tasks.review.say import Said, said_by, verdict_of
 from tasks.review.verdicts import BOTH_BAD, EVEN, Subject, Verdict, reviews, settle, subject_of
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
+START = datetime(2020, 1, 1, tzinfo=UTC)
 SUBJECT = subject_of("prm_1", "Yes.", "No, never.", ["prn_1"])
 
 
