@@ -16,6 +16,7 @@ from tasks.review.queue import Item
 
 NARROW = 80  # columns below which A stands above B
 LINE_CHARS = 200
+DISPUTED = 20  # pairs that are told one by one
 MARKED = "bold underline"
 KEYS = "a A is better · b B is better · t tie · n both bad · e edit · s skip · u undo · q quit"
 DECIDED = (
@@ -61,8 +62,10 @@ def _text(pieces: Sequence[tuple[str, bool]]) -> Text:
     return Text.assemble(*((text, MARKED if is_own else "") for text, is_own in pieces))
 
 
-def status_lines(found: dict[str, Any]) -> Iterator[str]:
-    """Who said how much, how far they agree, and what becomes of what they disagree about."""
+def status_lines(found: dict[str, Any], is_done: bool = True) -> Iterator[str]:
+    """Who said how much, how far they agree and, to who is done, what becomes of the pairs that they
+    disagree about.
+    """
     yield f"reviewed: {found['reviewed']} of {found['pairs']} pairs"
     for reviewer in found["reviewers"]:
         name = one_line(reviewer["name"], 60)
@@ -70,12 +73,18 @@ def status_lines(found: dict[str, Any]) -> Iterator[str]:
     if found["elsewhere"]:
         yield f"  and {_count(found['elsewhere'], 'verdict')} on answers that no row has now"
     yield from agreement_lines(found["agreement"])
-    for one in found["disputed"]:
+    if found["disputed"] and is_done:
+        yield from _disputed(found["disputed"])
+
+
+def _disputed(found: list[dict[str, Any]]) -> Iterator[str]:
+    for one in found[:DISPUTED]:
         said = ", ".join(f"{one_line(name, 40)} {word}" for name, word in one["said"].items())
         end = f"left out ({one['left_out']})" if one["left_out"] else _decided(one["preference"])
         yield f"  {short(one['id'])}: {said}: {end}"
-    if found["disputed"]:
-        yield DECIDED
+    if len(found) > DISPUTED:
+        yield f"  and {len(found) - DISPUTED} more: --status --json has them all"
+    yield DECIDED
 
 
 def agreement_lines(found: dict[str, Any]) -> Iterator[str]:
