@@ -119,7 +119,7 @@ def ask(ledger: Ledger, items: Sequence[Item], author: str, reviewer: Reviewer) 
             print_lines(["nothing is left: every pair has your verdict"])
     except (EOFError, KeyboardInterrupt):
         print_lines([""])
-    print_lines(status_lines(status(items, desk.verdicts)))
+    print_lines(status_lines(status(items, desk.verdicts), is_done=not desk.waiting()))
 
 
 def _show(desk: Desk, waiting: Sequence[Item]) -> None:
