@@ -63,8 +63,8 @@ def _text(pieces: Sequence[tuple[str, bool]]) -> Text:
 
 
 def status_lines(found: dict[str, Any], is_done: bool = True) -> Iterator[str]:
-    """Who said how much, how far they agree and, for one who is done, what becomes of the pairs that
-    they disagree about.
+    """Who said how much, how far they agree and, for one who is done, what becomes of the
+    pairs that they disagree about.
     """
     yield f"reviewed: {found['reviewed']} of {found['pairs']} pairs"
     for reviewer in found["reviewers"]:
