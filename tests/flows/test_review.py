@@ -289,7 +289,7 @@ def test_nothing_else_is_taken(
 @pytest.mark.parametrize("path", ["/review", "/review.js", "/review.css"])
 def test_nothing_is_shown_without_the_login(client: TestClient, path: str) -> None:
     assert client.get(path, auth=None).status_code == 401
-    assert client.post("/review", data={"token": token()}, auth=None).status_code == 401
+    assert client.post("/review", data={"token": token()}, auth=("", "")).status_code == 401
 
 
 def test_texts_are_escaped(world: World, client: TestClient) -> None:
