@@ -23,6 +23,7 @@ PREFIXES = {
     "example": "exm",
     "comparison": "cpr",
     "verdict": "vrd",
+    "subject": "sbj",
     "pair": "par",
     "label": "lbl",
     "dataset": "dst",

@@ -16,6 +16,7 @@ from flows.commands import (
     overview,
     project,
     refs,
+    review,
     runs,
     serve,
     standard,
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Turn a written constitution into an aligned language model, and keep the two in step.",
 )
-for family in (project, runs, overview, try_out, explain, by_hand, standard, serve):
+for family in (project, runs, overview, try_out, explain, by_hand, review, standard, serve):
     app.add_typer(family.app)
 app.add_typer(data.app, name="data")
 app.add_typer(refs.app, name="ref")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import subprocess
 from typing import Annotated
 
 import typer
@@ -14,9 +12,9 @@ from flows.explain.show import table
 from storage import refs
 from storage.ids import kind_of, short
 from storage.ledger import Row
+from storage.person import person
 
 app = typer.Typer(no_args_is_help=True, help="Named pointers and where they have pointed.")
-TIMEOUT_S = 10.0
 COLUMNS = ("name", "target", "moved", "author", "note")
 NameArgument = Annotated[str, typer.Argument(help="champion, constitution, env/production, …")]
 
@@ -51,13 +49,13 @@ def set_ref(
     """Point a ref to a checkpoint, a constitution or another row. `latest/…` is moved by runs."""
     if name == "constitution":
         target = _recorded(target)
-    _print_move(name, refs.set_ref(ledger(), name, target, _author(), note, force), as_json)
+    _print_move(name, refs.set_ref(ledger(), name, target, person(), note, force), as_json)
 
 
 @app.command()
 def rollback(name: NameArgument, as_json: JsonOption = False) -> None:
     """Back to where a ref pointed before; again, one further back. Nothing is forgotten."""
-    _print_move(name, refs.rollback(ledger(), name, _author()), as_json)
+    _print_move(name, refs.rollback(ledger(), name, person()), as_json)
 
 
 def _recorded(target: str) -> str:
@@ -98,31 +96,3 @@ def _table(title: str, found: list[Row]) -> Table:
         for row in found
     ]
     return table(title, COLUMNS, rows, left=len(COLUMNS))
-
-
-def _author() -> str:
-    """The name and mail that git knows for this person, else the user's name."""
-    name, mail = _git("user.name"), _git("user.email")
-    if name or mail:
-        return f"{name} <{mail}>" if name and mail else name or mail
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # a process whose user has no name
-        return ""
-
-
-def _git(setting: str) -> str:
-    """Empty where git is missing, too slow or unwilling."""
-    try:
-        done = subprocess.run(
-            ["git", "config", "--get", setting],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip()

@@ -186,9 +186,20 @@ def _said(labels: list[dict[str, Any]]) -> Iterator[str]:
         figure = f", {label['preference']:.2f}" if label["preference"] != 1 else ""
         turned = ", against what its source presumes" if label["is_turned"] else ""
         by = f" ({one_line(label['model'], 60)})" if label["model"] else ""
+        if label["author"]:
+            yield f"  {_reviewed(label)}{on}{turned}"
+            continue
         yield f"  better by {label['given_by']}{by}{on}{one_line(rule, 80)}{figure}{turned}"
     if not labels:
         yield "  better by its source alone: there is no evidence"
+
+
+def _reviewed(label: dict[str, Any]) -> str:
+    """What a reviewer said of the chosen response, who, when and in which words."""
+    preference = label["preference"]
+    verb = "better" if preference > 0.5 else "a tie" if preference == 0.5 else "worse"
+    note = f': "{one_line(label["note"], 120)}"' if label["note"] else ""
+    return f"{verb} by {one_line(label['author'], 60)}, {label['said_at'][:16]} UTC{note}"
 
 
 def _why(why: dict[str, Any]) -> Iterator[str | Text]:

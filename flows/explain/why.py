@@ -22,11 +22,13 @@ ROWS = {
 # The column of the completion that a row's text is, and that text.
 OWN = {"pair": ("chosen_completion_id", "chosen"), "example": ("completion_id", "response")}
 LABELS = """
-    SELECT given_by, slug, rule, l.preference, is_turned, comparison_id, m.reference AS model
+    SELECT given_by, slug, rule, l.preference, is_turned, comparison_id, m.reference AS model,
+           v.author, v.created_at::VARCHAR AS said_at, v.note
     FROM labels l LEFT JOIN principles USING (principle_id)
     LEFT JOIN comparisons c USING (comparison_id) LEFT JOIN models m ON m.model_id = c.model_id
-    WHERE l.pair_id = ?
-    ORDER BY given_by, slug
+    LEFT JOIN verdicts v USING (verdict_id)
+    WHERE l.pair_id = ? AND NOT coalesce(v.is_undone, false)
+    ORDER BY given_by, slug, v.created_at
 """
 FACTS = ("step", "round", "completion_id", "text", "finish_reason", "cut_at")
 SAMPLING = ("temperature", "top_p", "sample_index")

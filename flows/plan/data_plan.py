@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from flows.plan.answers import candidates_policy, unanswered
@@ -13,6 +13,7 @@ from flows.plan.history import History
 from flows.plan.inputs import Inputs
 from flows.plan.needs import sft_need
 from flows.plan.plan import Plan, Range, StepPlan, added
+from flows.plan.said import unrecorded
 from flows.plan.steps import Step, at_most
 from storage.artifacts import artifact_path, is_whole
 from storage.ledger import Ledger
@@ -43,6 +44,7 @@ class DataPlanner:
         self.roots: dict[str, str] = {}
         self.slugs = {found: slug for slug, found in inputs.method.principle_ids.items()}
         self._causes: Counter[tuple[str, ...]] = Counter()
+        self.on_walked: Callable[[Walk], object] = lambda walked: None  # its pools are known
         self._is_answered = True  # whether only the judge is still to be asked
 
     def make(self) -> Rows | None:
@@ -107,7 +109,11 @@ class DataPlanner:
     def _pairs(self, walked: Walk) -> None:
         """Plan the pairs of one window: those of prompts that wait are not yet known."""
         judged = self._judge(walked)
+        self.on_walked(walked)
         rows = self.assembler.add(walked, judged)
+        said = unrecorded(self.ledger, rows, self.inputs.reviews)
+        self.plan.to_record += said.total()
+        self._causes.update(said)
         distinct = {pair.pair_id for pair in rows.pairs}
         known = self.history.known("pairs", "pair_id", distinct)
         new = len(distinct) - known

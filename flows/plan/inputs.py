@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,8 @@ from tasks.judging.people import People, people
 from tasks.prompts import Prompt, is_held_out, read_prompts
 from tasks.prompts.read import often_left_out
 from tasks.prompts.rows import Exclusion as NotRead
+from tasks.review.record import standing
+from tasks.review.verdicts import Reviews, reviews
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Inputs:
 
     `constitution_path` is None for a constitution that a ref names; `kept_as` as in `Method`.
     `folder`, the model's, and `template` are None where it is not there yet. `prompt_notes`: what
-    reading the prompts found odd.
+    reading the prompts found odd. `reviews`: what reviewers said in this workspace.
     """
 
     recipe: Recipe
@@ -63,6 +65,7 @@ class Inputs:
     folder: Path | None = None
     template: Template | None = None
     prompt_notes: tuple[str, ...] = ()
+    reviews: Reviews = field(default_factory=Reviews)
 
     @property
     def constitution_id(self) -> str:
@@ -152,7 +155,7 @@ class Inputs:
             ]
         )
         said = self.people.verdicts
-        chooser = Chooser(self.constitution, standards, shown, without, said)
+        chooser = Chooser(self.constitution, standards, shown, without, said, self.reviews)
         return Assembler(chooser, recipe.prompts.held_out_percent, recipe.judge.card_pairs)
 
     @cached_property
@@ -256,8 +259,8 @@ def read_inputs(recipe: Recipe, workspace: Workspace, ledger: Ledger) -> Inputs:
     unused = tuple(_left_out(found, "prompts") for found in batch.exclusions)
     prompts, known = tuple(batch.prompts), kept_as(ledger, constitution)
     read = recipe, constitution, path, prompts, unused, trained.info, known, hands
-    notes = tuple(batch.notes)
-    return Inputs(*read, folder=trained.folder, template=trained.template, prompt_notes=notes)
+    found = trained.folder, trained.template, tuple(batch.notes), reviews(standing(ledger))
+    return Inputs(*read, *found)
 
 
 def _left_out(found: NotRead, step: str) -> Exclusion:

@@ -28,6 +28,7 @@ from flows.plan.inputs import Inputs, inputs_of
 from flows.plan.model_checks import check_models
 from flows.plan.needs import Need, evaluation_now, ids, stage_needs
 from flows.plan.plan import Plan, StepPlan
+from flows.plan.said import VERDICT
 from flows.plan.sizes import too_few
 from flows.plan.steps import STAGES, Step, at_most
 from storage.artifacts import artifact_path, is_whole
@@ -111,8 +112,9 @@ class Planner:
         self.plan.why.append(cause | {"root": self._root(component, was)})
 
     def _root(self, component: str, was: object) -> str:
-        """Where a change of a stage's key began: of data with the words of a principle or who was
-        asked, as far as the ledger tells; of a parent with the parent's own first change.
+        """Where a change of a stage's key began: of data with the words of a principle, who was
+        asked or what reviewers said, as far as the ledger tells; of a parent with the parent's own
+        first change.
         """
         kind, _, stage = component.partition(".")
         if kind == "dataset":
@@ -120,7 +122,8 @@ class Planner:
             named = self.inputs.recipe.models.model_dump(mode="json")
             others = self.history.renamed_since(str(was), named)
             words = [f"principle:{slug}" for slug in reworded]
-            return ", ".join([*words, *(f"models.{role}" for role in others)]) or component
+            said = {cause["component"] for cause in self.plan.why} & {VERDICT}
+            return ", ".join([*words, *(f"models.{role}" for role in others), *said]) or component
         if kind == "parents":
             roots = (cause["root"] for cause in self.plan.why if cause["step"] == stage)
             return str(next(roots, component))

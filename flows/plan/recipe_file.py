@@ -88,7 +88,7 @@ def read(name: str) -> RecipeFile:
         raise InputError(name, "a recipe is a mapping of keys", "see solon recipe")
     as_settings(content, "prompts")
     if isinstance(path, Path) and path.parent != RECIPES:
-        _count_from(path.parent, content)
+        count_from(path.parent, content)
     return RecipeFile(path.name if name in known else name, content, written.lines)
 
 
@@ -122,7 +122,7 @@ def as_settings(content: dict[str, Any], key: str) -> None:
         content[key] = {"path": content[key]}
 
 
-def _count_from(folder: Path, content: dict[str, Any]) -> None:
+def count_from(folder: Path, content: dict[str, Any]) -> None:
     """Turn the relative paths of a recipe in `folder` into such from the current folder."""
     if folder == Path():
         return

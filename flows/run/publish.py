@@ -78,6 +78,16 @@ def publish_samples(session: Session, rows: Rows) -> None:
     headline, *hints = map(markdown_cell, teaching_text.lines(rows.teaching.to_json()))
     text = "\n".join([headline, "", *(f"- {hint}" for hint in hints)]) + "\n"
     publish_markdown("teaching", text, headline, *of_run)
+    if found and _has_pages(session):
+        link, shows = f"{PAGES}/review?recipe={session.recipe.name}", "Pairs for people to review"
+        create_link_artifact(
+            link, "Review pairs", key="review-page", description=described(shows, *of_run)
+        )
+
+
+def _has_pages(session: Session) -> bool:
+    """Whether the server is the workspace's own, which has its pages."""
+    return os.environ.get("PREFECT_HOME") == str(session.workspace.prefect)
 
 
 def _samples(rows: Sequence[Row]) -> Iterator[str]:
@@ -116,8 +126,8 @@ def publish_run(
         publish_markdown("lineage", text, f"What {last} was made from", *of_run)
     if report is None:
         return
-    is_ours = os.environ.get("PREFECT_HOME") == str(session.workspace.prefect)
-    link = f"{PAGES}/reports/{report.parent.name}" if is_ours else report.as_uri()
+    own = f"{PAGES}/reports/{report.parent.name}"
+    link = own if _has_pages(session) else report.as_uri()
     _publish_report(report, link, *of_run)
 
 

@@ -1,7 +1,9 @@
-"""Prefect's server with the workspace's own pages beside it, behind the same login: its reports.
+"""Prefect's server with the workspace's own pages beside it, behind the same login: its reports,
+and the pairs that people review.
 
     /solon/                 the reports, the newest first
     /solon/reports/ID       one of them
+    /solon/review           pairs that people review: of which recipe, then one after the other
 
 Prefect's artifacts show no page of HTML, and a browser opens no file from a server's page.
 """
@@ -23,6 +25,7 @@ from starlette.routing import Mount
 from flows.explain.document.page import POLICY
 from flows.explain.document.style import CSS
 from flows.run.publish import PAGES
+from flows.serve import review_pages
 from storage.workspace import Workspace
 
 ID = re.compile(r"[a-z]{3}_[0-9a-f]{32}")
@@ -59,6 +62,8 @@ def pages(workspace: Workspace) -> FastAPI:
             raise HTTPException(404, "no such report in this workspace")
         return HTMLResponse(page.read_text(encoding="utf-8"), headers=SAFE)
 
+    review_pages.add_to(app, workspace)
+
     return app
 
 
@@ -81,6 +86,7 @@ def _listed(workspace: Workspace) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>Solon: reports</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n"
         f"<h1>Reports</h1>\n<p>{escape(str(workspace.root))}</p>\n"
+        f'<p><a href="{PAGES}/review">Review pairs</a></p>\n'
         f"<ul>\n{lines}</ul>\n{'' if lines else '<p>None yet.</p>'}</main>\n</body>\n</html>\n"
     )
 

@@ -34,9 +34,11 @@ from tasks.generation.labels import (
     rule,
     said_by_people,
 )
+from tasks.generation.reviewed import by_reviewers
 from tasks.generation.sources import Pool, Source
 from tasks.hygiene.rows import Phrases
 from tasks.hygiene.same import is_unchanged
+from tasks.review.verdicts import BOTH_BAD, Reviews
 
 NO_EVIDENCE = "no_evidence"
 NOTHING_TOLD: tuple[str, ...] = ()
@@ -93,6 +95,11 @@ class Decision:
     reason: str = ""
     detail: str = ""
 
+    @property
+    def source(self) -> Source:
+        """Of its pair: people's where one of them edited the better answer."""
+        return "people" if self.contest and self.contest.is_edited else self.pool.source
+
     def may_win(self, answer: Answer) -> bool:
         return self.faults.of(answer) is None
 
@@ -106,7 +113,8 @@ class Decision:
 class Chooser:
     """Chooses among answers. `shown`: phrases of worked examples, which must not be copied.
 
-    `without`: the slug of a principle; what it had a hand in is left out as "ablated".
+    `without`: the slug of a principle; what it had a hand in is left out as "ablated". `verdicts`,
+    `reviews`: what people say in a file of theirs, and what reviewers said here, which goes before.
     """
 
     constitution: Constitution
@@ -114,6 +122,7 @@ class Chooser:
     shown: Phrases = frozenset()
     without: str | None = None
     verdicts: Verdicts = field(default_factory=dict)
+    reviews: Reviews = field(default_factory=Reviews)
     _rules: dict[str | None, tuple[Principle, ...]] = field(default_factory=dict)
 
     def decide(self, pool: Pool, opinion: Contest | None = None) -> Decision:
@@ -126,7 +135,10 @@ class Chooser:
         decided = partial(Decision, pool, ruled, faults, losers)
         if reason := self._spoilt(pool, faults):
             return decided(None, reason, _counted(faults) if reason == "faulty" else "")
-        contest = by_people(pool, self.verdicts, faults.of, losers)
+        reviewed = by_reviewers(pool, self.reviews, faults.of, losers)
+        if isinstance(reviewed, tuple):
+            return decided(None, *reviewed)
+        contest = reviewed or by_people(pool, self.verdicts, faults.of, losers)
         if contest is None and said_by_people(pool, self.verdicts):
             return decided(None, "spoilt_for_people")
         contest = contest or by_program(pool, ruled, faults.of, losers) or opinion
@@ -145,12 +157,15 @@ class Chooser:
         """
         last = {step.turn.prompt_id: step.round for step in steps}
         known = {d.pool.revision_id: d.faults for d in decisions}
+        bad = {d.pool.revision_id for d in decisions if d.reason == BOTH_BAD}
         kept: list[Example] = []
         left_out: list[Exclusion] = []
         for step in steps:
             is_earlier = self.standards.final_only and step.round < last[step.turn.prompt_id]
             faults = known.get(step.revision_id)
             reason = "earlier_round" if is_earlier else self._fault_of_step(step, faults)
+            if step.revision_id in bad:
+                reason = BOTH_BAD
             if reason:
                 left_out.append(Exclusion(step.revision_id, "examples", reason))
             else:
@@ -239,7 +254,7 @@ def pairs(decisions: Sequence[Decision]) -> tuple[list[Pair], list[Exclusion]]:
                     pool.prompt.prompt_id,
                     _stripped(contest.chosen),
                     _stripped(contest.rejected),
-                    pool.source,
+                    decision.source,
                     contest.preference,
                     contest.labels,
                     contest.is_turned,

@@ -34,6 +34,7 @@ class Label:
     slug: str
     preference: float
     comparison_id: str | None = None
+    verdict_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class Contest:
     """Two answers of a pool, the better one first, and what says so.
 
     `preference`: the probability that it is the better one, of all labels together. `is_turned`:
-    the labels speak against what the source presumes.
+    the labels speak against what the source presumes. `is_edited`: the better one is a text that a
+    person wrote.
     """
 
     chosen: Answer
@@ -62,6 +64,7 @@ class Contest:
     labels: tuple[Label, ...]
     is_turned: bool = False
     preference: float = 1.0
+    is_edited: bool = False
 
     @property
     def is_by_program(self) -> bool:

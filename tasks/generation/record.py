@@ -157,12 +157,14 @@ def _label_rows(pairs: Sequence[Pair], run_id: str, labelled: Labelled) -> list[
         for label in pair.labels:
             principle, check = labelled(label)
             named = [pair.pair_id, label.by, principle, check, label.comparison_id]
+            named += [label.verdict_id] if label.verdict_id else []
             rows.append(
                 {
                     "label_id": content_id("label", named),
                     "pair_id": pair.pair_id,
                     "principle_id": principle,
                     "comparison_id": label.comparison_id,
+                    "verdict_id": label.verdict_id,
                     "run_id": run_id,
                     "given_by": label.by,
                     "rule": check,

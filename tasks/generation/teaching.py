@@ -54,8 +54,8 @@ class Teaching:
             for principle in decision.pool.principles:
                 _meet(self._lesson(principle.slug), principle.slug, decision)
             if contest := decision.contest:
-                for label in (label for label in contest.labels if label.slug):
-                    lesson = self._lesson(label.slug)
+                for slug in dict.fromkeys(label.slug for label in contest.labels if label.slug):
+                    lesson = self._lesson(slug)
                     lesson.with_evidence += 1
                     lesson.agreed += not contest.is_turned
 
@@ -66,7 +66,7 @@ class Teaching:
         contest = decision.contest
         if contest is None:
             return
-        self.by_source[decision.pool.source] += 1
+        self.by_source[decision.source] += 1
         self.by_evidence[strongest(label.by for label in contest.labels)] += 1
         self.turned += contest.is_turned
 

@@ -51,8 +51,8 @@ with server.running(Workspace.open().create()):
     flows.run.workers.ScriptedEngine = partial(ScriptedEngine, vocabulary=given["words"], longest=3)
     refresh("smoke", given["settings"])
     with get_client(sync_client=True) as client:
-        (found,) = (a for a in client.read_artifacts() if a.key == "samples")
-print(json.dumps(found.data))
+        found = {artifact.key: artifact.data for artifact in client.read_artifacts()}
+print(json.dumps([found["samples"], found["review-page"]]))
 """
 
 
@@ -68,7 +68,9 @@ def test_hostile_text_reaches_the_ui_as_text(tmp_path: Path) -> None:
     command = [sys.executable, "-c", REFRESH, json.dumps(given)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert_texts_only(json.loads(done.stdout.splitlines()[-1]).splitlines())
+    samples, link = json.loads(done.stdout.splitlines()[-1])
+    assert link == "[Review pairs](/solon/review?recipe=smoke)"
+    assert_texts_only(samples.splitlines())
 
 
 def assert_texts_only(lines: list[str]) -> None:

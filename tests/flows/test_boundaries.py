@@ -136,6 +136,7 @@ except SystemExit as error:
         ["impact", "no-flattery"],
         ["data", "report"],
         ["report"],
+        ["review"],
     ],
     ids=lambda a: a[0],
 )
@@ -150,7 +151,7 @@ def test_light_commands_import_nothing_heavy(arguments: list[str], tmp_path: Pat
     )
     code_, modules = done.stderr.splitlines()[-1].split(" ", 1)
     assert modules == "[]", done.stderr
-    assert code_ == ("2" if arguments[0] in ("why", "impact", "data", "report") else "0"), (
-        done.stderr
-    )
+    assert code_ == (
+        "2" if arguments[0] in ("why", "impact", "data", "report", "review") else "0"
+    ), done.stderr
     assert not (tmp_path / "home").exists()

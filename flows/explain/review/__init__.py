@@ -1,0 +1,1 @@
+"""Reviewers before the queue, in a terminal or a browser: what they see and what they say."""
