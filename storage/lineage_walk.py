@@ -24,7 +24,7 @@ MANY = frozenset({"pair", "example", "revision", "comparison", "completion", "pr
 # Every kind comes before those it is made from, but that a model may be made from a checkpoint.
 KINDS = (
     "checkpoint dataset pair example revision comparison completion few_shot model constitution"
-    " principle prompt"
+    " principle prompt set"
 ).split()
 HOMES = {kind: (f"{kind}s", f"{kind}_id") for kind in KINDS}  # table and key of a kind's rows
 PARENTS = (
@@ -76,6 +76,8 @@ pair        completion    'chosen'        pairs         pair           chosen_co
 pair        completion    'rejected'      pairs         pair                 rejected_completion
 pair        principle     'label'         labels        pair                 principle
 pair        comparison    'label'         labels        pair                 comparison
+pair        set           'set'           set_rows      row                  set  {PAIRS}
+example     set           'set'           set_rows      row                  set  {EXAMPLES}
 few_shot    principle     'shown'         shown_principles  few_shot         principle
 comparison  completion    'first'         comparisons   comparison           first_completion
 comparison  completion    'second'        comparisons   comparison           second_completion

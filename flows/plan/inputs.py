@@ -16,6 +16,7 @@ from flows.plan.chat import check_switch, seen, thinking_of
 from flows.plan.checkpoints import find_checkpoint
 from flows.plan.constitutions import kept_as, read_constitution
 from flows.plan.hands import UNKNOWN_MODEL, Hand, Hands, read_hands
+from flows.plan.pair_parts import sources
 from flows.plan.paths import check_files
 from flows.plan.recipe import Recipe, load
 from flows.plan.steps import DataStep
@@ -35,7 +36,7 @@ from tasks.generation.method import Method, Role
 from tasks.generation.record import constitution_id
 from tasks.generation.snapshots import Assembler, Snapshot, prompt_snapshot
 from tasks.hygiene.rows import phrases
-from tasks.judging.gold import GoldPair, read_gold, read_judged
+from tasks.judging.gold import GoldPair, read_gold
 from tasks.judging.judge import Judge
 from tasks.judging.people import People, people
 from tasks.prompts import Prompt, is_held_out, read_prompts
@@ -163,8 +164,12 @@ class Inputs:
     def notes(self) -> list[str]:
         """What a person should know before anything is spent, a line each."""
         judged = self.recipe.judge.n_principles * self.recipe.judge.use
-        said, left_out = self._judged
-        often = often_left_out(left_out, len(said) + len(left_out))
+        brought = (*self.people.judged, *self.people.demonstrated)
+        often = [
+            note
+            for each in brought
+            for note in often_left_out(each.left_out, each.own.row_count + len(each.left_out))
+        ]
         return [*self.prompt_notes, *often, *coverage_notes(self.method, self.prompts, judged)]
 
     @property
@@ -188,18 +193,14 @@ class Inputs:
 
     @cached_property
     def people(self) -> People:
-        """The recipe's pairs that people judged. InputError for a file that holds none."""
-        return people(self._judged[0])
-
-    @cached_property
-    def _judged(self) -> tuple[Sequence[GoldPair], Sequence[NotRead]]:
-        path = self.recipe.pairs.people
-        return read_judged(Path(path), self.thinking) if path else ((), ())
+        """What people brought, by the recipe's sets. InputError for a set that holds nothing."""
+        pairs = self.recipe.pairs
+        return people(sources(pairs.people), sources(pairs.demonstrations), self.thinking)
 
     @property
     def left_out(self) -> list[Exclusion]:
-        """Every row of the files of prompts and of people's pairs that is not used."""
-        return [*self.exclusions, *(_left_out(found, "people") for found in self._judged[1])]
+        """Every row of the files of prompts and of people's sets that is not used."""
+        return [*self.exclusions, *(_left_out(found, "people") for found in self.people.left_out)]
 
     @cached_property
     def gold(self) -> Sequence[GoldPair]:

@@ -111,8 +111,9 @@ class Planner:
         self.plan.why.append(cause | {"root": self._root(component, was)})
 
     def _root(self, component: str, was: object) -> str:
-        """Where a change of a stage's key began: of data with the words of a principle or who was
-        asked, as far as the ledger tells; of a parent with the parent's own first change.
+        """Where a change of a stage's key began: of data with the words of a principle, who was
+        asked or what people brought, as far as the ledger tells; of a parent with the parent's own
+        first change.
         """
         kind, _, stage = component.partition(".")
         if kind == "dataset":
@@ -120,7 +121,8 @@ class Planner:
             named = self.inputs.recipe.models.model_dump(mode="json")
             others = self.history.renamed_since(str(was), named)
             words = [f"principle:{slug}" for slug in reworded]
-            return ", ".join([*words, *(f"models.{role}" for role in others)]) or component
+            sets = self.history.brought_since(str(was), self.inputs.recipe.pairs)
+            return ", ".join([*words, *(f"models.{role}" for role in others), *sets]) or component
         if kind == "parents":
             roots = (cause["root"] for cause in self.plan.why if cause["step"] == stage)
             return str(next(roots, component))

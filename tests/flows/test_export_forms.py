@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.explain.export import _as_transcripts, _is_read_again, export_snapshot
+from flows.explain.export import export_snapshot
+from flows.explain.export_rows import as_transcripts, is_read_again
 from storage.errors import InputError
+from storage.ids import content_id
+from tasks.judging.exported import FACTS
 from tasks.judging.gold import read_gold
 from tasks.prompts import read_prompts
 from tasks.prompts.rows import to_prompt
@@ -80,10 +83,13 @@ def test_a_pair_in_the_form_of_hh_is_the_same_or_known_not_to_be(
     if system:
         messages.insert(0, {"role": "system", "content": system})
     prompt = to_prompt({"messages": messages}, "here", 1, 1000)
-    row = {"messages": json.dumps(prompt.messages), "chosen": chosen, "rejected": rejected}
-    if _is_read_again(row):
-        again = to_prompt(_as_transcripts(row), "here", 1, 1000)
-        assert again.prompt_id == prompt.prompt_id
+    facts = dict.fromkeys(("prompt_id", *FACTS), "") | {"split": "train", "preference": 1.0}
+    pair_id = content_id("pair", [prompt.prompt_id, chosen, rejected, 1.0])
+    sides = {"id": pair_id, "chosen": chosen, "rejected": rejected}
+    row = {"messages": json.dumps(prompt.messages)} | facts | sides
+    if is_read_again(row):
+        assert to_prompt(as_transcripts(row), "here", 1, 1000).prompt_id == prompt.prompt_id
     else:
         every = [*(turn["content"] for turn in prompt.messages), chosen, rejected]
-        assert any(name in text for name in ("Human:", "Assistant:") for text in every)
+        marks = "Human:", "Assistant:", "\r\n"
+        assert chosen == rejected or any(mark in text for mark in marks for text in every)
