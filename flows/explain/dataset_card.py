@@ -130,11 +130,12 @@ def _origin(ledger: Ledger, found: Row, made: Row) -> Iterator[str]:
     for row in ledger.query(READ_FROM, [found["run_id"]]):
         file = markdown_cell(_file(row["path"]))
         yield f"- imported from {file}, hash `{row['digest']}`: {markdown_cell(row['source'])}"
+        yield ""
     if made:
         yield f"- recipe: {markdown_cell(str(made['recipe']))}, code {made['git_commit']}"
         name = markdown_cell(str(made["name"]))
         yield f"- constitution: {name} `{made['constitution_id']}`"
-    yield ""
+        yield ""
 
 
 def _counted(rows: Sequence[Row]) -> Iterator[str]:

@@ -19,6 +19,7 @@ import pyarrow as pa
 from flows.explain.data_report import read
 from flows.explain.data_report.evidence import evidence_of
 from storage.ledger import Ledger, Row
+from tasks.chat.calls import CALLS, said, with_calls
 from tasks.generation.teaching import NONE
 from tasks.judging.exported import FACTS, member
 from tasks.prompts.turns import RowError
@@ -51,12 +52,15 @@ LEARNED_UNDER = """
     ) m USING (example_id)
     JOIN principles n USING (principle_id) WHERE r.dataset_id = ?"""
 BROUGHT = """
-    SELECT w.row_id AS id, s.source, s.licence, s.ratio, s.kind, w.principle
+    SELECT w.row_id AS id, s.ratio, s.kind, w.principle,
+        CASE s.kind WHEN 'imported' THEN w.source ELSE s.source END AS source,
+        CASE s.kind WHEN 'imported' THEN w.licence ELSE s.licence END AS licence
     FROM dataset_rows r JOIN set_rows w USING (row_id) JOIN sets s USING (set_id)
     WHERE r.dataset_id = ?
     QUALIFY row_number() OVER (PARTITION BY w.row_id ORDER BY s.updated_at DESC, s.set_id) = 1"""
-TURNS = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
-SIDES = ("prompt", "chosen", "rejected", "completion")
+TURN = [("role", pa.string()), ("content", pa.string())]
+TURNS = pa.list_(pa.struct(TURN))
+SIDES = ("chosen", "rejected", "completion")
 
 
 def exported_rows(ledger: Ledger, snapshot: Row) -> list[Row]:
@@ -109,7 +113,8 @@ def as_messages(row: Row) -> dict[str, Any]:
     answers = {
         names[name]: [{"role": "assistant", "content": row[name]}] for name in names if name in row
     }
-    return {"id": row["id"], "prompt": json.loads(row["messages"]), **answers, **_known(row)}
+    prompt = with_calls(json.loads(row["messages"]), as_text=True)
+    return {"id": row["id"], "prompt": prompt, **answers, **_known(row)}
 
 
 def as_transcripts(row: Row) -> dict[str, Any]:
@@ -118,7 +123,8 @@ def as_transcripts(row: Row) -> dict[str, Any]:
     A system turn, which hh-rlhf has not, opens them as "System:".
     """
     messages = json.loads(row["messages"])
-    before = "".join(f"\n\n{SPEAKERS[m['role']]}: {m['content']}" for m in messages)
+    spoken = ((SPEAKERS.get(m["role"], "Tool"), said(m)) for m in messages)
+    before = "".join(f"\n\n{speaker}: {text}" for speaker, text in spoken)
     sides = {name: f"{before}\n\nAssistant: {row[name]}" for name in ("chosen", "rejected")}
     return {**sides, "id": row["id"], **_known(row)}
 
@@ -138,8 +144,11 @@ def is_read_again(row: Row) -> bool:
 
 
 def table(rows: list[Row]) -> pa.Table:
-    """Rows as messages, with the same types whatever they hold."""
-    shaped = [as_messages(row) for row in rows]
+    """Rows as messages, with the same types whatever they hold; calls of tools are JSON text."""
+    shaped = [as_messages(row) | {"prompt": json.loads(row["messages"])} for row in rows]
+    has_calls = any(CALLS in turn for row in shaped for turn in row["prompt"])
+    asked = pa.list_(pa.struct([*TURN, (CALLS, pa.string())])) if has_calls else TURNS
     types = {name: TURNS if name in SIDES else pa.string() for name in shaped[0]}
+    types["prompt"] = asked
     types |= {"preference": pa.float64()} if "preference" in types else {}
     return pa.Table.from_pylist(shaped, schema=pa.schema(list(types.items())))

@@ -19,6 +19,7 @@ from storage.ids import short, shortened
 from storage.ledger import Ledger
 from storage.lineage import boxes
 from storage.refs import opened
+from tasks.chat.calls import said
 from tasks.generation.sets import IMPORTED
 
 NOTABLE = ("constitution", "principle", "model", "set", "dataset", "checkpoint", "evaluation")
@@ -55,10 +56,12 @@ def _more(node: dict[str, Any]) -> str:
     """Of a model what it did, of a set its kind, licence and ratio, and the hash of its files."""
     if node["kind"] != "set":
         return f" ({', '.join(node['steps'])})" if "steps" in node else ""
-    licence = f"licence {_label(node['licence'])}" if "licence" in node else "licence not told"
-    ratio = [f"{node['ratio']:g} for every row made here"] if "ratio" in node else []
     file = one_line(node["path"].rpartition("/")[2], LABEL_CHARS)
-    parts = [node["set_kind"], f"from {file}, hash {node['digest'][:8]}", licence, *ratio]
+    parts = [node["set_kind"], f"from {file}, hash {node['digest'][:8]}"]
+    if node["set_kind"] != IMPORTED:
+        told = _label(node["licence"]) if "licence" in node else "not told"
+        ratio = f"{node['ratio']:g} for every row made here" if "ratio" in node else "all rows"
+        parts += [f"licence {told}", ratio]
     return f" ({'; '.join(parts)})"
 
 
@@ -141,7 +144,7 @@ def _prompt(prompt: dict[str, Any]) -> Iterator[str]:
     facts = ", ".join(one_line(fact, 60) for fact in (prompt.get("category"), where) if fact)
     yield f"prompt {short(prompt['prompt_id'])}" + (f" ({facts})" if facts else "")
     for message in prompt["messages"]:
-        yield from _text(f"{message['role']}: {message['content']}")
+        yield from _text(f"{message['role']}: {said(message)}")
 
 
 def _link(link: dict[str, Any]) -> Iterator[str]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import gc
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from constitution.assign import Assigner
 from constitution.schema import Constitution
-from flows.plan.chat import check_switch, seen, thinking_of
+from flows.plan.chat import Seen, check_switch, seen, takes_calls, thinking_of
 from flows.plan.checkpoints import find_checkpoint
 from flows.plan.constitutions import kept_as, read_constitution
 from flows.plan.hands import UNKNOWN_MODEL, Hand, Hands, read_hands
@@ -164,10 +164,9 @@ class Inputs:
     def notes(self) -> list[str]:
         """What a person should know before anything is spent, a line each."""
         judged = self.recipe.judge.n_principles * self.recipe.judge.use
-        brought = (*self.people.judged, *self.people.demonstrated)
         often = [
             note
-            for each in brought
+            for each in self.people.every
             for note in often_left_out(each.left_out, each.own.row_count + len(each.left_out))
         ]
         return [*self.prompt_notes, *often, *coverage_notes(self.method, self.prompts, judged)]
@@ -249,7 +248,8 @@ def read_inputs(recipe: Recipe, workspace: Workspace, ledger: Ledger) -> Inputs:
     hands = read_hands(own, recipe.models.named(), workspace, manner, see)
     trained = see(recipe.model)
     check_switch(trained.template, manner)
-    batch = read_prompts(recipe.prompts.path, recipe.prompts.limit, recipe.prompts.reading)
+    reading = replace(recipe.prompts.reading, tools=_take_calls(trained, hands))
+    batch = read_prompts(recipe.prompts.path, recipe.prompts.limit, reading)
     assigner, rounds = Assigner(constitution), recipe.generation.rounds
     rounds = max(rounds, recipe.pairs.principles, recipe.judge.n_principles * recipe.judge.use)
     for category in {category_of(prompt) for prompt in batch.prompts}:
@@ -259,6 +259,14 @@ def read_inputs(recipe: Recipe, workspace: Workspace, ledger: Ledger) -> Inputs:
     read = recipe, constitution, path, prompts, unused, trained.info, known, hands
     notes = tuple(batch.notes)
     return Inputs(*read, folder=trained.folder, template=trained.template, prompt_notes=notes)
+
+
+def _take_calls(trained: Seen, hands: Hands) -> bool:
+    """Whether all who are given the turns of a prompt take calls of tools; the others read it as
+    text. Of servers, and of models that are not here yet, it is not known."""
+    given = (hands.own, hands.of("draft"), hands.of("teacher"))
+    seen_of = [hand.seen for hand in given if hand.kind != "scripted"]
+    return all(takes_calls(each.template if each else None) for each in (trained, *seen_of))
 
 
 def _left_out(found: NotRead, step: str) -> Exclusion:

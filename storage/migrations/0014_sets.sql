@@ -29,6 +29,8 @@ CREATE TABLE set_rows (
     row_id VARCHAR NOT NULL,
     line BIGINT,
     principle VARCHAR,
+    source VARCHAR,
+    licence VARCHAR,
     PRIMARY KEY (set_id, row_id)
 );
 COMMENT ON TABLE set_rows IS 'One row per pair or example that came with a set; of an import those that were not there before.';
@@ -36,6 +38,8 @@ COMMENT ON COLUMN set_rows.set_id IS 'The set.';
 COMMENT ON COLUMN set_rows.row_id IS 'The pair or example.';
 COMMENT ON COLUMN set_rows.line IS 'Its line or row in the file, from 1.';
 COMMENT ON COLUMN set_rows.principle IS 'The slug that its row names; null for none.';
+COMMENT ON COLUMN set_rows.source IS 'Of an import, the set of people''s that its row names; null for none.';
+COMMENT ON COLUMN set_rows.licence IS 'Of an import, the licence that its row names; null for none.';
 
 COMMENT ON COLUMN datasets.run_id IS 'The run that first made it; of an import its set.';
 COMMENT ON COLUMN labels.run_id IS 'The run that first gave it; of an import the set that says so.';

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from storage.ids import content_id, dataset_id
-from storage.ledger import Connection, Ledger, insert, insert_columns, move, now, rows
+from storage.ledger import Columns, Connection, Ledger, insert, insert_columns, move, now, rows
 from tasks.generation.record import record_prompts
 from tasks.generation.sets import IMPORTED, BroughtSet, SetRow
 from tasks.judging.exported import Member
@@ -19,13 +19,7 @@ def record_set(con: Connection, own: BroughtSet, of: Sequence[SetRow], run_id: s
     found = {**vars(own), "set_id": own.set_id, "run_id": run_id, "updated_at": now()}
     insert(con, "sets", [found], replace=True)
     if of:
-        columns = {
-            "set_id": [own.set_id] * len(of),
-            "row_id": [row.row_id for row in of],
-            "line": [row.line for row in of],
-            "principle": [row.principle for row in of],
-        }
-        insert_columns(con, "set_rows", columns)
+        insert(con, "set_rows", [{"set_id": own.set_id, **vars(row)} for row in of])
 
 
 def unrecorded(ledger: Ledger, sets: Sequence[BroughtSet]) -> list[BroughtSet]:
@@ -53,7 +47,7 @@ def record_import(
         new = _new(con, members, table, key)
         insert(con, table, [_row(m, key) for m in new])
         insert(con, "labels", [_label(m, own.set_id) for m in new if m.evidence])
-        of = [SetRow(m.row_id, m.prompt.line, m.principle or None) for m in new]
+        of = [SetRow(m.row_id, m.prompt.line, *_told(m)) for m in new]
         record_set(con, own, of, None)
         snapshot = {
             "dataset_id": found,
@@ -64,7 +58,7 @@ def record_import(
             "created_at": now(),
         }
         if insert(con, "datasets", [snapshot]):
-            rows_of = {
+            rows_of: Columns = {
                 "dataset_id": [found] * len(members),
                 "row_id": [*sides[0], *sides[1]],
                 "is_held_out": [False] * len(sides[0]) + [True] * len(sides[1]),
@@ -72,6 +66,10 @@ def record_import(
             insert_columns(con, "dataset_rows", rows_of)
         move(con, ref, found, note=f"imported from {own.path}")
     return found, len(new)
+
+
+def _told(found: Member) -> list[str | None]:
+    return [text or None for text in (found.principle, found.set, found.licence)]
 
 
 def _new(con: Connection, members: Sequence[Member], table: str, key: str) -> list[Member]:

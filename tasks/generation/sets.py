@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from storage.ids import content_id
 
-IMPORTED = "imported"
+IMPORTED: Final = "imported"
 SetKind = Literal["preferences", "demonstrations", "imported"]
 
 
@@ -34,8 +34,12 @@ class BroughtSet:
 
 @dataclass(frozen=True)
 class SetRow:
-    """A pair or example of a set: its line in the file, and the principle that it names."""
+    """A pair or example of a set: its line in the file, and the principle that it names; of an
+    import also the set of people's, and its licence.
+    """
 
     row_id: str
     line: int
     principle: str | None = None
+    source: str | None = None
+    licence: str | None = None

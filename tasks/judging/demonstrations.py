@@ -27,7 +27,7 @@ from tasks.prompts import Prompt
 from tasks.prompts.files import iter_rows
 from tasks.prompts.rows import Exclusion, to_prompt
 from tasks.prompts.source import files_of
-from tasks.prompts.turns import TOOL, RowError, holds, transcript, turn_list
+from tasks.prompts.turns import CALL, TOOL, RowError, holds, transcript, turn_list
 
 TALKS = ("messages", "conversations")
 TRANSCRIPTS = ("chosen", "text", "prompt")
@@ -109,7 +109,7 @@ def _last_said(talk: list[Any], column: str) -> str:
     """What the assistant says after the last question; empty where that is nothing."""
     said: list[str] = []
     for turn in reversed(turn_list(talk, column, is_answered=False)):
-        if turn["role"] == TOOL:
+        if turn["role"] in (CALL, TOOL):
             raise RowError("tools", "the answer calls a tool: tools cannot be given yet")
         if turn["role"] != "assistant":
             break

@@ -34,6 +34,8 @@ class Member:
     is_held_out: bool
     principle: str
     evidence: str
+    set: str
+    licence: str
 
     @property
     def kind(self) -> str:
@@ -51,7 +53,7 @@ class Member:
 
 def member(row: Any, source: str, line: int) -> Member:
     """The row of an export. Raises RowError for one that is none, or is not what its id says."""
-    prompt = to_prompt(row, source, line, sys.maxsize)
+    prompt = to_prompt(row, source, line, sys.maxsize, tools=True)
     if row.get("split") not in SPLITS:
         raise RowError("malformed", f"`split` is {row.get('split')!r}, not train or test")
     found = Member(
@@ -60,7 +62,7 @@ def member(row: Any, source: str, line: int) -> Member:
         *_answers(row),
         _preference(row),
         SPLITS[row["split"]],
-        *(str(row.get(name) or "") for name in ("principle", "evidence")),
+        *(str(row.get(name) or "") for name in ("principle", "evidence", "set", "licence")),
     )
     if found.content != found.row_id:
         rule = f"its content makes {found.content}, not {found.row_id}: it was changed"

@@ -86,12 +86,16 @@ class People:
     verdicts: Verdicts = field(default_factory=dict)
 
     @property
+    def every(self) -> list[Judged | Demonstrated]:
+        return [*self.judged, *self.demonstrated]
+
+    @property
     def sets(self) -> list[BroughtSet]:
-        return [brought.own for brought in (*self.judged, *self.demonstrated)]
+        return [brought.own for brought in self.every]
 
     @property
     def left_out(self) -> list[Exclusion]:
-        return [row for own in (*self.judged, *self.demonstrated) for row in own.left_out]
+        return [row for brought in self.every for row in brought.left_out]
 
 
 def people(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from flows.explain.export import export_snapshot
 from flows.explain.export_rows import FORMATS
 from flows.run.import_rows import import_rows
 from storage.errors import InputError
-from storage.ledger import Ledger, Row
+from storage.ledger import Ledger, Row, insert, now
 from storage.lineage import trace
 from storage.workspace import Workspace
 from tasks import models
@@ -97,14 +98,26 @@ def test_rows_say_where_they_come_from(world: World, tmp_path: Path) -> None:
 
 
 def test_the_card_tells_words_models_and_licences(world: World, tmp_path: Path) -> None:
-    out = exported(world, tmp_path / "pairs.jsonl")
+    out, inputs = tmp_path / "pairs.jsonl", world.read(**{"prompts.licence": "Apache-2.0"})
+    run = {"run_id": "run_test", "recipe": "smoke", "settings": inputs.recipe.model_dump_json()}
+    run |= {"constitution_id": inputs.constitution_id, "state": "completed", "started_at": now()}
+    with world.ledger.transaction() as con:
+        insert(con, "runs", [run])
+    exported(world, out)
     text = out.with_name("pairs.jsonl.card.md").read_text(encoding="utf-8")
     front = yaml.safe_load(text.split("---")[1])
     assert front["solon"]["written"] == world.rows.preferences.dataset_id
     assert "| ours | CC-BY-4.0 | all | 12 |" in text
     assert "| people | people | 12 |" in text
     assert f"| {len(world.inputs.prompts)} |" not in text  # only prompts of rows are counted
+    assert f"constitution: checkable `{inputs.constitution_id}`" in text
+    words = yaml.safe_load(text.split("```yaml")[1].split("```")[0])
+    told = [p["critique"] for p in words["principles"]]
+    assert told == [p.critique for p in inputs.constitution.principles]
+    assert words["principles"][0]["check"] == {"max_words": 60}
+    assert re.search(r"\| default \| \d+ \| Apache-2\.0 \|", text)
     assert "## Models" in text
+    assert "| pairs | " in text.split("## Left out")[1]
     assert "| sixty-words | `prn_" in text
 
 
@@ -190,6 +203,8 @@ def test_an_imported_row_comes_from_its_file(world: World, tmp_path: Path) -> No
     rows = [json.loads(line) for line in again.read_text(encoding="utf-8").splitlines()]
     assert {row["source"] for row in rows} == {"imported"}
     assert "kind" in {row["principle"] for row in rows}
+    said = {(row["set"], row["licence"], row["evidence"]) for row in rows}
+    assert {("ours", "CC-BY-4.0", "people"), ("", "", "program")} <= said
     card = again.with_name("again.jsonl.card.md").read_text(encoding="utf-8")
     assert f"imported from out, hash `{own['digest']}`" in card
     shutil.rmtree(out)
