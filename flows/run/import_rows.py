@@ -15,6 +15,7 @@ from storage.errors import InputError
 from storage.ids import dataset_id, digest, short
 from storage.ledger import Ledger
 from storage.refs import NAME
+from tasks.generation.record import record_prompts
 from tasks.generation.record_sets import record_import
 from tasks.generation.sets import IMPORTED, BroughtSet
 from tasks.generation.teaching import AUTHORITY
@@ -47,6 +48,7 @@ def import_rows(ledger: Ledger, path: Path, name: str | None = None) -> dict[str
         None,
         len(members),
     )
+    record_prompts(ledger, [m.prompt for m in members])
     _, new = record_import(ledger, own, members, ref)
     return {
         "id": found,

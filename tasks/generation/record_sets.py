@@ -7,7 +7,6 @@ from typing import Any
 
 from storage.ids import content_id, dataset_id
 from storage.ledger import Columns, Connection, Ledger, insert, insert_columns, move, now, rows
-from tasks.generation.record import record_prompts
 from tasks.generation.sets import IMPORTED, BroughtSet, SetRow
 from tasks.judging.exported import Member
 
@@ -32,8 +31,8 @@ def unrecorded(ledger: Ledger, sets: Sequence[BroughtSet]) -> list[BroughtSet]:
 def record_import(
     ledger: Ledger, own: BroughtSet, members: Sequence[Member], ref: str
 ) -> tuple[str, int]:
-    """Keep the rows of an export, all of one kind, as the snapshot that they were; point `ref` to
-    it. Returns the snapshot's id, and how many of its rows were not there before.
+    """Keep the rows of an export, all of one kind, whose prompts are there, as the snapshot that
+    they were; point `ref` to it. Returns its id, and how many of its rows were not there before.
 
     A row that is there stays as it is, with its lineage; a new one comes from the set, and what the
     export says is the evidence for it is kept as the set's word.
@@ -42,7 +41,6 @@ def record_import(
     table, key = TABLES[kind]
     sides = [[m.row_id for m in members if m.is_held_out is side] for side in (False, True)]
     found = dataset_id(kind, *sides)
-    record_prompts(ledger, [m.prompt for m in members])
     with ledger.transaction() as con:
         new = _new(con, members, table, key)
         insert(con, table, [_row(m, key) for m in new])
