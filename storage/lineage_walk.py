@@ -21,7 +21,8 @@ REPEATED = {"completion": "cut_at <> 0"}
 Direction = Literal["up", "down"]
 
 MANY = frozenset({"pair", "example", "revision", "comparison", "completion", "prompt"})
-# Every kind comes before those it is made from, but that a model may be made from a checkpoint.
+# Every kind comes before those it is made from, but that a model may be made from a checkpoint, and
+# a prompt written in a completion.
 KINDS = (
     "checkpoint dataset pair example revision comparison completion few_shot model constitution"
     " principle prompt set"
@@ -78,6 +79,8 @@ pair        principle     'label'         labels        pair                 pri
 pair        comparison    'label'         labels        pair                 comparison
 pair        set           'set'           set_rows      row                  set  {PAIRS}
 example     set           'set'           set_rows      row                  set  {EXAMPLES}
+prompt      completion    'written'       made_prompts  prompt               completion
+completion  prompt        'seed'          seeds         completion           prompt
 few_shot    principle     'shown'         shown_principles  few_shot         principle
 comparison  completion    'first'         comparisons   comparison           first_completion
 comparison  completion    'second'        comparisons   comparison           second_completion

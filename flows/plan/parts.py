@@ -51,6 +51,9 @@ class PromptSettings(Part):
     path: str = Field(
         "default", description="File, folder, hub:<set>; `default`, `everyday`: our own"
     )
+    more: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = Field(
+        (), description="Files of more prompts, as solon more-prompts writes them; all are taken"
+    )
     limit: Positive | None = Field(None, description="Usable prompts to take, in file order")
     max_chars: Positive = Field(20_000, description="Longer prompts are excluded, in characters")
     held_out_percent: int = Field(20, ge=1, le=90, description="Share kept from training")

@@ -89,6 +89,7 @@ class Recipe(Part):
         return {
             "constitution": (self.constitution,),
             "prompts.path": (self.prompts.path,),
+            "prompts.more": self.prompts.more,
             "pairs.people": [own.path for own in self.pairs.people],
             "pairs.demonstrations": [own.path for own in self.pairs.demonstrations],
             "judge.gold": (self.judge.gold,),

@@ -32,7 +32,7 @@ FIRST = "demo"
 # What may be a file's path, by key: a name of our own, a reference, or such a path.
 MODELS = ("model", *(f"models.{role}" for role in ROLES))
 SETS = ("pairs.people", "pairs.demonstrations")
-FILES = ("constitution", "prompts.path", *SETS, "judge.gold", "evaluation.probes")
+FILES = ("constitution", "prompts.path", "prompts.more", *SETS, "judge.gold", "evaluation.probes")
 PATHS = (*MODELS, *FILES)
 
 

@@ -50,7 +50,7 @@ def check_form(
     prompts = now.prompts.path
     if prompts not in (before.prompts.path, *OWN) and not prompts.startswith("hub:"):
         _check_inside("prompts.path", prompts)
-    for name in (*SETS, "judge.gold", "evaluation.probes"):
+    for name in ("prompts.more", *SETS, "judge.gold", "evaluation.probes"):
         for value in now.files()[name]:
             if value and value not in (*before.files()[name], *own_names(name)):
                 _check_inside(name, value)

@@ -7,6 +7,7 @@ from typing import Any
 
 from storage.ids import content_id, dataset_id
 from storage.ledger import Columns, Connection, Ledger, insert, insert_columns, move, now, rows
+from tasks.generation.self_instruct import Made
 from tasks.generation.sets import IMPORTED, BroughtSet, SetRow
 from tasks.judging.exported import Member
 
@@ -104,3 +105,23 @@ def _label(found: Member, set_id: str) -> dict[str, Any]:
         "is_turned": False,
         "created_at": now(),
     }
+
+
+def record_made(ledger: Ledger, made: Sequence[Made]) -> None:
+    """Keep in which call each of these prompts was written, and what that call was shown."""
+    written = [
+        {
+            "prompt_id": found.prompt.prompt_id,
+            "completion_id": found.asked.call.completion_id,
+        }
+        for found in made
+    ]
+    shown = {
+        (found.asked.call.completion_id, seed.prompt_id)
+        for found in made
+        for seed in found.asked.seeds
+    }
+    seeds = [{"completion_id": call, "prompt_id": seed} for call, seed in sorted(shown)]
+    with ledger.transaction() as con:
+        insert(con, "made_prompts", written)
+        insert(con, "seeds", seeds)

@@ -77,6 +77,22 @@ class PromptBatch:
     unused: Counter[str] = field(default_factory=Counter)
     columns: dict[str, None] = field(default_factory=dict)
 
+    def with_more(self, other: PromptBatch) -> PromptBatch:
+        """These prompts, then those of another source that are not among them."""
+        known = {prompt.prompt_id for prompt in self.prompts}
+        new = [prompt for prompt in other.prompts if prompt.prompt_id not in known]
+        left_out = [
+            Exclusion(p.source, p.line, "duplicate", "the same messages came before")
+            for p in other.prompts
+            if p.prompt_id in known
+        ]
+        return PromptBatch(
+            [*self.prompts, *new],
+            [*self.exclusions, *other.exclusions, *left_out],
+            self.unused + other.unused,
+            self.columns | other.columns,
+        )
+
     @property
     def notes(self) -> list[str]:
         """What whoever gave the source should know before anything is spent, a line each."""
