@@ -19,16 +19,18 @@ from tasks.generation.record import record_prompts
 from tasks.generation.record_sets import record_import
 from tasks.generation.sets import IMPORTED, BroughtSet
 from tasks.generation.teaching import AUTHORITY
-from tasks.judging.exported import Member, member
+from tasks.judging.exported import SPLITS, Member, member
 from tasks.prompts.files import file_digest, iter_rows
 from tasks.prompts.turns import RowError
 
-SUFFIXES = (".jsonl", ".parquet")
+SUFFIXES = (".jsonl", ".parquet", ".arrow")
+BELOW = ("", "data", *SPLITS)  # folders of an export, and of what `datasets` saved of it
 WHOLE = "take the export as it was written, or export again"
 
 
 def import_rows(ledger: Ledger, path: Path, name: str | None = None) -> dict[str, Any]:
-    """The rows of the export at `path` (its folder, or one file), with the ref imported/`name`.
+    """The rows of the export at `path` (its folder, one file, or what `datasets` saved of it), with
+    the ref imported/`name`.
 
     `{"id", "kind", "rows", "held_out", "new", "set", "ref"}`. name: as the file or folder, else.
     Raises InputError, with nothing written, for what is no export of ours, and for the first row
@@ -67,10 +69,10 @@ def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         rule = "is no file or folder that exists"
         raise InputError(str(path), rule, "give what solon export wrote", "PATH")
-    found = (p for folder in (path, path / "data") if folder.is_dir() for p in folder.iterdir())
-    files = sorted(p for p in found if p.suffix in SUFFIXES)
+    folders = [path / below for below in BELOW if (path / below).is_dir()]
+    files = sorted(p for folder in folders for p in folder.iterdir() if p.suffix in SUFFIXES)
     if not files:
-        rule = "holds no file of rows (.jsonl, .parquet)"
+        rule = "holds no file of rows (.jsonl, .parquet, .arrow)"
         raise InputError(str(path), rule, "give what solon export wrote", "PATH")
     return files
 

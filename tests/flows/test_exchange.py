@@ -258,6 +258,9 @@ def test_datasets_loads_every_form(real: World, tmp_path: Path, format: str) -> 
     ids = {row for rows in sets.values() for row in rows["id"]}
     assert len(ids) == found["rows"]
     assert ids <= {*real.rows.preferences.training, *real.rows.preferences.held_out}
+    sets.save_to_disk(str(tmp_path / "saved"))
+    straight, through = (import_rows(other(tmp_path), tmp_path / n) for n in ("out", "saved"))
+    assert (through["id"], through["new"]) == (straight["id"], 0)
 
 
 @pytest.mark.slow
