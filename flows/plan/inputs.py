@@ -250,8 +250,8 @@ def read_inputs(recipe: Recipe, workspace: Workspace, ledger: Ledger) -> Inputs:
     check_switch(trained.template, manner)
     reading = replace(recipe.prompts.reading, tools=_take_calls(trained, hands))
     batch = read_prompts(recipe.prompts.path, recipe.prompts.limit, reading)
-    for path in recipe.prompts.more:
-        batch = batch.with_more(read_prompts(path, None, replace(reading, columns={})))
+    for more in recipe.prompts.more:
+        batch = batch.with_more(read_prompts(more, None, replace(reading, columns={})))
     assigner, rounds = Assigner(constitution), recipe.generation.rounds
     rounds = max(rounds, recipe.pairs.principles, recipe.judge.n_principles * recipe.judge.use)
     for category in {category_of(prompt) for prompt in batch.prompts}:

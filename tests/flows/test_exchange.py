@@ -99,7 +99,8 @@ def test_rows_say_where_they_come_from(world: World, tmp_path: Path) -> None:
 
 def test_the_card_tells_words_models_and_licences(world: World, tmp_path: Path) -> None:
     out, inputs = tmp_path / "pairs.jsonl", world.read(**{"prompts.licence": "Apache-2.0"})
-    run = {"run_id": "run_test", "recipe": "smoke", "settings": inputs.recipe.model_dump_json()}
+    settings = inputs.recipe.model_dump_json()
+    run: Row = {"run_id": "run_test", "recipe": "smoke", "settings": settings}
     run |= {"constitution_id": inputs.constitution_id, "state": "completed", "started_at": now()}
     with world.ledger.transaction() as con:
         insert(con, "runs", [run])
@@ -203,8 +204,8 @@ def test_an_imported_row_comes_from_its_file(world: World, tmp_path: Path) -> No
     rows = [json.loads(line) for line in again.read_text(encoding="utf-8").splitlines()]
     assert {row["source"] for row in rows} == {"imported"}
     assert "kind" in {row["principle"] for row in rows}
-    said = {(row["set"], row["licence"], row["evidence"]) for row in rows}
-    assert {("ours", "CC-BY-4.0", "people"), ("", "", "program")} <= said
+    facts = {(row["set"], row["licence"], row["evidence"]) for row in rows}
+    assert {("ours", "CC-BY-4.0", "people"), ("", "", "program")} <= facts
     card = again.with_name("again.jsonl.card.md").read_text(encoding="utf-8")
     assert f"imported from out, hash `{own['digest']}`" in card
     shutil.rmtree(out)
