@@ -36,7 +36,7 @@ ONE_LETTER = "Answer with one letter only, A or B."
 REASONING = "Say in one to three sentences what speaks for each response. Do not decide yet."
 WORKED_COMPARISONS = Path(__file__).with_name("comparisons.jsonl")
 NEW_RESPONSE = "Write only the new response to this conversation."
-SPEAKERS = {"system": "System", "user": "User", "assistant": "Assistant"}
+SPEAKERS = {"system": "System", "user": "User", "assistant": "Assistant", "tool": "Tool"}
 
 
 def few_shot_critique(constitution: Constitution) -> list[Message]:
@@ -144,7 +144,12 @@ def transcript(conversation: Sequence[Message]) -> str:
     if roles[-1:] != ["user"]:
         rule = "a conversation ends with the user's message"
         raise ConstitutionError(roles[-1:], rule, "cut it after the last user message")
-    return "\n\n".join(f"{SPEAKERS[m['role']]}: {m['content'].strip()}" for m in conversation)
+    return "\n\n".join(f"{SPEAKERS[m['role']]}: {_said(m)}" for m in conversation)
+
+
+def _said(message: Message) -> str:
+    """What a turn says; of one that calls tools, also the calls as JSON."""
+    return "\n".join(filter(None, (message["content"].strip(), message.get("tool_calls"))))
 
 
 def _critique_request(conversation: Sequence[Message], response: str, request: str) -> Message:

@@ -32,6 +32,7 @@ PREFIXES = {
     "question": "qst",
     "few_shot": "few",
     "passage": "psg",
+    "set": "set",
 }
 _ENCODER = json.JSONEncoder(
     sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False

@@ -32,6 +32,7 @@ DETAILS = {
     "example": "response AS label, prompt_id",
     "pair": "chosen AS label, rejected, prompt_id, preference",
     "dataset": "kind AS label, row_count, held_out_count",
+    "set": "source AS label, kind AS set_kind, path, digest, licence, ratio",
 }
 LABEL_CHARS = 80
 DETAILED_NODES = 2000

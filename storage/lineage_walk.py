@@ -21,10 +21,11 @@ REPEATED = {"completion": "cut_at <> 0"}
 Direction = Literal["up", "down"]
 
 MANY = frozenset({"pair", "example", "revision", "comparison", "completion", "prompt"})
-# Every kind comes before those it is made from, but that a model may be made from a checkpoint.
+# Every kind comes before those it is made from, but that a model may be made from a checkpoint, and
+# a prompt written in a completion.
 KINDS = (
     "checkpoint dataset pair example revision comparison completion few_shot model constitution"
-    " principle prompt"
+    " principle prompt set"
 ).split()
 HOMES = {kind: (f"{kind}s", f"{kind}_id") for kind in KINDS}  # table and key of a kind's rows
 PARENTS = (
@@ -76,6 +77,10 @@ pair        completion    'chosen'        pairs         pair           chosen_co
 pair        completion    'rejected'      pairs         pair                 rejected_completion
 pair        principle     'label'         labels        pair                 principle
 pair        comparison    'label'         labels        pair                 comparison
+pair        set           'set'           set_rows      row                  set  {PAIRS}
+example     set           'set'           set_rows      row                  set  {EXAMPLES}
+prompt      completion    'written'       made_prompts  prompt               completion
+completion  prompt        'seed'          seeds         completion           prompt
 few_shot    principle     'shown'         shown_principles  few_shot         principle
 comparison  completion    'first'         comparisons   comparison           first_completion
 comparison  completion    'second'        comparisons   comparison           second_completion

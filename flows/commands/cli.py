@@ -12,6 +12,7 @@ from constitution.errors import ConstitutionError
 from flows.commands import (
     by_hand,
     data,
+    exchange,
     explain,
     overview,
     project,
@@ -32,7 +33,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Turn a written constitution into an aligned language model, and keep the two in step.",
 )
-for family in (project, runs, overview, try_out, explain, by_hand, review, standard, serve):
+for family in (
+    *(project, runs, overview, try_out, explain, exchange, by_hand, review, standard, serve),
+):
     app.add_typer(family.app)
 app.add_typer(data.app, name="data")
 app.add_typer(refs.app, name="ref")

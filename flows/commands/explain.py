@@ -1,4 +1,4 @@
-"""What happened: lineage up and down, what differs between two things, rows for other tools."""
+"""What happened: lineage up and down, what differs between two things, reports."""
 
 from __future__ import annotations
 
@@ -171,19 +171,3 @@ def report(
         return
     show(made, out)
     out.print(f"\nreport      {visible(str(page))}", markup=False, highlight=False, soft_wrap=True)
-
-
-@app.command()
-def export(
-    snapshot: Annotated[str, typer.Argument(help="A dataset id or latest/preferences-rows.")],
-    to: Annotated[Path, typer.Option("--out", help="A new or empty folder.")],
-    format: Annotated[str, typer.Option("--format", help="trl, hh, parquet or hf.")] = "trl",
-    as_json: JsonOption = False,
-) -> None:
-    """Write a snapshot's rows for other tools, with a card filled from its lineage."""
-    from flows.explain.export import export_snapshot
-
-    result = export_snapshot(ledger(), snapshot, format, to)
-    line = f"{result['rows']} rows, {result['held_out']} held out: {visible(str(to))}"
-    left_out = f"{result['left_out']} rows are left out: the form cannot hold them, see README.md"
-    print_result(as_json, result, [line, left_out] if result["left_out"] else [line])

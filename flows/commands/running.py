@@ -14,6 +14,7 @@ from storage.workspace import Workspace
 MODULES = {
     "preview": "flows.trials",
     "ablate": "flows.trials",
+    "more_prompts": "flows.more_prompts",
     "amend": "flows.amend",
     "nightly": "flows.nightly",
 }

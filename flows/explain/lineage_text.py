@@ -19,8 +19,10 @@ from storage.ids import short, shortened
 from storage.ledger import Ledger
 from storage.lineage import boxes
 from storage.refs import opened
+from tasks.chat.calls import said
+from tasks.generation.sets import IMPORTED
 
-NOTABLE = ("constitution", "principle", "model", "dataset", "checkpoint", "evaluation")
+NOTABLE = ("constitution", "principle", "model", "set", "dataset", "checkpoint", "evaluation")
 LABEL_CHARS = 80
 BOX_CHARS = 100  # a label and the kind before it
 WIDTH = 96
@@ -44,11 +46,23 @@ def lineage_lines(found: dict[str, Any], direction: str) -> Iterator[str]:
     for kind in NOTABLE:
         for row_id, node in found["nodes"].items():
             if node["kind"] == kind and row_id != found["id"]:
-                did = f" ({', '.join(node['steps'])})" if "steps" in node else ""
-                yield f"  {kind:<12} {short(row_id)}  {_label(node['label'])}{did}"
+                yield f"  {kind:<12} {short(row_id)}  {_label(node['label'])}{_more(node)}"
     for row_id, node in found["nodes"].items():
         if "components" in node and (direction == "up" or row_id == found["id"]):
             yield from component_lines(row_id, node)
+
+
+def _more(node: dict[str, Any]) -> str:
+    """Of a model what it did, of a set its kind, licence and ratio, and the hash of its files."""
+    if node["kind"] != "set":
+        return f" ({', '.join(node['steps'])})" if "steps" in node else ""
+    file = one_line(node["path"].rpartition("/")[2], LABEL_CHARS)
+    parts = [node["set_kind"], f"from {file}, hash {node['digest'][:8]}"]
+    if node["set_kind"] != IMPORTED:
+        told = _label(node["licence"]) if "licence" in node else "not told"
+        ratio = f"{node['ratio']:g} for every row made here" if "ratio" in node else "all rows"
+        parts += [f"licence {told}", ratio]
+    return f" ({'; '.join(parts)})"
 
 
 def component_lines(row_id: str, node: dict[str, Any]) -> Iterator[str]:
@@ -130,7 +144,7 @@ def _prompt(prompt: dict[str, Any]) -> Iterator[str]:
     facts = ", ".join(one_line(fact, 60) for fact in (prompt.get("category"), where) if fact)
     yield f"prompt {short(prompt['prompt_id'])}" + (f" ({facts})" if facts else "")
     for message in prompt["messages"]:
-        yield from _text(f"{message['role']}: {message['content']}")
+        yield from _text(f"{message['role']}: {said(message)}")
 
 
 def _link(link: dict[str, Any]) -> Iterator[str]:
@@ -171,7 +185,7 @@ def _side(row: dict[str, Any], side: str) -> str:
     """A pair's response by its id, and what it is."""
     step = row[side]["step"]
     if step is None:
-        return "a text that people brought"
+        return f"a text that {'an import' if row['source'] == IMPORTED else 'people'} brought"
     made = f"the {ROLES.get(step, step)}"
     if step == "revision":
         made += f" of round {row['round']}{_under(row['principle'])}"

@@ -14,7 +14,7 @@ from storage.workspace import Workspace
 from tasks import models
 from tasks.chat.folder import read_template
 from tasks.chat.manner import Manner
-from tasks.chat.template import Template
+from tasks.chat.template import Refusal, Template
 from tasks.chat.think import Thinking, opens_thought
 from tasks.models import FindCheckpoint, ModelInfo
 
@@ -36,6 +36,14 @@ def seen(reference: str, *, workspace: Workspace, find: FindCheckpoint, manner: 
     template = read_template(folder, manner) if folder else None
     info = as_filled(models.identify(reference, workspace, find), template)
     return Seen(info, folder, template)
+
+
+def takes_calls(template: Template | None) -> bool:
+    """Whether a template is known to keep calls of tools and what these gave."""
+    try:
+        return template is not None and template.traits.takes_calls
+    except Refusal:  # of which `model_checks` says more
+        return False
 
 
 def check_switch(template: Template | None, manner: Manner) -> None:

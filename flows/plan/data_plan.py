@@ -19,9 +19,11 @@ from storage.artifacts import artifact_path, is_whole
 from storage.ledger import Ledger
 from storage.workspace import Workspace
 from tasks.generation.calls import Answer
+from tasks.generation.demonstrated import learned
 from tasks.generation.labels import Contest
 from tasks.generation.memo import look_up
 from tasks.generation.method import Method
+from tasks.generation.record_sets import unrecorded
 from tasks.generation.snapshots import Rows
 from tasks.generation.walk import Level, Walk, walk, windows
 from tasks.judging import memo as judging
@@ -54,7 +56,7 @@ class DataPlanner:
                 self.plan.steps[step] = StepPlan(step)
         is_known = self._walk(self.inputs.method, self.inputs.prompts)
         if "pairs" in self.plan.steps:
-            self._pairs(Walk(pools=list(self.inputs.people.pools)))
+            self._people()
         self._card()
         if "pairs" in self.plan.steps and self.assembler.later:
             is_known = self._candidates(is_known)
@@ -63,6 +65,16 @@ class DataPlanner:
             for cause, count in self._causes.items()
         ]
         return self._rows() if is_known and "pairs" in self.plan.steps else None
+
+    def _people(self) -> None:
+        """Plan the rows of what people brought."""
+        people = self.inputs.people
+        for judged in people.judged:
+            self._pairs(Walk(pools=judged.pools), judged.own.ratio)
+        for shown in people.demonstrated:
+            made = learned(shown, self.assembler.chooser.shown)
+            self.assembler.demonstrate(*made, shown.own.ratio)
+        self.plan.to_record += len(unrecorded(self.ledger, people.sets))
 
     def _rows(self) -> Rows:
         rows = self.assembler.rows()
@@ -106,11 +118,11 @@ class DataPlanner:
                     step.ask(asked.get(name, ""), (0, count * len(later)))
         return is_known
 
-    def _pairs(self, walked: Walk) -> None:
+    def _pairs(self, walked: Walk, ratio: float | None = None) -> None:
         """Plan the pairs of one window: those of prompts that wait are not yet known."""
         judged = self._judge(walked)
         self.on_walked(walked)
-        rows = self.assembler.add(walked, judged)
+        rows = self.assembler.add(walked, judged, ratio)
         said = unrecorded(self.ledger, rows, self.inputs.reviews)
         self.plan.to_record += said.total()
         self._causes.update(said)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from constitution.schema import Principle
+from flows.plan.pair_parts import PairSettings, SetSettings
 from storage.ledger import Ledger
 from tasks.generation.method import Method
 from tasks.generation.walk import Level
@@ -45,6 +46,9 @@ WORDS_BEHIND = """
     JOIN principles p ON list_contains(k.principle_ids, p.principle_id) WHERE dataset_id = ?"""
 NAMED_BEHIND = """
     SELECT settings->'models' AS models FROM datasets JOIN runs USING (run_id)
+    WHERE dataset_id = ?"""
+PAIRS_BEHIND = """
+    SELECT settings->'pairs' AS pairs FROM datasets JOIN runs USING (run_id)
     WHERE dataset_id = ?"""
 LATEST_COMPONENTS = """
     SELECT components FROM checkpoints LEFT JOIN refs ON target_id = checkpoint_id
@@ -108,6 +112,16 @@ class History:
         before = json.loads(found[0]["models"] or "{}") if found else now
         return [role for role, asked in now.items() if _name(before.get(role)) != _name(asked)]
 
+    def brought_since(self, dataset_id: str, now: PairSettings) -> list[str]:
+        """The keys under which the run behind a snapshot was given other sets of people's."""
+        found = self.ledger.query(PAIRS_BEHIND, [dataset_id])
+        if not found:
+            return []
+        known = json.loads(found[0]["pairs"] or "{}")
+        given = {name: known.get(name) for name in ("people", "demonstrations")}
+        before = PairSettings.model_validate(given)
+        return [f"pairs.{n}" for n in given if _rows(getattr(before, n)) != _rows(getattr(now, n))]
+
     def has(self, checkpoint_id: str) -> bool:
         return bool(self.known("checkpoints", "checkpoint_id", [checkpoint_id]))
 
@@ -137,6 +151,11 @@ class History:
         place = [machine_name(), platform.node()]
         found = self.ledger.query(STAGE_COST, [*place, stage, base_model_id])
         return Cost(**found[0]) if found else None
+
+
+def _rows(sets: Iterable[SetSettings]) -> list[Any]:
+    """What of the settings of sets decides which rows they give."""
+    return [(each.path, each.ratio, each.columns, each.encoding) for each in sets]
 
 
 def _name(asked: Any) -> Any:

@@ -23,7 +23,7 @@ def check_inputs(inputs: Inputs, until: Step | None) -> None:
         raise InputError(until, rule, "stop after pairs", "--until")
     is_checked = any(principle.check for principle in inputs.constitution.enabled)
     needs_evidence = inputs.recipe.pairs.evidence == "required" and at_most("pairs", until)
-    if needs_evidence and not (is_checked or inputs.judge or inputs.people.pools):
+    if needs_evidence and not (is_checked or inputs.judge or inputs.people.judged):
         raise InputError(
             inputs.constitution.name,
             "no pair can have evidence: no principle has a check, and there is no judge",

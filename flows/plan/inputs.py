@@ -5,17 +5,18 @@ from __future__ import annotations
 import gc
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from constitution.assign import Assigner
 from constitution.schema import Constitution
-from flows.plan.chat import check_switch, seen, thinking_of
+from flows.plan.chat import Seen, check_switch, seen, takes_calls, thinking_of
 from flows.plan.checkpoints import find_checkpoint
 from flows.plan.constitutions import kept_as, read_constitution
 from flows.plan.hands import UNKNOWN_MODEL, Hand, Hands, read_hands
+from flows.plan.pair_parts import sources
 from flows.plan.paths import check_files
 from flows.plan.recipe import Recipe, load
 from flows.plan.steps import DataStep
@@ -35,7 +36,7 @@ from tasks.generation.method import Method, Role
 from tasks.generation.record import constitution_id
 from tasks.generation.snapshots import Assembler, Snapshot, prompt_snapshot
 from tasks.hygiene.rows import phrases
-from tasks.judging.gold import GoldPair, read_gold, read_judged
+from tasks.judging.gold import GoldPair, read_gold
 from tasks.judging.judge import Judge
 from tasks.judging.people import People, people
 from tasks.prompts import Prompt, is_held_out, read_prompts
@@ -166,8 +167,11 @@ class Inputs:
     def notes(self) -> list[str]:
         """What a person should know before anything is spent, a line each."""
         judged = self.recipe.judge.n_principles * self.recipe.judge.use
-        said, left_out = self._judged
-        often = often_left_out(left_out, len(said) + len(left_out))
+        often = [
+            note
+            for each in self.people.every
+            for note in often_left_out(each.left_out, each.own.row_count + len(each.left_out))
+        ]
         return [*self.prompt_notes, *often, *coverage_notes(self.method, self.prompts, judged)]
 
     @property
@@ -191,18 +195,14 @@ class Inputs:
 
     @cached_property
     def people(self) -> People:
-        """The recipe's pairs that people judged. InputError for a file that holds none."""
-        return people(self._judged[0])
-
-    @cached_property
-    def _judged(self) -> tuple[Sequence[GoldPair], Sequence[NotRead]]:
-        path = self.recipe.pairs.people
-        return read_judged(Path(path), self.thinking) if path else ((), ())
+        """What people brought, by the recipe's sets. InputError for a set that holds nothing."""
+        pairs = self.recipe.pairs
+        return people(sources(pairs.people), sources(pairs.demonstrations), self.thinking)
 
     @property
     def left_out(self) -> list[Exclusion]:
-        """Every row of the files of prompts and of people's pairs that is not used."""
-        return [*self.exclusions, *(_left_out(found, "people") for found in self._judged[1])]
+        """Every row of the files of prompts and of people's sets that is not used."""
+        return [*self.exclusions, *(_left_out(found, "people") for found in self.people.left_out)]
 
     @cached_property
     def gold(self) -> Sequence[GoldPair]:
@@ -251,7 +251,10 @@ def read_inputs(recipe: Recipe, workspace: Workspace, ledger: Ledger) -> Inputs:
     hands = read_hands(own, recipe.models.named(), workspace, manner, see)
     trained = see(recipe.model)
     check_switch(trained.template, manner)
-    batch = read_prompts(recipe.prompts.path, recipe.prompts.limit, recipe.prompts.reading)
+    reading = replace(recipe.prompts.reading, tools=_take_calls(trained, hands))
+    batch = read_prompts(recipe.prompts.path, recipe.prompts.limit, reading)
+    for more in recipe.prompts.more:
+        batch = batch.with_more(read_prompts(more, None, replace(reading, columns={})))
     assigner, rounds = Assigner(constitution), recipe.generation.rounds
     rounds = max(rounds, recipe.pairs.principles, recipe.judge.n_principles * recipe.judge.use)
     for category in {category_of(prompt) for prompt in batch.prompts}:
@@ -261,6 +264,14 @@ def read_inputs(recipe: Recipe, workspace: Workspace, ledger: Ledger) -> Inputs:
     read = recipe, constitution, path, prompts, unused, trained.info, known, hands
     found = trained.folder, trained.template, tuple(batch.notes), reviews(standing(ledger))
     return Inputs(*read, *found)
+
+
+def _take_calls(trained: Seen, hands: Hands) -> bool:
+    """Whether all who are given the turns of a prompt take calls of tools; the others read it as
+    text. Of servers, and of models that are not here yet, it is not known."""
+    given = (hands.own, hands.of("draft"), hands.of("teacher"))
+    seen_of = [hand.seen for hand in given if hand.kind != "scripted"]
+    return all(takes_calls(each.template if each else None) for each in (trained, *seen_of))
 
 
 def _left_out(found: NotRead, step: str) -> Exclusion:

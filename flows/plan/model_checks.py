@@ -3,6 +3,7 @@ does what is asked and trained fit its context. Weights are not loaded."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from flows.plan.inputs import Inputs
 from flows.plan.recipe import Recipe
 from flows.plan.steps import Stage, Step, at_most
 from storage.errors import InputError
+from tasks.chat.calls import CALLS
 from tasks.chat.fold import fold
 from tasks.chat.template import Refusal, Template, turn
 from tasks.model_look import context_of, look_at
@@ -50,7 +52,7 @@ def check_prompts(template: Template, prompts: Iterable[Prompt], system: str) ->
     _check_turns(template, USUAL, "")
     tried: set[tuple[str, ...]] = {USUAL}
     for prompt in prompts:
-        roles = tuple(message["role"] for message in prompt.messages)
+        roles = tuple(CALLS if CALLS in m else m["role"] for m in prompt.messages)
         before = ("system",) if system and roles[0] != "system" else ()
         if (*before, *roles) not in tried:
             tried.add((*before, *roles))
@@ -58,15 +60,24 @@ def check_prompts(template: Template, prompts: Iterable[Prompt], system: str) ->
 
 
 def _check_turns(template: Template, roles: Sequence[str], where: str) -> None:
-    messages = fold([turn(r, f"solon{n}text") for n, r in enumerate(roles)], template.traits)
+    texts = [f"solon{n}text" for n in range(len(roles))]
+    messages = fold([_turn(*each) for each in zip(roles, texts, strict=True)], template.traits)
     try:
         text = template.render(messages)
     except Refusal as error:
         raise Refusal(error.value, error.rule, error.fix, where or "model") from None
-    if not all(message["content"] in text for message in messages):
+    if not all(each in text for each in texts):
         rule = "the model's chat template leaves out a part of such a conversation"
         fix = "use another model, or mend chat_template.jinja in a copy of its folder"
         raise Refusal(f"turns of {', '.join(roles)}", rule, fix, where or "model")
+
+
+def _turn(role: str, text: str) -> dict[str, str]:
+    """A turn with this text; of a call of a tool its name."""
+    if role != CALLS:
+        return turn(role, text)
+    calls = [{"name": text, "arguments": {}}]
+    return turn("assistant", "") | {CALLS: json.dumps(calls)}
 
 
 def check_requests(recipe: Recipe, context: int | None) -> None:

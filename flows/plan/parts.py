@@ -1,9 +1,9 @@
-"""The parts of a recipe that make rows: prompts, generation, who is asked, pairs, judge; budget."""
+"""The parts of a recipe that make rows: prompts, generation, who is asked, judge; budget."""
 
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -20,7 +20,6 @@ from storage.errors import InputError
 from tasks.chat.manner import DATE, THINK_TAGS, Manner
 from tasks.engines.address import base_url, variable
 from tasks.generation.method import ROLES, Role
-from tasks.generation.sources import Source
 from tasks.models import parse
 from tasks.prompts import Reading
 
@@ -52,6 +51,9 @@ class PromptSettings(Part):
     path: str = Field(
         "default", description="File, folder, hub:<set>; `default`, `everyday`: our own"
     )
+    more: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = Field(
+        (), description="Files of more prompts, as solon more-prompts writes them; all are taken"
+    )
     limit: Positive | None = Field(None, description="Usable prompts to take, in file order")
     max_chars: Positive = Field(20_000, description="Longer prompts are excluded, in characters")
     held_out_percent: int = Field(20, ge=1, le=90, description="Share kept from training")
@@ -62,6 +64,7 @@ class PromptSettings(Part):
     categories: Literal["read", "ignore"] | dict[str, str] = Field(
         "read", description="Of the prompts; `ignore` them, or rename them: {theirs: ours}"
     )
+    licence: str | None = Field(None, description="A note on their licence, for cards of exports")
 
     @property
     def reading(self) -> Reading:
@@ -207,58 +210,6 @@ class RoleSettings(Part):
         """The roles that another one is asked in."""
         asked = {role: getattr(self, role) for role in ROLES}
         return {role: found for role, found in asked.items() if found is not None}
-
-
-class SnapshotSettings(Part):
-    """Which revisions become rows."""
-
-    sft_rounds: Literal["all", "last"] = Field(
-        "all", description="Whether SFT learns the revision of every round or of the last one"
-    )
-
-
-class Shares(Part):
-    """Share of the prompts for each source of pairs, relative to each other."""
-
-    revision: float = Field(1.0, ge=0, description="A draft criticised and rewritten")
-    distilled: float = Field(0.0, ge=0, description="A teacher with the principles, against none")
-    candidates: float = Field(0.0, ge=0, description="Answers of one model, ranked")
-
-    def by_source(self) -> dict[Source, float]:
-        own: dict[Source, float] = {
-            "revision": self.revision,
-            "distilled": self.distilled,
-            "candidates": self.candidates,
-        }
-        return own
-
-    @model_validator(mode="after")
-    def _some(self) -> Self:
-        if not (self.revision or self.distilled or self.candidates):
-            raise ValueError("at least one source must have a share above 0")
-        return self
-
-
-class PairSettings(Part):
-    """Where pairs come from, and what must speak for them (see tasks/generation/sources.py)."""
-
-    shares: Shares = Shares()
-    samples: int = Field(4, ge=2, le=8, description="Answers a prompt of teacher, student, model")
-    student_samples: int | None = Field(
-        None, ge=1, le=8, description="Of the student, where other than `samples`"
-    )
-    temperature: float = Field(1.0, gt=0, le=10, description="Of these answers")
-    max_new_tokens: Positive = Field(256, description="Longest of these answers")
-    principles: int = Field(1, ge=1, le=16, description="Principles a teacher is shown")
-    candidates_of: Literal["sft", "model"] = Field(
-        "sft", description="Whose answers are candidates: the SFT checkpoint's or the model's"
-    )
-    evidence: Literal["required", "presumed"] = Field(
-        "required", description="`presumed` also trains on pairs that no program or judge decided"
-    )
-    whole: bool = Field(True, description="Leave out pairs with a side that was cut at the limit")
-    examples: Positive = Field(2, description="Answers of a teacher to learn in SFT, a prompt")
-    people: str | None = Field(None, description="File of pairs that people judged; they outrank")
 
 
 Floor = Annotated[float | None, Field(ge=0, le=1)]

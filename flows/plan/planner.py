@@ -113,8 +113,8 @@ class Planner:
 
     def _root(self, component: str, was: object) -> str:
         """Where a change of a stage's key began: of data with the words of a principle, who was
-        asked or what reviewers said, as far as the ledger tells; of a parent with the parent's own
-        first change.
+        asked, what people brought or what reviewers said, as far as the ledger tells; of a parent
+        with the parent's own first change.
         """
         kind, _, stage = component.partition(".")
         if kind == "dataset":
@@ -123,7 +123,9 @@ class Planner:
             others = self.history.renamed_since(str(was), named)
             words = [f"principle:{slug}" for slug in reworded]
             said = {cause["component"] for cause in self.plan.why} & {VERDICT}
-            return ", ".join([*words, *(f"models.{role}" for role in others), *said]) or component
+            sets = self.history.brought_since(str(was), self.inputs.recipe.pairs)
+            roots = [*words, *(f"models.{role}" for role in others), *sets, *said]
+            return ", ".join(roots) or component
         if kind == "parents":
             roots = (cause["root"] for cause in self.plan.why if cause["step"] == stage)
             return str(next(roots, component))

@@ -21,18 +21,17 @@ from pydantic import (
 )
 
 from flows.plan.evaluation_parts import EvaluationSettings, GateSettings
+from flows.plan.pair_parts import PairSettings, SnapshotSettings
 from flows.plan.parts import (
     REFERENCE,
     SERVER,
     BudgetSettings,
     GenerationSettings,
     JudgeSettings,
-    PairSettings,
     Part,
     PromptSettings,
     RoleSettings,
     ServerSettings,
-    SnapshotSettings,
     VllmSettings,
 )
 from flows.plan.recipe_file import RecipeFile, as_settings, read
@@ -90,7 +89,9 @@ class Recipe(Part):
         return {
             "constitution": (self.constitution,),
             "prompts.path": (self.prompts.path,),
-            "pairs.people": (self.pairs.people,),
+            "prompts.more": self.prompts.more,
+            "pairs.people": [own.path for own in self.pairs.people],
+            "pairs.demonstrations": [own.path for own in self.pairs.demonstrations],
             "judge.gold": (self.judge.gold,),
             "evaluation.probes": self.evaluation.probes,
         }

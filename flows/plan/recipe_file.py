@@ -29,7 +29,8 @@ FIRST = "demo"
 """The recipe that is used where there is none."""
 # What may be a file's path, by key: a name of our own, a reference, or such a path.
 MODELS = ("model", *(f"models.{role}" for role in ROLES))
-FILES = ("constitution", "prompts.path", "pairs.people", "judge.gold", "evaluation.probes")
+SETS = ("pairs.people", "pairs.demonstrations")
+FILES = ("constitution", "prompts.path", "prompts.more", *SETS, "judge.gold", "evaluation.probes")
 PATHS = (*MODELS, *FILES)
 
 
@@ -138,6 +139,8 @@ def count_from(folder: Path, content: dict[str, Any]) -> None:
 def _joined(key: str, value: Any, folder: Path) -> Any:
     if isinstance(value, list):
         return [_joined(key, each, folder) for each in value]
+    if key in SETS and isinstance(value, dict) and "path" in value:
+        return value | {"path": _joined(key, value["path"], folder)}
     if not isinstance(value, str) or not is_path(key, value, folder):
         return value
     path = folder / value
@@ -152,8 +155,8 @@ def is_path(key: str, value: str, folder: Path = Path()) -> bool:
         is_there = (folder / value).exists()
     except (OSError, ValueError):
         return False
-    if key in ("pairs.people", "judge.gold"):
-        return True
+    if key in (*SETS, "judge.gold"):
+        return not value.startswith("hub:")
     if key in MODELS:
         return value.startswith(".") or (is_there and ":" not in value)
     is_like_one = "." in value or "/" in value or is_there

@@ -19,7 +19,9 @@ from flows.run.session import Session
 from storage.artifacts import artifact_path, is_whole
 from storage.errors import SolonError
 from tasks.engines.engine import Engine
+from tasks.generation.assemble import Step as Revised
 from tasks.generation.calls import Answer
+from tasks.generation.demonstrated import learned
 from tasks.generation.labels import Contest
 from tasks.generation.memo import look_up
 from tasks.generation.method import Method
@@ -31,7 +33,9 @@ from tasks.generation.record import (
     record_snapshot,
     record_teaching,
 )
-from tasks.generation.snapshots import Rows
+from tasks.generation.record_sets import record_set
+from tasks.generation.sets import BroughtSet, SetRow
+from tasks.generation.snapshots import Rows, WindowRows
 from tasks.generation.walk import Answerer, Level, LevelStep, Walk, walk, windows
 from tasks.judging import memo as judging
 from tasks.judging.opinions import opinions
@@ -146,11 +150,23 @@ class DataSide:
         return self._finish()
 
     def _take_people(self) -> None:
-        """The pairs that people judged, as rows beside the others."""
-        pools = self.session.inputs.people.pools
-        if pools:
-            record_prompts(self.session.ledger, [pool.prompt for pool in pools])
-            self._keep(self.session.inputs.method, Walk(pools=list(pools)))
+        """What people brought, as rows beside the others."""
+        session, people = self.session, self.session.inputs.people
+        for judged in people.judged:
+            record_prompts(session.ledger, [pair.prompt for pair in judged.pairs])
+            walked = Walk(pools=judged.pools)
+            made = self._keep(session.inputs.method, walked, judged.own.ratio)
+            self._record_set(judged.own, judged.set_rows(made.pairs))
+        for shown in people.demonstrated:
+            record_prompts(session.ledger, [found.prompt for found in shown.demonstrations])
+            found = learned(shown, self._assembler.chooser.shown)
+            made = self._assembler.demonstrate(*found, shown.own.ratio)
+            self._record(session.inputs.method, [], made)
+            self._record_set(shown.own, shown.set_rows(made.examples))
+
+    def _record_set(self, own: BroughtSet, of: Sequence[SetRow]) -> None:
+        with self.session.ledger.transaction() as con:
+            record_set(con, own, of, self.session.run_id)
 
     def _walk(self, method: Method, prompts: Sequence[Prompt], answer: Answerer) -> None:
         record_prompts(self.session.ledger, prompts)
@@ -158,17 +174,21 @@ class DataSide:
         if at_most("pairs", self.until):
             self._keep(method, walked)
 
-    def _keep(self, method: Method, walked: Walk) -> None:
-        session, result = self.session, self._result
+    def _keep(self, method: Method, walked: Walk, ratio: float | None = None) -> WindowRows:
         judged = self._opinions(walked)
-        with timed(result):
-            rows = self._assembler.add(walked, judged)
-            record_shown(session.ledger, method.shown_ids(walked.pools))
-            new = record_rows(session.ledger, session.run_id, walked.steps, rows, method.named)
-            record_exclusions(session.ledger, session.run_id, rows.exclusions)
-            result.generated += new
-            result.reused += len({pair.pair_id for pair in rows.pairs}) - new
-            result.excluded += sum(found.step == "pairs" for found in rows.exclusions)
+        with timed(self._result):
+            rows = self._assembler.add(walked, judged, ratio)
+            record_shown(self.session.ledger, method.shown_ids(walked.pools))
+            self._record(method, walked.steps, rows)
+        return rows
+
+    def _record(self, method: Method, steps: Sequence[Revised], rows: WindowRows) -> None:
+        session, result = self.session, self._result
+        new = record_rows(session.ledger, session.run_id, steps, rows, method.named)
+        record_exclusions(session.ledger, session.run_id, rows.exclusions)
+        result.generated += new
+        result.reused += len({pair.pair_id for pair in rows.pairs}) - new
+        result.excluded += sum(found.step == "pairs" for found in rows.exclusions)
 
     def _opinions(self, walked: Walk) -> dict[str, Contest]:
         """What the judge says of the pools that no program decides, by their row ids."""
@@ -190,6 +210,7 @@ class DataSide:
         session = self.session
         with timed(self._result):
             rows = self._assembler.rows()
+            record_exclusions(session.ledger, session.run_id, rows.over)
             pairs = [] if rows.later else [rows.preferences]
             for snapshot in (rows.sft, *pairs, session.inputs.prompt_snapshot):
                 record_snapshot(session.ledger, session.run_id, snapshot)

@@ -19,7 +19,7 @@ from prefect.runtime import deployment
 from flows.plan import recipe as recipes
 from flows.plan.constitutions import REF
 from flows.plan.parts import ServerSettings
-from flows.plan.recipe_file import names, own_names
+from flows.plan.recipe_file import SETS, names, own_names
 from storage.errors import InputError
 from storage.workspace import Workspace
 from tasks import models
@@ -50,7 +50,7 @@ def check_form(
     prompts = now.prompts.path
     if prompts not in (before.prompts.path, *OWN) and not prompts.startswith("hub:"):
         _check_inside("prompts.path", prompts)
-    for name in ("pairs.people", "judge.gold", "evaluation.probes"):
+    for name in ("prompts.more", *SETS, "judge.gold", "evaluation.probes"):
         for value in now.files()[name]:
             if value and value not in (*before.files()[name], *own_names(name)):
                 _check_inside(name, value)

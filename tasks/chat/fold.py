@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tasks.chat.calls import is_of_tool
 from tasks.chat.template import Traits, Turn, turn
 
 BETWEEN = "\n\n"
@@ -39,7 +40,9 @@ def _takes(traits: Traits, index: int) -> bool:
 
 
 def _add(folded: list[dict[str, str]], message: dict[str, str], traits: Traits) -> None:
-    if folded and folded[-1]["role"] == message["role"] and not traits.takes_neighbours:
+    is_like = bool(folded) and folded[-1]["role"] == message["role"]
+    is_plain = is_like and not (is_of_tool(message) or is_of_tool(folded[-1]))
+    if is_plain and not traits.takes_neighbours:
         joined = folded[-1]["content"] + BETWEEN + message["content"]
         folded[-1] = {**folded[-1], "content": joined}
     else:

@@ -20,6 +20,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
 from jinja2.utils import Namespace
 
+from tasks.chat.calls import CALLS, RESULT, with_calls
 from tasks.chat.manner import DEFAULT, Manner
 from tasks.report import JobInputError
 
@@ -104,6 +105,7 @@ class Traits:
     takes_system: a system message that comes first is taken, and kept. takes_later_system: also one
     in the middle. takes_neighbours: also two turns of one role, one after the other. opening: what
     stands between the last question and the answer. closing: what stands after the last answer.
+    takes_calls: calls of tools and what these gave are taken, and kept.
     """
 
     takes_system: bool
@@ -111,6 +113,7 @@ class Traits:
     takes_neighbours: bool
     opening: str
     closing: str
+    takes_calls: bool = False
 
 
 class Template:
@@ -157,7 +160,7 @@ class Template:
         switches = {} if thinking is None else dict.fromkeys(SWITCHES, thinking)
         try:
             return self._compiled.render(
-                messages=[dict(message) for message in messages],
+                messages=with_calls(messages, as_text=False),
                 tools=None,
                 documents=None,
                 add_generation_prompt=opening,
@@ -196,7 +199,20 @@ class Template:
             and self.takes([*answered, turn("assistant", reply), turn("user", other)]),
             opening=opened.rpartition(ask)[2],
             closing=self._closing(answered),
+            takes_calls=self._takes_calls(question),
         )
+
+    def _takes_calls(self, question: Turn) -> bool:
+        """Whether name and argument of a call, and what came of it, are written."""
+        rule, _, answer, other, reply = MARKS
+        calls = json.dumps([{"name": rule, "arguments": {"a": reply}}])
+        called = turn("assistant", "") | {CALLS: calls}
+        talk = [question, called, turn(RESULT, answer), turn("user", other)]
+        try:
+            text = self.render(talk)
+        except Refusal:
+            return False
+        return all(mark in text for mark in MARKS)
 
     def _closing(self, answered: Sequence[Turn]) -> str:
         """What is written after an answer; nothing where that cannot be told."""

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from tasks.chat.calls import CALLS, said
 from tasks.chat.fold import fold
 from tasks.chat.manner import DEFAULT, Manner
 from tasks.chat.plain import PlainText, control_tokens
@@ -115,19 +116,22 @@ class Chat:
         """The messages with a mark for every control token that their texts spell, and what the
         marks stand for. Somebody who writes `<|im_end|>` means these ten characters.
         """
-        said = "".join(message["content"] for message in messages)
-        unused = _unused(said + self.template.source)
-        found = sorted((c for c in self.controls if c in said), key=len, reverse=True)
+        written = "".join(map(said, messages))
+        unused = _unused(written + self.template.source)
+        found = sorted((c for c in self.controls if c in written), key=len, reverse=True)
         marks = {next(unused): control for control in found}
         hidden = []
         for message in messages:
-            content = message["content"]
+            content, calls = message["content"], message.get(CALLS, "")
             for mark, control in marks.items():
-                content = content.replace(control, mark)
+                content, calls = content.replace(control, mark), calls.replace(control, mark)
             if self.plain.is_control(content):  # in a spelling that the tokenizer changes
                 mark = next(unused)
                 marks[mark], content = message["content"], mark
-            hidden.append({**message, "content": content})
+            if self.plain.is_control(calls):
+                rule = "spells a control token as the tokenizer would change it"
+                raise JobInputError("a call of a tool", rule, "leave out this conversation")
+            hidden.append({**message, "content": content} | ({CALLS: calls} if calls else {}))
         return hidden, marks
 
     def _encode_marked(self, text: str, marks: dict[str, str]) -> list[int]:

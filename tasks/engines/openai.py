@@ -67,7 +67,7 @@ class OpenAIEngine:
         for index, asked in enumerate(continuations):
             self._check(asked)
             if asked.messages:
-                said = tuple((m["role"], m["content"]) for m in asked.messages)
+                said = tuple(tuple(m.items()) for m in asked.messages)
                 shared.setdefault((said, asked.adapter), []).append((index, asked))
             else:
                 jobs.append(partial(self._echo, index, asked))

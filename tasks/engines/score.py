@@ -69,7 +69,7 @@ class Scorer:
 
     def _questions(self, own: Indexed) -> list[Question]:
         """The continuations by prompt: each distinct conversation is tokenised once."""
-        by_prompt: dict[tuple[tuple[str, str], ...], Question] = {}
+        by_prompt: dict[tuple[tuple[tuple[str, str], ...], ...], Question] = {}
         by_context: dict[tuple[int, ...], Question] = {}
         raw = []
         for index, asked in own:
@@ -84,7 +84,7 @@ class Scorer:
                 tokens = document_ids(self.tokenizer, asked["text"])
                 raw.append(Question(tokens[:1], [Text(index, tokens[1:] + end, temperature)]))
                 continue
-            key = tuple((message["role"], message["content"]) for message in asked["messages"])
+            key = tuple(tuple(message.items()) for message in asked["messages"])
             if key not in by_prompt:
                 by_prompt[key] = Question(prompt_ids(self.tokenizer, asked["messages"]), [])
             tokens = text_ids(self.tokenizer, asked["text"])

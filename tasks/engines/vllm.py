@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from storage.errors import InputError, SolonError
+from tasks.chat.calls import CALLS
 from tasks.chat.fold import fold
 from tasks.chat.folder import read_json, read_template
 from tasks.chat.manner import DEFAULT, Manner
@@ -145,7 +146,14 @@ class Words:
             return folded
         longest_first = sorted(self._controls, key=len, reverse=True)
         marker = re.compile("|".join(map(re.escape, longest_first)))
-        return [{**one, "content": marker.sub(_apart, one["content"])} for one in folded]
+        parted = ("content", CALLS)
+        return [
+            {
+                name: marker.sub(_apart, text) if name in parted else text
+                for name, text in one.items()
+            }
+            for one in folded
+        ]
 
     @property
     def fields(self) -> dict[str, object]:

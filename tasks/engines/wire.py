@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.chat.calls import with_calls
 from tasks.engines.engine import Completion, Continuation, FinishReason, Request, Score
 
 Json = dict[str, Any]
@@ -112,7 +113,7 @@ def generation(request: Request, model: str, can: Abilities) -> tuple[str, Json]
         body["seed"] = request.seed % SEEDS
     if request.messages is None:
         return "/completions", body | {"prompt": request.text, "max_tokens": request.max_new_tokens}
-    return "/chat/completions", body | {"messages": [dict(m) for m in request.messages]}
+    return "/chat/completions", body | {"messages": with_calls(request.messages, as_text=True)}
 
 
 def completion(index: int, request: Request, body: Json) -> Completion:
@@ -146,7 +147,7 @@ def options(asked: Continuation, model: str, can: Abilities) -> tuple[str, Json]
     """(path, body) that asks for the likeliest first tokens of an answer."""
     body: Json = {
         "model": model,
-        "messages": [dict(message) for message in asked.messages],
+        "messages": with_calls(asked.messages, as_text=True),
         "temperature": 1.0,
         "logprobs": True,
         "top_logprobs": can.top_logprobs,

@@ -56,6 +56,7 @@ class Example:
     """A prompt and the response to learn (a row of the SFT snapshot).
 
     `revision_id`: the revision that it is; None where a teacher's answer is learned.
+    `completion_id`: empty for a text that people brought.
     """
 
     prompt_id: str

@@ -198,7 +198,7 @@ def _example_columns(examples: Sequence[Example]) -> Columns:
     return {
         "example_id": [example.example_id for example in examples],
         "prompt_id": [example.prompt_id for example in examples],
-        "completion_id": [example.completion_id for example in examples],
+        "completion_id": [example.completion_id or None for example in examples],
         "response": [example.response for example in examples],
         "source": [example.source for example in examples],
         "created_at": [now()] * len(examples),

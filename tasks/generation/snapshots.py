@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
 
 from storage.ids import dataset_id
 from tasks.generation.assemble import Example, Exclusion, Pair
 from tasks.generation.choose import Chooser, Decision, pairs
 from tasks.generation.labels import Contest
+from tasks.generation.mixing import Members, Shared, mixed
 from tasks.generation.teaching import Teaching
 from tasks.generation.walk import Walk
 from tasks.prompts import Prompt, is_held_out
 
 NO_OPINIONS: Mapping[str, Contest] = {}
+OVER = "over_ratio"
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class WindowRows:
 class Rows:
     """The snapshots of all windows, how many rows were left out by (step, reason), and what the
     pairs teach. `later`: prompts that have no pair yet, as their candidates are of a model that is
-    not trained yet.
+    not trained yet. `over`: rows of sets that are more than their ratio.
     """
 
     sft: Snapshot
@@ -55,6 +58,7 @@ class Rows:
     left_out: Counter[tuple[str, str]]
     teaching: Teaching
     later: int = 0
+    over: tuple[Exclusion, ...] = ()
 
 
 class Assembler:
@@ -66,8 +70,10 @@ class Assembler:
         self.chooser, self.held_out_percent, self.keep = chooser, held_out_percent, keep
         self.decided: list[Decision] = []
         self.later: list[Prompt] = []
-        self._sft = _Members(held_out_percent)
-        self._preferences = _Members(held_out_percent)
+        self._sft = Members(held_out_percent)
+        self._preferences = Members(held_out_percent)
+        self._shared: dict[str, list[Shared]] = {"sft": [], "preferences": []}
+        self._theirs: dict[str, Decision] = {}  # of shared pairs, by pair
         self._left_out: Counter[tuple[str, str]] = Counter()
         self._teaching = Teaching()
 
@@ -76,22 +82,48 @@ class Assembler:
         decided = (self.chooser.decide(pool) for pool in walked.pools)
         return [decision for decision in decided if decision.is_open]
 
-    def add(self, walked: Walk, opinions: Mapping[str, Contest] = NO_OPINIONS) -> WindowRows:
-        """The rows of a walk in which no prompt waits; a judge's opinions by the pools' row ids."""
+    def add(
+        self,
+        walked: Walk,
+        opinions: Mapping[str, Contest] = NO_OPINIONS,
+        ratio: float | None = None,
+    ) -> WindowRows:
+        """The rows of a walk in which no prompt waits; a judge's opinions by the pools' row ids.
+
+        ratio: of a set of people's, as in mixing.py.
+        """
         decisions = [self.chooser.decide(pool, opinions.get(pool.row_id)) for pool in walked.pools]
         decisions = [d for d in decisions if not self._is_there(d)]
         kept_examples, without_example = self.chooser.examples(walked.steps, decisions)
         kept_pairs, without_pair = pairs(decisions)
         exclusions = [*walked.exclusions, *without_example, *without_pair]
-        self._sft.add((e.example_id, e.prompt_id) for e in kept_examples)
-        self._preferences.add((p.pair_id, p.prompt_id) for p in kept_pairs)
+        self._take("sft", {e.example_id: e.prompt_id for e in kept_examples}, ratio)
+        self._take("preferences", {p.pair_id: p.prompt_id for p in kept_pairs}, ratio)
         self._left_out.update((found.step, found.reason) for found in exclusions)
-        self._teaching.add(d for d in decisions if not self._is_held_out(d))
+        if ratio is None:
+            self._teaching.add(d for d in decisions if not self._is_held_out(d))
+        else:
+            made = (decision for decision in decisions if decision.contest)
+            self._theirs |= dict(zip((p.pair_id for p in kept_pairs), made, strict=True))
         self.later += walked.later
         certain = (d for d in decisions if d.contest and d.contest.is_by_program)
         ordered = sorted([*self.decided, *certain], key=lambda d: d.pool.row_id)
         self.decided = ordered[: self.keep]
         return WindowRows(kept_examples, kept_pairs, exclusions)
+
+    def demonstrate(
+        self, examples: list[Example], left_out: list[Exclusion], ratio: float | None
+    ) -> WindowRows:
+        """Take in demonstrations that people brought."""
+        self._take("sft", {e.example_id: e.prompt_id for e in examples}, ratio)
+        self._left_out.update((found.step, found.reason) for found in left_out)
+        return WindowRows(examples, [], left_out)
+
+    def _take(self, kind: str, prompts: Mapping[str, str], ratio: float | None) -> None:
+        if ratio is None:
+            (self._sft if kind == "sft" else self._preferences).add(prompts)
+        elif prompts:
+            self._shared[kind].append(Shared(ratio, prompts))
 
     def _is_there(self, decision: Decision) -> bool:
         """Whether a pair that people brought is one that was made here as well."""
@@ -104,33 +136,32 @@ class Assembler:
 
     def rows(self) -> Rows:
         """The snapshots of everything added so far."""
-        sft, preferences = self._sft.snapshot("sft"), self._preferences.snapshot("preferences")
-        return Rows(sft, preferences, self._left_out, self._teaching, len(self.later))
+        sft, over_sft = mixed(self._sft, self._shared["sft"])
+        preferences, over_pairs = mixed(self._preferences, self._shared["preferences"])
+        over = (
+            *(Exclusion(row_id, "examples", OVER) for row_id in over_sft),
+            *(Exclusion(row_id, "pairs", OVER) for row_id in over_pairs),
+        )
+        left_out = self._left_out + Counter((found.step, found.reason) for found in over)
+        snapshots = _snapshot("sft", sft), _snapshot("preferences", preferences)
+        return Rows(*snapshots, left_out, self._taught(preferences), len(self.later), over)
+
+    def _taught(self, preferences: Members) -> Teaching:
+        """What the pairs teach, those of sets among them that were taken."""
+        theirs = [d for pair_id, d in self._theirs.items() if pair_id in preferences.training]
+        if not theirs:
+            return self._teaching
+        teaching = deepcopy(self._teaching)
+        teaching.add(theirs)
+        return teaching
 
 
 def prompt_snapshot(prompts: Sequence[Prompt], held_out_percent: int) -> Snapshot:
     """The prompts PPO samples, and those every evaluation answers."""
-    members = _Members(held_out_percent)
-    members.add((p.prompt_id, p.prompt_id) for p in prompts)
-    return members.snapshot("prompts")
+    members = Members(held_out_percent)
+    members.add({p.prompt_id: p.prompt_id for p in prompts})
+    return _snapshot("prompts", members)
 
 
-@dataclass
-class _Members:
-    """Rows split by the prompt they belong to, so that no prompt is on both sides."""
-
-    held_out_percent: int
-    training: set[str] = field(default_factory=set)
-    held_out: set[str] = field(default_factory=set)
-
-    def __contains__(self, row_id: str) -> bool:
-        return row_id in self.training or row_id in self.held_out
-
-    def add(self, members: Iterable[tuple[str, str]]) -> None:
-        """Take (row id, prompt id) in."""
-        for row_id, prompt_id in members:
-            side = is_held_out(prompt_id, self.held_out_percent)
-            (self.held_out if side else self.training).add(row_id)
-
-    def snapshot(self, kind: str) -> Snapshot:
-        return Snapshot(kind, tuple(sorted(self.training)), tuple(sorted(self.held_out)))
+def _snapshot(kind: str, members: Members) -> Snapshot:
+    return Snapshot(kind, tuple(sorted(members.training)), tuple(sorted(members.held_out)))

@@ -19,10 +19,12 @@ from storage.errors import InputError
 from storage.ids import content_id
 from tasks.chat.think import ALOUD, Thinking
 from tasks.generation.calls import Answer
+from tasks.judging.named_columns import Names, answered_row, asked_row
 from tasks.judging.pair_forms import MAX_CHARS, asked_in, two_responses
 from tasks.prompts import Prompt
 from tasks.prompts.files import iter_rows
 from tasks.prompts.rows import Exclusion, to_prompt
+from tasks.prompts.source import files_of
 from tasks.prompts.turns import RowError
 
 
@@ -52,7 +54,7 @@ def read_gold(path: Path, thinking: Thinking = ALOUD) -> list[GoldPair]:
     be read or holds no row. Responses are without what was thought aloud.
     """
     pairs = []
-    for line, found in _rows(path, thinking):
+    for line, found in _rows(path, thinking, str(path), {}):
         if isinstance(found, RowError):
             fix = "mend or remove the row"
             raise InputError(found.reason, found.detail, fix, f"{path}:{line}")
@@ -62,17 +64,24 @@ def read_gold(path: Path, thinking: Thinking = ALOUD) -> list[GoldPair]:
     return pairs
 
 
-def read_judged(path: Path, thinking: Thinking = ALOUD) -> tuple[list[GoldPair], list[Exclusion]]:
-    """The pairs of a file that people judged, in its order, and every other row with its reason.
+def read_judged(
+    path: Path | str,
+    thinking: Thinking = ALOUD,
+    columns: Names | None = None,
+    encoding: str = "utf-8",
+) -> tuple[list[GoldPair], list[Exclusion]]:
+    """The pairs that people judged of a file (or what else `prompts.path` may be), in its order,
+    and every other row with its reason.
 
-    Raises InputError for a file that cannot be read or of which no row is a pair.
+    columns: {our name: theirs}. Raises InputError for a source that cannot be read or has no pair.
     """
     pairs, left_out = [], []
-    for line, found in _rows(path, thinking):
-        if isinstance(found, RowError):
-            left_out.append(Exclusion(str(path), line, found.reason, found.detail))
-        else:
-            pairs.append(found)
+    for label, file in files_of(str(path)):
+        for line, found in _rows(file, thinking, label, columns or {}, encoding):
+            if isinstance(found, RowError):
+                left_out.append(Exclusion(label, line, found.reason, found.detail))
+            else:
+                pairs.append(found)
     if not pairs:
         first = f"; row {left_out[0].line}: {left_out[0].detail}" if left_out else ""
         rule = f"holds no pair in {len(left_out)} rows{first}"
@@ -80,10 +89,13 @@ def read_judged(path: Path, thinking: Thinking = ALOUD) -> tuple[list[GoldPair],
     return pairs, left_out
 
 
-def _rows(path: Path, thinking: Thinking) -> Iterator[tuple[int, GoldPair | RowError]]:
-    for line, row in iter_rows(path):
+def _rows(
+    path: Path, thinking: Thinking, label: str, columns: Names, encoding: str = "utf-8"
+) -> Iterator[tuple[int, GoldPair | RowError]]:
+    for line, row in iter_rows(path, None, encoding):
         try:
-            yield line, row if isinstance(row, RowError) else _pair(row, str(path), line, thinking)
+            is_bad = isinstance(row, RowError)
+            yield line, row if is_bad else _pair(row, label, line, thinking, columns)
         except RowError as error:
             yield line, error
 
@@ -99,22 +111,26 @@ def graded(
             yield GoldPair(prompt, one, other, kept, principle.slug)
 
 
-def _pair(row: Any, source: str, line: int, thinking: Thinking) -> GoldPair:
+def _pair(row: Any, source: str, line: int, thinking: Thinking, columns: Names) -> GoldPair:
     """Raises RowError where the row is no gold pair."""
-    asked = asked_in(row) if isinstance(row, dict) else row
+    asked = asked_in(asked_row(row, columns)) if isinstance(row, dict) else row
     prompt = to_prompt(asked, source, line, MAX_CHARS)
+    row = answered_row(row, columns)
     principle = row.get("principle")
     if principle is not None and not isinstance(principle, str):
         raise RowError("malformed", "`principle` must be a slug")
     *responses, is_first_better = two_responses(row)
-    first, second = (_heard(str(text), thinking) for text in responses)
+    first, second = (heard_text(str(text), thinking) for text in responses)
     if first == second:
         raise RowError("malformed", "both responses are the same")
     return GoldPair(prompt, _answer(first), _answer(second), is_first_better, principle)
 
 
-def _heard(text: str, thinking: Thinking) -> str:
-    """A response without its thoughts, of which its template may have begun the first."""
+def heard_text(text: str, thinking: Thinking) -> str:
+    """A response without its thoughts, of which its template may have begun the first.
+
+    Raises RowError where nothing is left of it.
+    """
     found = Thinking(thinking.tags).answer(text)
     if not found:
         raise RowError("malformed", "a response is a thought without an answer")

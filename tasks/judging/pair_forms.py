@@ -38,6 +38,8 @@ LABELLED: tuple[tuple[str, str, str, dict[Any, bool], str], ...] = (
     ("response_a", "response_b", "winner", _LETTER, "a, b, model_a or model_b"),
     ("conversation_a", "conversation_b", "winner", _LETTER, "a, b, model_a or model_b"),
 )
+DEMONSTRATED = ("completion", "output", "answer", "response")
+"""Of an answer that stands alone (demonstrations.py)."""
 MAX_CHARS = 100_000
 
 
@@ -65,8 +67,8 @@ def asked_in(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _both(row: dict[str, Any], first: str, second: str) -> tuple[str, str]:
-    before, one = _response(row[first], first)
-    before_other, other = _response(row[second], second)
+    before, one = response(row[first], first)
+    before_other, other = response(row[second], second)
     if before and before_other and before != before_other:
         raise RowError("malformed", f"`{first}` and `{second}` answer different conversations")
     if one == other:
@@ -86,8 +88,8 @@ def _best_and_worst(completions: list[Any]) -> tuple[str, str, bool]:
     return *_both({"best": best, "worst": worst}, "best", "worst"), True
 
 
-def _response(value: Any, column: str) -> tuple[list[Turn], str]:
-    """The turns before it, where they stand there, and the response."""
+def response(value: Any, column: str) -> tuple[list[Turn], str]:
+    """The turns before it, where they stand there, and the response. Raises RowError for none."""
     if isinstance(value, dict):
         value = [value]
     if isinstance(value, str):

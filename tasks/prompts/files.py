@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import hashlib
 import io
 import json
 import shutil
@@ -71,6 +72,12 @@ def iter_rows(path: Path, columns: Columns = None, encoding: str = "utf-8") -> R
     except OSError as error:
         rule = f"cannot be read ({error.strerror or error})"
         raise InputError(path, rule, "check the file") from error
+
+
+def file_digest(path: Path) -> str:
+    """The hash of a file's bytes, 32 hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def _text_rows(stream: IO[bytes], path: Path, kind: str) -> Rows:

@@ -27,13 +27,15 @@ class Reading:
 
     columns: {our name: theirs} where the source names a column otherwise; None: is not read.
     encoding: of text files. categories: False: those of the source are not read; or {theirs: ours}.
-    max_chars: the most characters that all turns of one prompt may have together.
+    max_chars: the most characters that all turns of one prompt may have together. tools: calls of
+    tools are kept, as the models that are asked take them.
     """
 
     columns: Mapping[str, str | None] = field(default_factory=dict)
     encoding: str = "utf-8"
     categories: Mapping[str, str] | bool = True
     max_chars: int = 20_000
+    tools: bool = False
 
     def check(self) -> None:
         """Raise InputError for a value that can be none of any source."""
@@ -52,7 +54,7 @@ class Reading:
         if isinstance(row, RowError):
             raise row
         known = renamed(row, self.columns) if isinstance(row, dict) else row
-        prompt, unused = prompt_in(known, label, line, self.max_chars)
+        prompt, unused = prompt_in(known, label, line, self.max_chars, self.tools)
         if self.categories is True:
             return prompt, unused
         named = self.categories or {prompt.category: UNSPECIFIED}
@@ -74,6 +76,22 @@ class PromptBatch:
     exclusions: list[Exclusion] = field(default_factory=list)
     unused: Counter[str] = field(default_factory=Counter)
     columns: dict[str, None] = field(default_factory=dict)
+
+    def with_more(self, other: PromptBatch) -> PromptBatch:
+        """These prompts, then those of another source that are not among them."""
+        known = {prompt.prompt_id for prompt in self.prompts}
+        new = [prompt for prompt in other.prompts if prompt.prompt_id not in known]
+        left_out = [
+            Exclusion(p.source, p.line, "duplicate", "the same messages came before")
+            for p in other.prompts
+            if p.prompt_id in known
+        ]
+        return PromptBatch(
+            [*self.prompts, *new],
+            [*self.exclusions, *other.exclusions, *left_out],
+            self.unused + other.unused,
+            self.columns | other.columns,
+        )
 
     @property
     def notes(self) -> list[str]:

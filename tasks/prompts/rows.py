@@ -49,30 +49,32 @@ class Exclusion:
     detail: str
 
 
-def to_prompt(row: Any, source: str, line: int, max_chars: int) -> Prompt:
+def to_prompt(row: Any, source: str, line: int, max_chars: int, tools: bool = False) -> Prompt:
     """The prompt in one row. Raises RowError with the reason where there is none."""
-    return prompt_in(row, source, line, max_chars)[0]
+    return prompt_in(row, source, line, max_chars, tools)[0]
 
 
-def prompt_in(row: Any, source: str, line: int, max_chars: int) -> tuple[Prompt, list[str]]:
+def prompt_in(
+    row: Any, source: str, line: int, max_chars: int, tools: bool = False
+) -> tuple[Prompt, list[str]]:
     """The prompt in one row, and what stands beside it that is not used, each with the reason.
 
-    Raises RowError with the reason where there is no prompt.
+    tools: calls of tools are kept. Raises RowError with the reason where there is no prompt.
     """
     if not isinstance(row, dict):
         raise RowError("malformed", f"a row must be an object, this is {type(row).__name__}")
     turns, unused = conversation(row)
-    messages = tuple(tidy(turns))
+    messages = tuple(tidy(turns, tools))
     category = row.get("category")
     category = " ".join(category.split())[:80] if isinstance(category, str) else ""
-    for text in (*(turn["content"] for turn in messages), category):
+    for text in (*(text for turn in messages for text in turn.values()), category):
         if SURROGATE.search(text):
             raise RowError(
                 "not_utf8", "bytes that are not UTF-8 (another encoding?), or half a pair"
             )
         if "\0" in text:
             raise RowError("malformed", "a NUL character")
-    length = sum(len(turn["content"]) for turn in messages)
+    length = sum(len(turn["content"]) + len(turn.get("tool_calls", "")) for turn in messages)
     if length > max_chars:
         raise RowError("too_long", f"{length} characters, at most {max_chars} are allowed")
     return Prompt(messages, category or UNSPECIFIED, source, line), unused

@@ -20,18 +20,23 @@ from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
-TOOL = "tool"  # a call of a tool, or what it gave
+from tasks.prompts.tool_turns import calls_of
+
+TOOL = "tool"  # what a tool gave
+CALL = "tool_call"  # an assistant's turn that calls one
 ROLES = {
     **dict.fromkeys(("system", "developer"), "system"),
     **dict.fromkeys(("user", "human", "prompter"), "user"),
     **dict.fromkeys(("assistant", "gpt", "model", "ai", "bot", "chatbot"), "assistant"),
     **dict.fromkeys(("chatgpt", "bing", "bard"), "assistant"),
-    **dict.fromkeys(("tool", "function", "ipython", "function_call", "tool_call"), TOOL),
-    **dict.fromkeys(("function_response", "tool_response", "observation"), TOOL),
+    **dict.fromkeys(("tool", "function", "ipython", "observation"), TOOL),
+    **dict.fromkeys(("function_response", "tool_response"), TOOL),
+    **dict.fromkeys(("function_call", "tool_call"), CALL),
 }
 MARKER = re.compile(r"\n\n(Human|Assistant):")
 SYSTEM = re.compile(r"\n\nSystem:(.*)", re.DOTALL)
 CALLS = ("tool_calls", "function_call")  # of an assistant's turn in OpenAI's form
+ANSWERING = ("assistant", CALL, TOOL)  # roles of what comes before an answer is whole
 TEXT_PARTS = ("text", "input_text", "output_text")
 # Marks that are drawn as nothing, beside the characters of Unicode's categories C and Z.
 UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
@@ -126,9 +131,19 @@ def turn_list(value: Any, column: str, is_answered: bool = True) -> list[Turn]:
     if not isinstance(value, list):
         raise RowError("malformed", f"`{column}` must be a list of turns")
     spoken = [(_role(turn, column), turn) for turn in value]
-    while is_answered and spoken and spoken[-1][0] in ("assistant", TOOL):
+    while is_answered and spoken and spoken[-1][0] in ANSWERING:
         spoken.pop()
-    return [{"role": role, "content": _content(turn, role, column)} for role, turn in spoken]
+    return [_turn(turn, role, column) for role, turn in spoken]
+
+
+def _turn(turn: dict[str, Any], role: str, column: str) -> Turn:
+    if role != CALL:
+        return {"role": role, "content": _content(turn, role, column)}
+    text = _content(turn, role, column)
+    calls = calls_of(turn, text)
+    is_beside = any(holds(turn.get(key)) for key in CALLS)
+    found = {"role": CALL, "content": text if is_beside else ""}
+    return found | {"tool_calls": calls} if calls else found
 
 
 def _role(turn: Any, column: str) -> str:
@@ -139,34 +154,57 @@ def _role(turn: Any, column: str) -> str:
     if name not in ROLES:
         raise RowError("malformed", f"unknown role {str(said)[:40]!r} in `{column}`")
     calls = ROLES[name] == "assistant" and any(holds(turn.get(key)) for key in CALLS)
-    return TOOL if calls else ROLES[name]
+    return CALL if calls else ROLES[name]
 
 
 def _content(turn: dict[str, Any], role: str, column: str) -> str:
-    if role == TOOL:
-        return ""
     fields = [turn.get(key) for key in ("content", "value", "text")]
-    return text_of(next(filter(holds, fields), turn.get("content", turn.get("value"))), column)
+    found = next(filter(holds, fields), turn.get("content", turn.get("value")))
+    if role not in (CALL, TOOL):
+        return text_of(found, column)
+    try:
+        return text_of(found, column)
+    except RowError:
+        return json.dumps(found, ensure_ascii=False) if found else ""
 
 
-def tidy(turns: list[Turn]) -> list[Turn]:
-    """Drop the trailing answer, refuse empty turns, join neighbours of one role by a blank line."""
+def tidy(turns: list[Turn], tools: bool = False) -> list[Turn]:
+    """Drop the trailing answer, refuse empty turns, join neighbours of one role by a blank line.
+
+    tools: calls of tools and what these gave are kept as such, and no reason to refuse the row.
+    """
     turns = [t | {"content": t["content"].replace("\r\n", "\n").strip()} for t in turns]
-    while turns and turns[-1]["role"] in ("assistant", TOOL):
+    while turns and turns[-1]["role"] in ANSWERING:
         turns.pop()
     if not any(turn["role"] == "user" for turn in turns):
         raise RowError("no_user_turn", "there is no user turn to answer")
     merged: list[Turn] = []
     for number, turn in enumerate(turns, 1):
-        if turn["role"] == TOOL:
-            raise RowError("tools", f"turn {number} calls a tool: tools cannot be given yet")
+        if turn["role"] in (CALL, TOOL):
+            merged.append(_of_tool(turn, number, merged, tools))
+            continue
         if is_blank(turn["content"]):
             raise RowError("empty", f"turn {number} ({turn['role']}) is empty")
-        if merged and merged[-1]["role"] == turn["role"]:
+        is_plain = bool(merged) and "tool_calls" not in merged[-1]
+        if is_plain and merged[-1]["role"] == turn["role"]:
             merged[-1] = {**turn, "content": f"{merged[-1]['content']}\n\n{turn['content']}"}
         else:
             merged.append(turn)
     return _in_order(merged)
+
+
+def _of_tool(turn: Turn, number: int, before: list[Turn], tools: bool) -> Turn:
+    """A call, or what came of one before it. Raises RowError where it is not kept."""
+    if not tools:
+        raise RowError("tools", f"turn {number} calls a tool: the model is not known to take calls")
+    if turn["role"] == CALL:
+        if "tool_calls" not in turn:
+            raise RowError("tools", f"turn {number} calls a tool in a form that is not known")
+        return {**turn, "role": "assistant"}
+    last = before[-1] if before else {"role": ""}
+    if "tool_calls" not in last and last["role"] != TOOL:
+        raise RowError("tools", f"turn {number} is what a tool gave that nobody called")
+    return turn
 
 
 def _in_order(turns: list[Turn]) -> list[Turn]:

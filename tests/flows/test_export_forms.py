@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.explain.export import _as_transcripts, _is_read_again, export_snapshot
+from flows.explain.export import export_snapshot
+from flows.explain.export_rows import as_messages, as_transcripts, is_read_again, table
 from storage.errors import InputError
+from storage.ids import content_id
+from tasks.judging.exported import FACTS, member
 from tasks.judging.gold import read_gold
 from tasks.prompts import read_prompts
+from tasks.prompts.files import iter_rows
 from tasks.prompts.rows import to_prompt
 from tests.flows.world import World
 
@@ -80,10 +85,34 @@ def test_a_pair_in_the_form_of_hh_is_the_same_or_known_not_to_be(
     if system:
         messages.insert(0, {"role": "system", "content": system})
     prompt = to_prompt({"messages": messages}, "here", 1, 1000)
-    row = {"messages": json.dumps(prompt.messages), "chosen": chosen, "rejected": rejected}
-    if _is_read_again(row):
-        again = to_prompt(_as_transcripts(row), "here", 1, 1000)
-        assert again.prompt_id == prompt.prompt_id
+    facts = dict.fromkeys(("prompt_id", *FACTS), "") | {"split": "train", "preference": 1.0}
+    pair_id = content_id("pair", [prompt.prompt_id, chosen, rejected, 1.0])
+    sides = {"id": pair_id, "chosen": chosen, "rejected": rejected}
+    row = {"messages": json.dumps(prompt.messages)} | facts | sides
+    if is_read_again(row):
+        assert to_prompt(as_transcripts(row), "here", 1, 1000).prompt_id == prompt.prompt_id
     else:
         every = [*(turn["content"] for turn in prompt.messages), chosen, rejected]
-        assert any(name in text for name in ("Human:", "Assistant:") for text in every)
+        marks = "Human:", "Assistant:", "\r\n"
+        assert chosen == rejected or any(mark in text for mark in marks for text in every)
+
+
+def test_calls_of_tools_come_back_as_they_were(tmp_path: Path) -> None:
+    call = {"name": "weather", "arguments": {"place": "Oslo"}}
+    talk = [
+        {"role": "user", "content": "How warm is it?"},
+        {"role": "assistant", "content": "", "tool_calls": [{"function": call}]},
+        {"role": "tool", "content": "-4"},
+        {"role": "user", "content": "And tomorrow?"},
+    ]
+    prompt = to_prompt({"messages": talk}, "here", 1, 1000, tools=True)
+    facts = dict.fromkeys(("prompt_id", *FACTS), "") | {"split": "train", "preference": 1.0}
+    pair_id = content_id("pair", [prompt.prompt_id, "Mild.", "No.", 1.0])
+    sides = {"id": pair_id, "chosen": "Mild.", "rejected": "No."}
+    row = {"messages": json.dumps(prompt.messages)} | facts | sides
+    shaped = json.loads(json.dumps(as_messages(row)))
+    assert shaped["prompt"][1]["tool_calls"][0]["function"]["name"] == "weather"
+    pq.write_table(table([row]), tmp_path / "rows.parquet")
+    ((_, stored),) = iter_rows(tmp_path / "rows.parquet")
+    assert member(shaped, "here", 1).row_id == member(stored, "here", 1).row_id == pair_id
+    assert not is_read_again(row)

@@ -217,7 +217,7 @@ def test_what_people_said_is_pairs_of_their_own(tmp_path: Path) -> None:
     teaching = world.plan(world.inputs).teaching
     assert teaching is not None
     assert teaching.by_source["people"] == sum(
-        not is_held_out(pool.prompt.prompt_id, 20) for pool in world.inputs.people.pools
+        not is_held_out(pair.prompt.prompt_id, 20) for pair in world.inputs.people.judged[0].pairs
     )
     assert world.plan(world.inputs).is_empty
 

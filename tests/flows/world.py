@@ -21,6 +21,7 @@ from storage.workspace import Workspace
 from tasks.engines.engine import Batch, Continuation, Engine, Score
 from tasks.engines.scripted import ScriptedEngine
 from tasks.generation.calls import Answer, category_of
+from tasks.generation.demonstrated import learned
 from tasks.generation.memo import complete, look_up
 from tasks.generation.record import (
     record_constitution,
@@ -31,6 +32,8 @@ from tasks.generation.record import (
     record_snapshot,
     record_teaching,
 )
+from tasks.generation.record_sets import record_set
+from tasks.generation.sets import BroughtSet, SetRow
 from tasks.generation.snapshots import Assembler, Rows
 from tasks.generation.walk import WINDOW, Level, Walk, walk, windows
 from tasks.judging import memo as judging
@@ -138,10 +141,21 @@ class World:
         return made
 
     def _take_people(self, inputs: Inputs, assembler: Assembler) -> None:
-        pools = inputs.people.pools
-        record_prompts(self.ledger, [pool.prompt for pool in pools])
-        made = assembler.add(Walk(pools=list(pools)))
-        record_rows(self.ledger, "run_test", [], made, inputs.method.named)
+        for judged in inputs.people.judged:
+            record_prompts(self.ledger, [pair.prompt for pair in judged.pairs])
+            made = assembler.add(Walk(pools=judged.pools), ratio=judged.own.ratio)
+            record_rows(self.ledger, "run_test", [], made, inputs.method.named)
+            self._record_set(judged.own, judged.set_rows(made.pairs))
+        for shown in inputs.people.demonstrated:
+            record_prompts(self.ledger, [found.prompt for found in shown.demonstrations])
+            found = learned(shown, assembler.chooser.shown)
+            made = assembler.demonstrate(*found, shown.own.ratio)
+            record_rows(self.ledger, "run_test", [], made, inputs.method.named)
+            self._record_set(shown.own, shown.set_rows(made.examples))
+
+    def _record_set(self, own: BroughtSet, of: Sequence[SetRow]) -> None:
+        with self.ledger.transaction() as con:
+            record_set(con, own, of, "run_test")
 
 
 def reworded(slug: str, field: str) -> Any:

@@ -159,8 +159,8 @@ def test_roles_are_known_in_any_spelling(role):
     name = ROLES[role.strip().casefold().replace("-", "_").replace(" ", "_")]
     talk = [{"role": "user", "content": "a"}, {"role": role, "content": "b"}]
     talk.append({"role": "user", "content": "c"})
-    if name == "tool" or name == "system":
-        reason = {"tool": "calls a tool", "system": "must come first"}[name]
+    if name in ("tool", "tool_call", "system"):
+        reason = "must come first" if name == "system" else "calls a tool"
         with pytest.raises(RowError, match=reason):
             turns({"messages": talk})
     else:
@@ -234,7 +234,7 @@ def test_what_nobody_sees_is_blank(text):
 
 EXPECTED: dict[str, tuple[int, dict[int, str]] | str] = {
     "format-parts.jsonl": (3, {}),
-    "format-tools.jsonl": "calls a tool: tools cannot be given yet",
+    "format-tools.jsonl": "calls a tool: the model is not known to take calls",
     "format-numbers.jsonl": (4, {}),
     "csv-open-quote.csv": (4, {3: "a quote is not closed"}),
     "csv-other-names.csv": "prompts.columns={prompt: Query}",
