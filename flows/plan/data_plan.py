@@ -18,12 +18,12 @@ from flows.plan.steps import Step, at_most
 from storage.artifacts import artifact_path, is_whole
 from storage.ledger import Ledger
 from storage.workspace import Workspace
+from tasks.generation import record_sets
 from tasks.generation.calls import Answer
 from tasks.generation.demonstrated import learned
 from tasks.generation.labels import Contest
 from tasks.generation.memo import look_up
 from tasks.generation.method import Method
-from tasks.generation.record_sets import unrecorded
 from tasks.generation.snapshots import Rows
 from tasks.generation.walk import Level, Walk, walk, windows
 from tasks.judging import memo as judging
@@ -74,7 +74,7 @@ class DataPlanner:
         for shown in people.demonstrated:
             made = learned(shown, self.assembler.chooser.shown)
             self.assembler.demonstrate(*made, shown.own.ratio)
-        self.plan.to_record += len(unrecorded(self.ledger, people.sets))
+        self.plan.to_record += len(record_sets.unrecorded(self.ledger, people.sets))
 
     def _rows(self) -> Rows:
         rows = self.assembler.rows()

@@ -124,8 +124,8 @@ class Planner:
             words = [f"principle:{slug}" for slug in reworded]
             said = {cause["component"] for cause in self.plan.why} & {VERDICT}
             sets = self.history.brought_since(str(was), self.inputs.recipe.pairs)
-            roots = [*words, *(f"models.{role}" for role in others), *sets, *said]
-            return ", ".join(roots) or component
+            hands = (f"models.{role}" for role in others)
+            return ", ".join([*words, *hands, *sets, *said]) or component
         if kind == "parents":
             roots = (cause["root"] for cause in self.plan.why if cause["step"] == stage)
             return str(next(roots, component))
