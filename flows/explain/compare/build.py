@@ -41,7 +41,7 @@ COMPONENTS = "SELECT checkpoint_id AS id, components FROM checkpoints WHERE chec
 # A whole is step -1; of a curve the last step counts.
 METRICS = """
     SELECT subject_id, name, value, low, high, sample_count FROM metrics
-    WHERE subject_id IN (?, ?)
+    WHERE subject_id IN (?, ?) AND name <> 'peak_memory'
     QUALIFY row_number() OVER (
         PARTITION BY subject_id, name ORDER BY step = -1 DESC, step DESC) = 1
     ORDER BY name"""
