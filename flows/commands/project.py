@@ -31,8 +31,8 @@ STARTER = importlib.resources.files("flows") / "starter"
 RECIPE, RULES, QUESTIONS, GUIDE = "recipe.yaml", "constitution.yaml", "prompts.csv", "README.md"
 STARTER_QUESTIONS = 120  # of our everyday ones: rows enough to learn three rules from
 ASKS_FOR_FORM = "form"  # a category of ours whose prompts ask for what the three rules forbid
-QUESTIONS_SEEN = 240  # in SFT, each as often as it is seen
-LEAST_EPOCHS, MOST_EPOCHS = 2, 6
+QUESTIONS_SEEN = 360  # in SFT, each as often as it is seen
+LEAST_EPOCHS, MOST_EPOCHS = 2, 8
 REASONS = 3
 LINE_CHARS = 200
 

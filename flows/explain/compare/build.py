@@ -142,7 +142,8 @@ def _resolve(ledger: Ledger, name: str) -> tuple[Side, Constitution | None]:
     try:
         row_id = find(ledger, name)[0]
     except InputError as error:
-        raise InputError(name, error.rule, FIX) from None
+        hint, sign, _ = error.fix.partition("? Or ")  # the name that is meant, if one is
+        raise InputError(name, error.rule, f"{hint}{sign}{FIX}" if sign else FIX) from None
     kind = kind_of(row_id)
     if kind == "constitution":
         return _kept_constitution(ledger, name, row_id)
