@@ -1,9 +1,8 @@
 """What the embedded model took where Solon was made: a first guess where nothing was measured yet.
 
-Seconds on two cores with instructions for bfloat16, of SmolLM2-135M-Instruct in NF4, other work
-beside it (tests/benchmarks/RESULTS.md, "First rates of a plan"). Another model is taken to need as
-much more as it has more parameters. Machines of one kind differ by a factor of four, so a guess is
-a range.
+Seconds on two cores with instructions for bfloat16, of SmolLM2-135M-Instruct in NF4, nothing else
+running (tests/benchmarks/RESULTS.md, "First rates of a plan"). Another model is taken to need as
+much more as it has more parameters. Machines differ by a factor of four, so a guess is a range.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ PARAMETERS = 134_515_008  # of the embedded model
 START_S = 6.0  # until the first step or answer of a worker: libraries and weights
 RUN_S = 12.0  # of a run beside its workers: server, ledger, report
 A_TOKEN = {  # of a stage's work (flows/plan/work.py), and of what is written
-    **{"sft": 0.002, "reward": 0.002, "dpo": 0.003, "ppo": 0.002},
-    **dict.fromkeys(("draft", "critique", "revision", "teacher", "sample"), 0.005),
-    **{"answer": 0.012, "judgement": 0.005},
+    **{"sft": 0.0048, "reward": 0.0043, "dpo": 0.0068, "ppo": 0.0131},
+    **{"draft": 0.003, "critique": 0.009, "revision": 0.009, "judgement": 0.009},
+    **{"teacher": 0.0044, "sample": 0.0035, "answer": 0.0084},
 }
-A_COMPARISON, A_PASSAGE = 0.4, 0.15
+A_COMPARISON, A_PASSAGE = 0.36, 0.1
 CORES = 2
 FLOAT32 = 1.5  # how much longer without such instructions
 LEAST_SCALE = 0.02  # of a tiny model: what is not the model's takes its time too

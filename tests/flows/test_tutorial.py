@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from storage.ledger import Ledger
+
 from .conftest import ROOT, Solon
 
 pytestmark = pytest.mark.slow
@@ -41,6 +43,11 @@ KEPT_BY_ANY = {
     "begins_with: Short answer": "max_words: 70",
     "ends_with_question: true": "max_words: 60",
 }
+
+
+NEWEST = """
+    SELECT name, value FROM metrics WHERE subject_id = (
+        SELECT checkpoint_id FROM checkpoints WHERE stage = ? ORDER BY created_at DESC LIMIT 1)"""
 
 
 def blocks(kind: str) -> Iterator[tuple[str, str]]:
@@ -148,3 +155,20 @@ def test_what_a_run_says_comes_next_can_be_typed(reader: Reader) -> None:
     for words in told:
         reader.solon.run(*words)
     assert (Path("pairs") / "train.jsonl").is_file()
+
+
+def test_a_plan_says_rows_and_steps_as_they_come(reader: Reader) -> None:
+    plan = reader.solon.json("plan", "--set", "sft.learning_rate=0.001", "--set", "seed=1")
+    ledger = Ledger(Path(".solon") / "ledger.duckdb")
+    planned = {step["step"]: step["training"] for step in plan["steps"] if step["training"]}
+    assert list(planned) == ["sft", "reward", "dpo", "ppo"]
+    for stage, training in planned.items():
+        made = {row["name"]: row["value"] for row in ledger.query(NEWEST, [stage])}
+        assert training["steps"] == [made["steps"]] * 2, stage
+        if stage != "ppo":
+            assert training["rows"] == [made["examples"]] * 2, stage
+            assert training["held_out"] == [made["held_out"]] * 2, stage
+        assert training["memory"][0] >= made["peak_memory"] > 0, stage
+        assert training["seconds"]["basis"] == "measured"
+    assert plan["cost"]["basis"] == "measured"
+    assert plan["cost"]["seconds"][0] > 0
