@@ -69,7 +69,8 @@ def _parts(steps: Mapping[str, StepPlan], inputs: Inputs, tempo: Tempo) -> Itera
         if name not in STEP_OF_LEVEL:
             continue
         for model_id, times in (step.by_model or {"": step.to_generate}).items():
-            kind, known = _kind(name, model_id, inputs), costs(model_id)
+            kind = _kind(name, model_id, inputs)
+            known = costs(model_id or inputs.base_model_id)
             cost = known.get(kind)
             if kind == "sample":
                 cost = _of_samples(known, inputs)

@@ -14,8 +14,12 @@ from tasks.machine import machine_name
 
 # Seconds count where they were measured on this machine; older runs know its host's name only.
 HERE = "(r.machine = $1 OR (r.machine IS NULL AND r.host = $2))"
+# A model, it quantized, and the adapters on it: what they answer takes about equally long.
+FAMILY = """
+    WITH RECURSIVE family(id) AS (
+        SELECT $3::VARCHAR UNION SELECT model_id FROM models JOIN family ON base_model_id = id)"""
 # Of an answer that was cut below the limit of now nobody knows the end: it is taken to fill it.
-CALL_COST = f"""
+CALL_COST = f"""{FAMILY}
     SELECT step, device, avg(tokens) AS tokens, avg(prompt_tokens) AS prompt_tokens,
            avg(tokens) * sum(took) / greatest(sum(completion_tokens) FILTER (is_here), 1)
                AS seconds
@@ -27,7 +31,8 @@ CALL_COST = f"""
         FROM completions c JOIN wanted w USING (step) LEFT JOIN runs r USING (run_id) LEFT JOIN (
             SELECT completion_id, cut_at, sum(duration_s) AS duration_s FROM scores GROUP BY ALL
         ) s USING (completion_id, cut_at)
-        WHERE (model_id = $3 OR step IN ('answer', 'sample')) AND cut_at >= 0
+        WHERE model_id IN (SELECT id FROM family) AND cut_at >= 0
+            AND (model_id = $3 OR step IN ('answer', 'sample'))
     ) GROUP BY step, device
     QUALIFY row_number() OVER (
         PARTITION BY step ORDER BY seconds IS NULL, max(created_at) DESC) = 1"""
@@ -36,9 +41,9 @@ COMPARISON_COST = f"""
            avg(c.duration_s) FILTER ({HERE}) AS seconds
     FROM comparisons c JOIN runs r USING (run_id) WHERE model_id = $3 GROUP BY device
     ORDER BY seconds IS NULL, max(c.created_at) DESC LIMIT 1"""
-PASSAGE_COST = f"""
+PASSAGE_COST = f"""{FAMILY}
     SELECT avg(s.duration_s) AS seconds FROM scores s JOIN runs r USING (run_id)
-    WHERE {HERE} AND measure = 'nll'"""
+    JOIN family ON id = model_id WHERE {HERE} AND measure = 'nll'"""
 STAGES_HERE = f"""
     SELECT c.duration_s AS seconds, coalesce(device, '') AS device, dataset_id, row_count,
            held_out_count, components->'settings' AS settings, m.value AS peak_bytes
@@ -99,7 +104,7 @@ class Measured:
 
     def calls(self, model_id: str, limits: Mapping[str, int]) -> dict[str, Cost]:
         """What a call of each step costs with this model, on the device it last ran on here; an
-        answer in an evaluation with any model, its scores included. limits: tokens, by step.
+        answer in an evaluation with any adapter on it too, its scores included. limits: tokens.
 
         Seconds are None for a step that this machine never did.
         """
@@ -109,9 +114,9 @@ class Measured:
         found += self.ledger.query(COMPARISON_COST, asked)
         return {row.pop("step"): Cost(**row) for row in found}
 
-    def passage(self) -> float | None:
+    def passage(self, base_model_id: str) -> float | None:
         """Seconds of reading a passage of ordinary text."""
-        found = self.ledger.query(PASSAGE_COST, self.place)
+        found = self.ledger.query(PASSAGE_COST, [*self.place, base_model_id])
         return found[0]["seconds"] if found else None
 
     def evaluation(self, base_model_id: str) -> Cost | None:

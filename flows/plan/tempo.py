@@ -37,7 +37,7 @@ class Tempo:
 
     def __init__(self, inputs: Inputs, measured: Measured) -> None:
         self.inputs, self.measured = inputs, measured
-        self._guess = cache(self._guessed)
+        self._guess, self.parameters = cache(self._guessed), cache(self._parameters)
         self._stage = cache(measured.stage)
 
     def call(self, step: str, model_id: str, cost: Cost) -> Seconds | None:
@@ -50,7 +50,7 @@ class Tempo:
 
     def passage(self) -> Seconds | None:
         """Of reading a passage of ordinary text."""
-        found = self.measured.passage()
+        found = self.measured.passage(self.inputs.base_model_id)
         if found is not None:
             return Seconds(found, found)
         return self._by_guess(A_PASSAGE, self._guess(self.inputs.base_model_id))
@@ -81,7 +81,7 @@ class Tempo:
         """By the size of the weights that a model is asked with here."""
         return guess_of(self.parameters(model_id), self.inputs.recipe.compute)
 
-    def parameters(self, model_id: str) -> int | None:
+    def _parameters(self, model_id: str) -> int | None:
         """How many the weights have behind a model's id; None of servers and unknown sizes."""
         inputs = self.inputs
         if model_id in ("", inputs.base_model_id):

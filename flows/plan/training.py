@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from flows.plan.inputs import Inputs
@@ -33,7 +35,7 @@ class TrainingPlanner:
             rows, held_out = (len(known.training),) * 2, (len(known.held_out),) * 2
             settings, row_tokens = need.parts["settings"], self._row_tokens(stage, need)
         else:
-            rows, held_out = most_rows(self.inputs, stage)
+            rows, held_out = self._most_rows(stage)
             settings, row_tokens = self._settings(stage), self._row_tokens(stage, None)
         least, most = (
             work_of(stage, settings, rows[side], held_out[side], row_tokens) for side in (0, 1)
@@ -55,9 +57,14 @@ class TrainingPlanner:
         known = self.tempo.measured.row_tokens(need.snapshot.dataset_id) if need else None
         if known is not None:
             return known
-        chars = sum(len(m["content"]) for p in self.inputs.prompts for m in p.messages)
-        prompt = chars / CHARS_A_TOKEN / max(len(self.inputs.prompts), 1) + TEMPLATE_TOKENS
+        prompt = self._prompt_tokens
         return prompt if stage == "ppo" else SEQUENCES[stage] * (prompt + self._answer_tokens())
+
+    @cached_property
+    def _prompt_tokens(self) -> float:
+        prompts = self.inputs.prompts
+        chars = sum(len(message["content"]) for prompt in prompts for message in prompt.messages)
+        return chars / CHARS_A_TOKEN / max(len(prompts), 1) + TEMPLATE_TOKENS
 
     def _answer_tokens(self) -> float:
         """Of an answer that is learned: a teacher's where there is one, else a revision."""
@@ -78,27 +85,30 @@ class TrainingPlanner:
             return None
         return memory_of(settings, stage, row_tokens, size, self.inputs.recipe.quantization)
 
+    def _most_rows(self, stage: Stage) -> tuple[Range, Range]:
+        """Rows to train on and held out as [min, max] before any is made; PPO's are known."""
+        known = self.inputs.prompt_snapshot
+        if stage == "ppo":
+            return (len(known.training),) * 2, (len(known.held_out),) * 2
+        most = [0, 0]
+        for (source, is_held_out), count in self._sources.items():
+            most[is_held_out] += count * self._most_of(stage, source)
+        people = len(self.inputs.people.pools) * (stage != "sft")
+        return (0, most[0] + people), (0, most[1])
 
-def most_rows(inputs: Inputs, stage: Stage) -> tuple[Range, Range]:
-    """Rows to train on and held out as [min, max], before any is made: PPO's prompts are known."""
-    known = inputs.prompt_snapshot
-    if stage == "ppo":
-        return (len(known.training),) * 2, (len(known.held_out),) * 2
-    training, held_out = set(known.training), set(known.held_out)
-    most = [0, 0]
-    for prompt in inputs.prompts:
-        count = _most_of(inputs, stage, inputs.method.source(prompt))
-        most[0] += count * (prompt.prompt_id in training)
-        most[1] += count * (prompt.prompt_id in held_out)
-    return (0, most[0] + len(inputs.people.pools) * (stage != "sft")), (0, most[1])
+    @cached_property
+    def _sources(self) -> Counter[tuple[str, bool]]:
+        """How many prompts each source of pairs has, to train on and held out."""
+        held_out, method = set(self.inputs.prompt_snapshot.held_out), self.inputs.method
+        prompts = self.inputs.prompts
+        return Counter((method.source(p), p.prompt_id in held_out) for p in prompts)
 
-
-def _most_of(inputs: Inputs, stage: Stage, source: str) -> int:
-    """Rows that a prompt of this source gives at most."""
-    recipe = inputs.recipe
-    if stage != "sft":
-        return 1
-    if source == "distilled":
-        return min(recipe.pairs.examples, recipe.pairs.samples)
-    rounds = recipe.generation.rounds if recipe.snapshots.sft_rounds == "all" else 1
-    return rounds if source == "revision" else 0
+    def _most_of(self, stage: Stage, source: str) -> int:
+        """Rows that a prompt of this source gives at most."""
+        recipe = self.inputs.recipe
+        if stage != "sft":
+            return 1
+        if source == "distilled":
+            return min(recipe.pairs.examples, recipe.pairs.samples)
+        rounds = recipe.generation.rounds if recipe.snapshots.sft_rounds == "all" else 1
+        return rounds if source == "revision" else 0

@@ -91,3 +91,23 @@ def test_a_limit_of_now_decides_how_long_a_call_takes(ledger: Ledger) -> None:
         con.execute("UPDATE completions SET cut_at = 10")
     draft = Measured(ledger).calls(MODEL, {"draft": 30})["draft"]
     assert (draft.tokens, draft.seconds) == (30, 21.0)
+
+
+def test_answers_count_of_the_model_and_the_adapters_on_it(ledger: Ledger) -> None:
+    took(ledger, "here", 7.0, machine="EPYC, 2 cores")
+    models = {"adapter": "quantized", "quantized": MODEL, "another": None}
+    rows = [
+        {"model_id": name, "base_model_id": base, "kind": "x", "reference": "", "created_at": now()}
+        for name, base in models.items()
+    ]
+    for name, owner, seconds in (("own", "adapter", 3), ("others", "another", 1)):
+        took(ledger, name, seconds, machine="EPYC, 2 cores")
+        with ledger.transaction() as con:
+            con.execute(
+                "UPDATE completions SET step = 'answer', model_id = ? WHERE completion_id = ?",
+                [owner, f"cmp_{name}"],
+            )
+    with ledger.transaction() as con:
+        insert(con, "models", rows)
+    assert Measured(ledger).calls(MODEL, {"answer": 96})["answer"].seconds == 3
+    assert Measured(ledger).calls("another", {"answer": 96})["answer"].seconds == 1
