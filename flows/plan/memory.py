@@ -15,9 +15,9 @@ from flows.plan.first_rates import PARAMETERS
 from flows.plan.work import SEQUENCES
 from tasks.machine import gpus
 
-LIBRARIES = 0.9e9  # of a worker on a CPU
+LIBRARIES = 1.9e9  # of a worker on a CPU, with what it keeps of freed memory
 A_PARAMETER = {"nf4": 1.5, "none": 4.5}  # weights, those that are trained, and their optimizer's
-A_TOKEN = 1.2e6  # of the embedded model
+A_TOKEN = 1.0e6  # of the embedded model
 LONGEST = 1.3  # a batch's longest row over the mean one
 SPREAD = 0.7, 1.4
 

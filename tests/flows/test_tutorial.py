@@ -20,7 +20,7 @@ from .conftest import ROOT, Solon
 pytestmark = pytest.mark.slow
 
 TUTORIAL = ROOT / "flows" / "TUTORIAL.md"
-BLOCK = re.compile(r"^```(\w+) ?(.*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\w+) ?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 STEPS = {"max_steps": 1, "batch_size": 4, "max_length": 2048, "epochs": 1.0}
 # The least there is: rows of no model, rules that they keep or break, a random model to train.
 SMALL: dict[str, Any] = {
