@@ -14,10 +14,8 @@ from flows.plan.measured import Cost
 from flows.plan.money import Part, money
 from flows.plan.plan import Seconds, StepPlan
 from flows.plan.questions import passages_of
-from flows.plan.tempo import Tempo, limits_of, total
+from flows.plan.tempo import Tempo, limits_of, start_of, total
 from tasks.judging.judge import Judge
-
-GENERATING = tuple(name for name in STEP_OF_LEVEL if name != "evaluate")
 
 
 def _with_reasoning(cost: Cost, each: Cost | None, judge: Judge) -> Cost:
@@ -38,8 +36,9 @@ def cost_of(steps: Mapping[str, StepPlan], inputs: Inputs, tempo: Tempo) -> dict
     parts = list(_parts(steps, inputs, tempo))
     times = [_seconds(part, tempo) for part in parts] + list(_others(steps, inputs, tempo))
     known = [found for found in times if found is not None]
-    spent, on_gpu = total(known), total(found for found in known if found.is_on_gpu)
     is_known = len(known) == len(times)
+    known.append(start_of(_starts(steps), total(known).basis))
+    spent, on_gpu = total(known), total(found for found in known if found.is_on_gpu)
     return {
         "calls": [sum(part.times[side] for part in parts) for side in (0, 1)],
         "tokens": [round(sum(p.times[side] * p.cost.tokens for p in parts)) for side in (0, 1)],
@@ -122,19 +121,22 @@ def _seconds(part: Part, tempo: Tempo) -> Seconds | None:
 def _others(
     steps: Mapping[str, StepPlan], inputs: Inputs, tempo: Tempo
 ) -> Iterator[Seconds | None]:
-    """What is no call: stages, the reading of ordinary text, and starts of run and engines."""
-    trained = [step for step in steps.values() if step.training and step.to_train[1]]
-    for step in trained:
-        found = step.training.seconds if step.training else None
-        yield found and found.times(step.to_train[0], 1)
+    """What is no call: stages, and the reading of ordinary text."""
+    for step in steps.values():
+        if step.training and step.to_train[1]:
+            found = step.training.seconds
+            yield found and found.times(step.to_train[0], 1)
     evaluated = steps.get("evaluate")
-    is_evaluated = bool(evaluated and evaluated.to_generate[1])
-    if evaluated and is_evaluated:
+    if evaluated and evaluated.to_generate[1]:
         yield _reading(evaluated, inputs, tempo)
-    is_asked = any(steps[name].to_generate[1] for name in GENERATING if name in steps)
-    if trained or is_asked or is_evaluated:
-        start = RUN_S + START_S * (is_asked + is_evaluated)
-        yield Seconds(start, start)
+
+
+def _starts(steps: Mapping[str, StepPlan]) -> float:
+    """Seconds of a run and its engines, until the first answer of each."""
+    asked = {name for name in STEP_OF_LEVEL if name in steps and steps[name].to_generate[1]}
+    engines = len(asked & {"evaluate"}) + bool(asked - {"evaluate"})
+    is_run = asked or any(step.to_train[1] for step in steps.values())
+    return RUN_S + START_S * engines if is_run else 0.0
 
 
 def _reading(evaluated: StepPlan, inputs: Inputs, tempo: Tempo) -> Seconds | None:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 
-from flows.plan.first_rates import A_COMPARISON, A_PASSAGE, A_TOKEN, START_S, Basis, Guess, guess_of
+from flows.plan.first_rates import (
+    A_COMPARISON,
+    A_PASSAGE,
+    A_TOKEN,
+    SPREAD,
+    START_S,
+    Basis,
+    Guess,
+    guess_of,
+)
 from flows.plan.inputs import Inputs
 from flows.plan.measured import Cost, Measured, Rate
 from flows.plan.plan import Seconds
@@ -30,6 +39,12 @@ def total(parts: Iterable[Seconds]) -> Seconds:
     found = list(parts)
     basis = WORST[max((WORST.index(part.basis) for part in found), default=0)]
     return Seconds(sum(part.low for part in found), sum(part.high for part in found), basis)
+
+
+def start_of(seconds: float, basis: Basis) -> Seconds:
+    """What is no model's work, on a machine of which as much is known: no size scales it."""
+    low, high = SPREAD["measured" if basis == "measured" else "first"]
+    return Seconds(seconds * low, seconds * high, basis)
 
 
 class Tempo:
@@ -67,8 +82,8 @@ class Tempo:
             found = self._by_guess(A_TOKEN[stage], self._guess(self.inputs.base_model_id))
         if found is None:
             return None
-        low, high = (START_S * (count > 0) for count in tokens)
-        made = found.times(*tokens)
+        start, made = start_of(START_S, found.basis), found.times(*tokens)
+        low, high = start.low * (tokens[0] > 0), start.high * (tokens[1] > 0)
         on_gpu = Cost(None, 0.0, rate.device).is_on_gpu if rate else bool(gpus())
         return Seconds(made.low + low, made.high + high, made.basis, on_gpu)
 
