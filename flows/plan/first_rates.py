@@ -30,7 +30,7 @@ LEAST_SCALE = 0.02  # of a tiny model: what is not the model's takes its time to
 Basis = Literal["measured", "first", "scaled"]
 SPREAD: dict[Basis, tuple[float, float]] = {
     "measured": (1.0, 1.0),
-    "first": (0.4, 3.0),
+    "first": (0.5, 3.0),
     "scaled": (0.2, 6.0),
 }
 ON_GPU = (0.005, 1.0)  # nothing was measured on one
