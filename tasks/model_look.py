@@ -84,10 +84,10 @@ def weight_names(folder: Path) -> Iterator[str]:
     for index in indexes:
         yield from read_json(index).get("weight_map") or {}
     for path in () if indexes else sorted(folder.glob(WEIGHTS)):
-        yield from _header(path)
+        yield from header(path)
 
 
-def _header(path: Path) -> dict[str, Any]:
+def header(path: Path) -> dict[str, Any]:
     """The header of a safetensors file: 8 bytes of its length, then JSON."""
     with path.open("rb") as file:
         start = file.read(8)

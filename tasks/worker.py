@@ -23,6 +23,7 @@ import gc
 import importlib
 import json
 import os
+import resource
 import signal
 import sys
 import traceback
@@ -116,6 +117,14 @@ def open_report() -> Report:
     return Report(os.fdopen(int(number), "w", encoding="utf-8"))
 
 
+def peak_memory() -> int:
+    """The most bytes this process held: of the GPU's memory where it computed on one."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts kilobytes
+
+
 def main(arguments: list[str]) -> int:
     die_with_parent(int(os.environ.pop("SOLON_PARENT_PID", "0")))
     # Ctrl-C reaches the whole group: the parent decides.
@@ -139,7 +148,8 @@ def main(arguments: list[str]) -> int:
         device, torch = "cpu", sys.modules.get("torch")  # asked only where the job has loaded it
         if torch is not None and torch.cuda.is_available():
             device = torch.cuda.get_device_name()
-        report.event("result", result={"device": device, **job.run(spec, report)})
+        result = {"device": device, **job.run(spec, report)}
+        report.event("result", result={**result, "peak_memory": peak_memory()})
     except Exception as error:
         traceback.print_exc()
         fields = error_fields(error)

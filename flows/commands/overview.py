@@ -12,10 +12,12 @@ from flows.explain import overview
 from flows.explain.compare.text import visible
 from flows.plan.plan import Plan
 from flows.plan.recipe import parse_overrides
-from storage.errors import SolonError
+from storage.errors import InputError, SolonError
+from storage.nearest import meant
 from storage.workspace import Workspace
 
 app = typer.Typer()
+LAST = 10_000  # runs that are looked at for a recipe's name
 
 
 @app.command("runs")
@@ -28,6 +30,10 @@ def list_runs(
 ) -> None:
     """The last runs and how they ended, the newest first. Example: solon report RUN"""
     found = overview.runs(ledger(), project, count)
+    if project and not found:
+        known = {run["recipe"] for run in overview.runs(ledger(), None, LAST)}
+        rule = "no recipe of this name has run here"
+        raise InputError(project, rule, meant(project, known, "see solon status"), "NAME")
     print_result(as_json, {"runs": found}, overview.run_lines(found))
 
 

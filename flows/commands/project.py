@@ -10,7 +10,7 @@ import os
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from string import Template
 from typing import Annotated, Any
@@ -31,6 +31,8 @@ STARTER = importlib.resources.files("flows") / "starter"
 RECIPE, RULES, QUESTIONS, GUIDE = "recipe.yaml", "constitution.yaml", "prompts.csv", "README.md"
 STARTER_QUESTIONS = 120  # of our everyday ones: rows enough to learn three rules from
 ASKS_FOR_FORM = "form"  # a category of ours whose prompts ask for what the three rules forbid
+QUESTIONS_SEEN = 360  # in SFT, each as often as it is seen
+LEAST_EPOCHS, MOST_EPOCHS = 2, 8
 REASONS = 3
 LINE_CHARS = 200
 
@@ -50,8 +52,10 @@ def init(
 
     Nothing that is there is written over. Example: solon init shop --prompts questions.csv
     """
-    texts = _texts(folder, prompts)
+    check_free(folder, (RECIPE, RULES, *([] if prompts else [QUESTIONS])))
     batch = read_prompts(prompts) if prompts else None
+    count = len(batch.prompts) if batch else STARTER_QUESTIONS
+    texts = _texts(folder, prompts, count)
     written = _write(folder, texts)
     value: dict[str, Any] = {"folder": str(folder), "written": written}
     lines = [f"{name} is in {folder.absolute()}" for name in written]
@@ -65,19 +69,26 @@ def init(
     print_result(as_json, value, [*lines, "next:", f"  {inside}solon plan"])
 
 
-def _texts(folder: Path, prompts: str | None) -> dict[str, str]:
-    """The files of a project by name. InputError where one is there already, but for a README."""
-    named = {"name": _name(folder), "prompts": _from(folder, prompts)}
-    values = {key: json.dumps(text, ensure_ascii=False) for key, text in named.items()}
-    texts = {name: (STARTER / name).read_text("utf-8") for name in (RECIPE, RULES, GUIDE)}
-    texts = {name: Template(text).substitute(values) for name, text in texts.items()}
-    if prompts is None:
-        texts[QUESTIONS] = _questions()
-    for name in texts:
-        if name != GUIDE and os.path.lexists(folder / name):
+def check_free(folder: Path, names: Iterable[str]) -> None:
+    """Raise InputError where one of the files is there already."""
+    for name in names:
+        if os.path.lexists(folder / name):
             fix = "give an empty folder, or edit what is there"
             raise InputError(folder / name, "there is one already: nothing was written", fix)
-    return texts
+
+
+def _texts(folder: Path, prompts: str | None, count: int) -> dict[str, str]:
+    """The files of a project with so many questions, by name."""
+    values = {"name": _name(folder), "prompts": _from(folder, prompts), "epochs": epochs_for(count)}
+    shown = {key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
+    texts = {name: (STARTER / name).read_text("utf-8") for name in (RECIPE, RULES, GUIDE)}
+    texts = {name: Template(text).substitute(shown) for name, text in texts.items()}
+    return texts if prompts else texts | {QUESTIONS: _questions()}
+
+
+def epochs_for(count: int) -> int:
+    """Passes of SFT over the answers to so many questions: the fewer there are, the more."""
+    return min(max(round(QUESTIONS_SEEN / count), LEAST_EPOCHS), MOST_EPOCHS)
 
 
 def _name(folder: Path) -> str:

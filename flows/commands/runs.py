@@ -88,7 +88,8 @@ def plan(
         print(show.plan_markdown(made))
     else:
         head, value = show.plan_head(recipe, inputs), {"recipe": inputs.recipe.name}
-        lines: list[RenderableType] = [head, show.plan_table(made), *show.plan_lines(made)]
+        lines: list[RenderableType] = [head, show.plan_table(made), *show.training_tables(made)]
+        lines += show.plan_lines(made)
         print_result(as_json, value | made.to_json(), lines)
 
 

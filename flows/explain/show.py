@@ -12,11 +12,14 @@ from rich.text import Text
 
 from flows.explain.compare.text import one_line, visible
 from flows.explain.compare.words import difference, in_terminal
+from flows.explain.overview import human
+from flows.explain.spans import TRAINING_COLUMNS, cost_line, span, training_rows
 from flows.plan.inputs import Inputs
 from flows.plan.plan import Plan
 from storage.ids import is_id, short
 from tasks.evaluation.escape import markdown_cell
 from tasks.generation import teaching_text
+from tasks.model_size import BYTES_EACH, named_parameters
 
 PLAN_COLUMNS = ("step", "reused", "to generate", "to train", "left out")
 RUN_COLUMNS = ("step", "reused", "generated", "left out", "trained", "seconds", "id")
@@ -53,10 +56,18 @@ def plan_table(plan: Plan) -> Table:
     return table("plan", PLAN_COLUMNS, _plan_rows(plan))
 
 
+def training_tables(plan: Plan) -> list[Table]:
+    """A row a stage that is trained: rows, steps, time and memory; no table where none is."""
+    rows = list(training_rows(plan))
+    return [table("", TRAINING_COLUMNS, rows)] if rows else []
+
+
 def plan_markdown(plan: Plan) -> str:
     """The plan for a review: what falls, why, and what it costs. Values are escaped."""
     reasons = (f"- {markdown_cell(line)}" for line in plan_lines(plan))
-    return "\n".join([*markdown_table(PLAN_COLUMNS, _plan_rows(plan)), "", *reasons])
+    rows = list(training_rows(plan))
+    trained = ["", *markdown_table(TRAINING_COLUMNS, rows)] if rows else []
+    return "\n".join([*markdown_table(PLAN_COLUMNS, _plan_rows(plan)), *trained, "", *reasons])
 
 
 def plan_head(recipe: str, inputs: Inputs) -> str:
@@ -64,12 +75,24 @@ def plan_head(recipe: str, inputs: Inputs) -> str:
     own, prompts = inputs.recipe, inputs.prompt_snapshot
     of = "" if own.name == recipe else f" ({recipe})"
     count, held_out = len(inputs.prompts), len(prompts.held_out)
-    absent = "" if inputs.model.model_id else ", which is not here yet"
+    absent = [""] if inputs.model.model_id else [to_download(own.model)]
+    absent += [
+        f"{hand.reference}{to_download(hand.reference)}"
+        for hand in inputs.asked
+        if hand.info and not hand.is_known and hand.reference != own.model
+    ]
     said = (
         f"recipe {own.name}{of}: rules of {own.constitution}; {count} prompts of"
-        f" {own.prompts.path}, {held_out} held out; model {own.model}{absent}"
+        f" {own.prompts.path}, {held_out} held out; model {own.model}{', '.join(absent)}"
     )
     return visible(said)
+
+
+def to_download(reference: str) -> str:
+    """That a model is not here yet, and how large it is as far as its name tells."""
+    size = named_parameters(reference)
+    bytes_ = f"about {human(size * BYTES_EACH)} by its name" if size else "its size is not known"
+    return f", which is to be downloaded ({bytes_})"
 
 
 def _plan_rows(plan: Plan) -> Iterator[Sequence[str]]:
@@ -109,12 +132,7 @@ def _reasons(plan: Plan) -> Iterator[str]:
     for fallen in plan.falls:
         verb = "falls" if fallen["certain"] else "may fall"
         yield f"{fallen['stage']}: {short(fallen['id'])}, now in use, {verb}"
-    cost = plan.cost
-    seconds = "no history of seconds on this machine"
-    if cost["seconds"] is not None:
-        seconds = f"{span(cost['seconds'])} s, {span(cost['gpu_seconds'])} of them on a GPU"
-    price = f", for about {span(cost['money'])} at the server's price" if cost["money"] else ""
-    yield f"cost: {span(cost['calls'])} calls, {span(cost['tokens'])} tokens, {seconds}{price}"
+    yield cost_line(plan.cost)
 
 
 def changed(component: str, was: Any, is_now: Any) -> str:
@@ -122,12 +140,6 @@ def changed(component: str, was: Any, is_now: Any) -> str:
     texts = (DIGEST.sub(r"\1", short(str(text))) for text in (component, was, is_now))
     name, old, new = (one_line(text, VALUE_CHARS) for text in texts)
     return f"because {name} changed ({old} -> {new})"
-
-
-def span(low_high: Any) -> str:
-    """A range as `7` or `7 to 9`."""
-    low, high = low_high
-    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
 def run_table(result: dict[str, Any]) -> Table:

@@ -18,6 +18,11 @@ LIMITS = {
 CUT = """
     SELECT step, count(*) FILTER (WHERE cut_at > 0) AS cut, count(*) AS n FROM completions
     WHERE run_id = ? GROUP BY step ORDER BY cut / n DESC"""
+LEAST_KEPT = 0.5  # of the answers, by every rule
+WEAKEST = """
+    SELECT split_part(name, '/rule:', 2) AS slug, value FROM metrics
+    WHERE subject_id = ? AND starts_with(name, ? || '/rule:') AND value < ?
+    ORDER BY value, name LIMIT 1"""
 
 
 def advice(
@@ -26,24 +31,28 @@ def advice(
     rows: Mapping[str, int],
     ledger: Ledger,
     run_id: str | None,
+    evaluation_id: str | None = None,
 ) -> str:
     """What to do next, in a sentence; empty where nothing stands out.
 
     rows: those each stage was trained on, of the stages that were made.
     """
     found = (
-        _cut(ledger, run_id),
+        _cut(inputs, ledger, run_id),
         _without_evidence(inputs, left_out),
         _few_rows(inputs, rows),
         _few_held_out(inputs),
+        _weakest_rule(inputs, ledger, evaluation_id),
     )
     return next(filter(None, found), "")
 
 
-def _cut(ledger: Ledger, run_id: str | None) -> str:
+def _cut(inputs: Inputs, ledger: Ledger, run_id: str | None) -> str:
+    pairs = inputs.recipe.pairs
+    may_be_cut = set() if pairs.whole or pairs.shares.candidates else {"sample"}  # only to lose
     for row in ledger.query(CUT, [run_id]):
         limit = LIMITS.get(row["step"])
-        if limit and row["cut"] > MANY_CUT * row["n"]:
+        if limit and row["step"] not in may_be_cut and row["cut"] > MANY_CUT * row["n"]:
             what = _answers(row["step"])
             return f"{row['cut']} of {row['n']} {what} were cut at the limit: raise {limit}"
     return ""
@@ -76,3 +85,11 @@ def _few_held_out(inputs: Inputs) -> str:
     if len(inputs.prompt_snapshot.held_out) >= least:
         return f"a verdict needs {least} held-out prompts: raise evaluation.prompts from {count}"
     return f"more prompts: {count} are held out, and a verdict needs {least} (gate.questions)"
+
+
+def _weakest_rule(inputs: Inputs, ledger: Ledger, evaluation_id: str | None) -> str:
+    policy = inputs.recipe.gate.candidate
+    for row in ledger.query(WEAKEST, [evaluation_id, policy, LEAST_KEPT]):
+        kept = f"{policy.upper()} keeps {row['slug']} in {row['value']:.2f} of its answers"
+        return f"{kept}, the least of all rules: give it plainer words and more worked answers"
+    return ""

@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from flows.plan.parts import Part, Positive, as_tuple
+from storage.nearest import meant
 from tasks.evaluation.figures import Other
 from tasks.evaluation.gate_rules import QUESTIONS, Rule, in_force, is_metric, metric_names
 from tasks.evaluation.metrics import higher_is_better
@@ -89,7 +90,8 @@ class GateSettings(Part):
         for metric, rule in value.items():
             for name in (metric, rule.excused_by if rule else None):
                 if name is not None and not is_metric(name):
-                    raise ValueError(f"{name}: no metric has this name, there are {metric_names()}")
+                    fix = meant(name, metric_names().split(", "), f"use {metric_names()}")
+                    raise ValueError(f"{name}: no metric has this name; {fix}")
             if rule and rule.no_worse_than and higher_is_better(metric) is None:
                 rule_of = "no_worse_than says nothing of it, as neither more nor less is better"
                 raise ValueError(f"{metric}: {rule_of}: use min_ratio, max_ratio or max_rise")

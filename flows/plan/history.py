@@ -1,11 +1,9 @@
-"""What this ledger's own history says about cost and about what may come back equal."""
+"""What this ledger's own history says about what may come back equal, and what was before."""
 
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from constitution.schema import Principle
@@ -13,7 +11,6 @@ from flows.plan.pair_parts import PairSettings, SetSettings
 from storage.ledger import Ledger
 from tasks.generation.method import Method
 from tasks.generation.walk import Level
-from tasks.machine import machine_name
 
 # Prompts that wait and have a completion of this step and model that was asked in the same words.
 MAY_SERVE = """
@@ -24,22 +21,6 @@ MAY_SERVE = """
     ) AS found ON found.prompt_id = wanted.prompt_id AND found.critique = wanted.critique
         AND coalesce(found.revision, wanted.revision) = wanted.revision"""
 ANY_THERE = "SELECT 1 FROM completions WHERE step = ? AND model_id = ? LIMIT 1"
-# Seconds count where they were measured on this machine; older runs know its host's name only.
-HERE = "(r.machine = $1 OR (r.machine IS NULL AND r.host = $2))"
-CALL_COST = f"""
-    SELECT step, avg(completion_tokens) AS tokens, device, avg(prompt_tokens) AS prompt_tokens,
-           avg(c.duration_s + coalesce(s.duration_s, 0)) FILTER ({HERE}) AS seconds
-    FROM completions c LEFT JOIN runs r USING (run_id) LEFT JOIN (
-        SELECT completion_id, cut_at, sum(duration_s) AS duration_s FROM scores GROUP BY ALL
-    ) s USING (completion_id, cut_at)
-    WHERE (model_id = $3 OR step IN ('answer', 'sample')) AND cut_at >= 0 GROUP BY step, device
-    QUALIFY row_number() OVER (
-        PARTITION BY step ORDER BY seconds IS NULL, max(created_at) DESC) = 1"""
-COMPARISON_COST = f"""
-    SELECT 'comparison' AS step, 0.0::DOUBLE AS tokens, device,
-           avg(c.duration_s) FILTER ({HERE}) AS seconds
-    FROM comparisons c JOIN runs r USING (run_id) WHERE model_id = $3 GROUP BY device
-    ORDER BY seconds IS NULL, max(c.created_at) DESC LIMIT 1"""
 WORDS_BEHIND = """
     SELECT p.slug, p.critique, p.revision FROM datasets JOIN runs USING (run_id)
     JOIN constitutions k USING (constitution_id)
@@ -53,10 +34,6 @@ PAIRS_BEHIND = """
 LATEST_COMPONENTS = """
     SELECT components FROM checkpoints LEFT JOIN refs ON target_id = checkpoint_id
     WHERE stage = ? ORDER BY name IS NOT DISTINCT FROM ? DESC, created_at DESC LIMIT 1"""
-STAGE_COST = f"""
-    SELECT duration_s AS seconds, 0.0::DOUBLE AS tokens, coalesce(device, '') AS device
-    FROM checkpoints c JOIN runs r USING (run_id)
-    WHERE {HERE} AND stage = $3 AND base_model_id = $4 ORDER BY c.created_at DESC LIMIT 1"""
 STEP_OF_LEVEL = {
     "drafts": "draft",
     "critiques": "critique",
@@ -136,22 +113,6 @@ class History:
         found = self.ledger.query("SELECT target_id FROM refs WHERE name = ?", [f"latest/{stage}"])
         return found[0]["target_id"] if found else None
 
-    def call_cost(self, model_id: str) -> dict[str, Cost]:
-        """What a call of each step costs with this model, on the device it last ran on here; an
-        answer in an evaluation with any model, its scores included.
-
-        Seconds are None for a step that this machine never did.
-        """
-        asked = [machine_name(), platform.node(), model_id]
-        found = self.ledger.query(CALL_COST, asked) + self.ledger.query(COMPARISON_COST, asked)
-        return {row.pop("step"): Cost(**row) for row in found}
-
-    def stage_cost(self, stage: str, base_model_id: str) -> Cost | None:
-        """What the newest checkpoint of a stage on this base took on this machine."""
-        place = [machine_name(), platform.node()]
-        found = self.ledger.query(STAGE_COST, [*place, stage, base_model_id])
-        return Cost(**found[0]) if found else None
-
 
 def _rows(sets: Iterable[SetSettings]) -> list[Any]:
     """What of the settings of sets decides which rows they give."""
@@ -161,17 +122,3 @@ def _rows(sets: Iterable[SetSettings]) -> list[Any]:
 def _name(asked: Any) -> Any:
     """What a recipe calls the model of a role: a reference, or a server's name for it."""
     return asked.get("model") if isinstance(asked, dict) else asked
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Of one call or stage: seconds, mean tokens out and in, and whether a GPU of ours does it."""
-
-    seconds: float | None
-    tokens: float
-    device: str
-    prompt_tokens: float | None = None
-
-    @property
-    def is_on_gpu(self) -> bool:
-        return self.device not in ("cpu", "none", "server", "")

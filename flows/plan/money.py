@@ -12,8 +12,8 @@ from functools import cached_property
 from itertools import islice
 
 from constitution.render import few_shot_critique, few_shot_revision
-from flows.plan.history import Cost
 from flows.plan.inputs import Inputs
+from flows.plan.measured import Cost
 from flows.plan.parts import ServerSettings
 from flows.plan.plan import Range
 from tasks.generation.calls import Message
@@ -26,7 +26,7 @@ VERDICT_TOKENS = 2
 
 @dataclass(frozen=True)
 class Part:
-    """What a step asks of one model, or trains: how often ([min, max]), and what each costs."""
+    """What a step asks of one model: how often ([min, max]), and what each call costs."""
 
     step: str
     model_id: str

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from flows.plan.first_rates import Basis
 from tasks.generation.teaching import Teaching
 
 Range = tuple[int, int]
@@ -14,6 +15,32 @@ ASKING = ("drafts", "critiques", "revisions", "samples", "comparisons")
 
 def added(a: Range, b: Range) -> Range:
     return a[0] + b[0], a[1] + b[1]
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """At least, at most, and what that rests on: `measured` here, the `first` rates of the embedded
+    model, or these `scaled` to another one or a GPU.
+    """
+
+    low: float
+    high: float
+    basis: Basis = "measured"
+    is_on_gpu: bool = False
+
+    def times(self, low: float, high: float) -> Seconds:
+        return Seconds(self.low * low, self.high * high, self.basis, self.is_on_gpu)
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a stage trains on, all as [min, max]. `memory`: bytes that its worker takes."""
+
+    rows: Range
+    held_out: Range
+    steps: Range
+    seconds: Seconds | None
+    memory: tuple[float, float] | None
 
 
 @dataclass
@@ -31,6 +58,7 @@ class StepPlan:
     excluded: int = 0
     id: str | None = None
     rounds: list[dict[str, Any]] = field(default_factory=list)
+    training: Training | None = None
     note: str = ""  # why a stage would not be said to be trained
     by_model: dict[str, Range] = field(default_factory=dict)
 

@@ -25,12 +25,15 @@ from flows.plan.duels import duels_of, most_duels
 from flows.plan.history import History
 from flows.plan.input_checks import check_inputs
 from flows.plan.inputs import Inputs, inputs_of
+from flows.plan.measured import Measured
 from flows.plan.model_checks import check_models
 from flows.plan.needs import Need, evaluation_now, ids, stage_needs
 from flows.plan.plan import Plan, StepPlan
 from flows.plan.said import VERDICT
 from flows.plan.sizes import too_few
 from flows.plan.steps import STAGES, Step, at_most
+from flows.plan.tempo import Tempo
+from flows.plan.training import TrainingPlanner
 from storage.artifacts import artifact_path, is_whole
 from storage.ledger import Ledger
 from storage.workspace import Workspace
@@ -48,7 +51,8 @@ class Planner:
     def __init__(self, inputs: Inputs, workspace: Workspace, ledger: Ledger) -> None:
         self.inputs, self.workspace, self.ledger = inputs, workspace, ledger
         self.plan = Plan(notes=inputs.notes)
-        self.history = History(ledger)
+        self.history, self.tempo = History(ledger), Tempo(inputs, Measured(ledger))
+        self.trainings = TrainingPlanner(inputs, self.tempo)
         self.until: Step | None = None
 
     def make(self, until: Step | None = None) -> Plan:
@@ -58,7 +62,7 @@ class Planner:
             self._training(rows)
         _, *others = self.inputs.asked
         self.plan.models = {hand.model_id: hand.reference for hand in others}
-        self.plan.cost = cost_of(self.plan.steps, self.inputs, self.history)
+        self.plan.cost = cost_of(self.plan.steps, self.inputs, self.tempo)
         return self.plan
 
     def _training(self, rows: Rows | None) -> None:
@@ -71,6 +75,7 @@ class Planner:
                     self._artifact(step, needs[stage])
                 else:
                     self._unknown(step)
+                step.training = self.trainings.of(stage, needs.get(stage))
                 self._falls(step)
         if at_most("evaluate", self.until):
             self._evaluation(ids(needs) if len(needs) == len(STAGES) else {})

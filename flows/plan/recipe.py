@@ -7,6 +7,7 @@ A recipe never enters a task: tasks take plain arguments. Single values are over
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
@@ -39,6 +40,9 @@ from flows.plan.recipe_yaml import read_yaml
 from flows.plan.settings import Setting, filled, settings_of, unknown
 from flows.plan.steps import STAGES
 from storage.errors import InputError, SolonError
+from storage.nearest import meant
+
+QUOTED = re.compile(r"'([^']*)'")  # a choice, as pydantic lists them
 
 
 class Recipe(Part):
@@ -224,6 +228,8 @@ def _first_problem(error: ValidationError, keys: Sequence[int | str], where: str
         return InputError(path, "the recipe must have this key", "add it", where)
     cause = problem.get("ctx", {}).get("error")
     fix = "change it in the recipe or with --set"
+    if problem["type"] == "literal_error":
+        fix = meant(str(problem["input"]), QUOTED.findall(problem["ctx"]["expected"]), fix)
     if cause:
         rule, _, given = str(cause).partition("; ")
         return InputError(path, rule, given or fix, where)

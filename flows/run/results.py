@@ -114,6 +114,7 @@ def run_result(
             {name: step.rows for name, step in steps.items()},
             Ledger(workspace.ledger),
             run_id,
+            ids.get("evaluate"),
         ),
         **judged,
     }

@@ -36,6 +36,7 @@ from tasks.training.keys import WITHOUT_EFFECT, changes
 from tasks.training.settings import WEIGHT_CHANGE
 
 RESULT = "result.json"
+COUNTS = ("steps", "trainable_parameters", "peak_memory")  # of a result, kept with its metrics
 
 Produce = Callable[[Path], dict[str, Any]]  # fills an artifact; returns what to keep as RESULT
 
@@ -192,7 +193,7 @@ def _result_of(session: Session, need: Need) -> dict[str, Any]:
 def _record(session: Session, need: Need) -> None:
     """Tell the ledger of an artifact: the checkpoint and its metrics."""
     result = _result_of(session, need)
-    counts = {k: v for k, v in result.items() if k in ("steps", "trainable_parameters")}
+    counts = {name: result[name] for name in COUNTS if name in result}
     metrics = result.get("metrics", {}) | counts
     values = [
         {"subject_id": need.id, "name": name, "step": -1, "value": float(value)}

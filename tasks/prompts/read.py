@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from storage.errors import InputError
+from storage.nearest import meant
 from tasks.prompts.columns import NO_COLUMN, READ_COLUMNS, renamed
 from tasks.prompts.encoding import check_encoding
 from tasks.prompts.files import iter_rows
@@ -47,6 +48,7 @@ class Reading:
             if ours not in READ_COLUMNS:
                 names = ", ".join(sorted(READ_COLUMNS))
                 fix = f"write {{ours: theirs}}, ours one of {names}"
+                fix = meant(ours, READ_COLUMNS, fix)
                 raise InputError(ours, "no column of ours has this name", fix, "prompts.columns")
 
     def prompt(self, row: Any, label: str, line: int) -> tuple[Prompt, list[str]]:

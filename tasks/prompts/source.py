@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.errors import InputError
+from storage.nearest import meant
 from tasks.prompts.files import SUFFIXES
 
 _WORDS = Path(__file__).resolve().parents[2] / "constitution"
@@ -33,9 +34,20 @@ def files_of(source: str) -> list[tuple[str, Path]]:
     elif source and Path(source).exists():
         return [(source, Path(source))]
     else:
-        fix = 'give a path, "default", "everyday" or "hub:<dataset>[:split]"'
-        raise InputError(source, "is no file or folder that exists", fix)
+        raise _missing(source)
     return [(f"{source}#{path.name}", path) for path in files]
+
+
+def _missing(source: str) -> InputError:
+    """Where a file was looked for, and the one that is meant."""
+    path = Path(source).expanduser().absolute()
+    try:
+        there = [other.name for other in path.parent.iterdir()]
+    except OSError:
+        there = []
+    fix = 'give a path, "default", "everyday" or "hub:<dataset>[:split]"'
+    rule = f"is no file or folder that exists in {path.parent}"
+    return InputError(source, rule, meant(path.name, [*there, *OWN], fix))
 
 
 def _saved_files(folder: Path) -> list[Path]:

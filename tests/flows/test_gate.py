@@ -257,7 +257,7 @@ def test_gate_and_budget_are_settings_of_the_recipe() -> None:
     ("wrong", "words"),
     [
         ({"gate.max_kl": 3}, "max_kl is a rule now: write rules.kl.max=3"),
-        ({"gate.rules.helpfulness.min": 0.5}, "helpfulness: no metric has this name, there are"),
+        ({"gate.rules.helpfulness.min": 0.5}, "helpfulness: no metric has this name; use"),
         ({"gate.rules.tokens.excused_by": "luck"}, "luck: no metric has this name"),
         ({"gate.rules.tokens.no_worse_than": "base"}, "use min_ratio, max_ratio or max_rise"),
         ({"gate.rules.rules.no_worse_than": "yesterday"}, "gate.rules.rules.no_worse_than"),

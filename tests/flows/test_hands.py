@@ -16,6 +16,7 @@ from flows.explain.run_report import read
 from flows.explain.show import plan_lines
 from flows.explain.why import story
 from flows.plan.chat import Seen
+from flows.plan.first_rates import RUN_S, START_S
 from flows.plan.hands import SCRIPTED_MODEL, Hand
 from flows.plan.inputs import Inputs
 from flows.plan.plan import Plan
@@ -178,7 +179,8 @@ def test_seconds_are_those_of_each_model(world: World) -> None:
             [SCRIPTED_MODEL],
         )
     more = world.plan(world.read(**{"models.critique": TINY, "prompts.limit": 30}))
-    assert more.cost["seconds"] == [6 * (2 + 5 + 2)] * 2
+    starts = RUN_S + START_S
+    assert more.cost["seconds"] == [starts + 6 * (2 + 5 + 2)] * 2
 
 
 def test_why_names_who_did_what(world: World) -> None:

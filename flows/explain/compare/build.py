@@ -41,7 +41,7 @@ COMPONENTS = "SELECT checkpoint_id AS id, components FROM checkpoints WHERE chec
 # A whole is step -1; of a curve the last step counts.
 METRICS = """
     SELECT subject_id, name, value, low, high, sample_count FROM metrics
-    WHERE subject_id IN (?, ?)
+    WHERE subject_id IN (?, ?) AND name <> 'peak_memory'
     QUALIFY row_number() OVER (
         PARTITION BY subject_id, name ORDER BY step = -1 DESC, step DESC) = 1
     ORDER BY name"""
@@ -142,7 +142,8 @@ def _resolve(ledger: Ledger, name: str) -> tuple[Side, Constitution | None]:
     try:
         row_id = find(ledger, name)[0]
     except InputError as error:
-        raise InputError(name, error.rule, FIX) from None
+        hint, sign, _ = error.fix.partition("? Or ")  # the name that is meant, if one is
+        raise InputError(name, error.rule, f"{hint}{sign}{FIX}" if sign else FIX) from None
     kind = kind_of(row_id)
     if kind == "constitution":
         return _kept_constitution(ledger, name, row_id)

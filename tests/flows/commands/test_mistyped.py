@@ -9,7 +9,7 @@ import pytest
 from constitution.load import load, resolve
 from flows.commands import cli
 from flows.plan.constitutions import keep_constitution
-from storage.ledger import Ledger, point
+from storage.ledger import Ledger, insert, now, point
 
 CASES = {
     "rum": "Did you mean 'run'?",
@@ -42,6 +42,16 @@ CASES = {
     "export latest/preferences-row --out x": "did you mean latest/preferences-rows?",
     "recipe pairs.sampels": "did you mean pairs.samples?",
     "recipe evaluatoin": "did you mean evaluation?",
+    "init --promts questions.csv": "--prompts",
+    "init --prompts qestions.csv": "did you mean questions.csv?",
+    "runs shopp": "did you mean shop?",
+    "diff latest/dppo latest/dpo": "did you mean latest/dpo?",
+    "export-model latest/ddpo --out x": "did you mean latest/dpo?",
+    "report lates/dpo": "did you mean latest/dpo?",
+    "plan --set generation.engine=scriptd": "did you mean scripted?",
+    "plan --set pairs.evidence=requierd": "did you mean required?",
+    "plan --set gate.rules.perplexty.max=2": "did you mean perplexity?",
+    "plan --set prompts.columns={{promt:query}}": "did you mean prompt?",
 }
 
 
@@ -55,6 +65,9 @@ def con_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     path = resolve("default")
     for name in ("latest/dpo", "latest/preferences-rows", "champion"):
         point(ledger, name, "ckp_0")
+    run = {"run_id": "run_1", "recipe": "shop", "settings": "{}", "state": "completed"}
+    with ledger.transaction() as con:
+        insert(con, "runs", [run | {"started_at": now()}])
     for name in ("shop.yaml", "rules.yaml", "questions.csv"):
         (tmp_path / name).write_text("")
     return keep_constitution(ledger, load(path), path)
