@@ -93,7 +93,9 @@ class TrainingPlanner:
         most = [0, 0]
         for (source, is_held_out), count in self._sources.items():
             most[is_held_out] += count * self._most_of(stage, source)
-        people = len(self.inputs.people.pools) * (stage != "sft")
+        brought, is_sft = self.inputs.people, stage == "sft"
+        people = sum(len(each.demonstrations) for each in brought.demonstrated if is_sft)
+        people += sum(len(each.pairs) for each in brought.judged if not is_sft)
         return (0, most[0] + people), (0, most[1])
 
     @cached_property
