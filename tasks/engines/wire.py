@@ -202,9 +202,11 @@ def echo_score(index: int, text: str, body: Json) -> Score:
 
 
 def check_model(body: Json, model: str) -> None:
-    """Raise OtherModel where another model than `model` says that it answered."""
+    """Raise OtherModel where another model than `model` says that it answered. A server may name
+    the revision too (`transformers serve`: NAME@main).
+    """
     answered = body.get("model")
-    if answered is not None and answered != model:
+    if answered is not None and model not in (answered, str(answered).rpartition("@")[0]):
         raise OtherModel(f"{answered!r} answered in place of {model!r}")
 
 

@@ -1,7 +1,7 @@
 """Real servers, from drafts to an evaluation: `transformers serve`, and vLLM where there is one.
 
-What is said means nothing, how it is asked does: the model is the tiny random one, and for vLLM,
-which has no attention so small, the embedded one.
+What is said means nothing, how it is asked does. The model is the embedded one: vLLM has no
+attention as small as the tiny random one's, and no answer of that one ends where it is not sampled.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ def options(**more: Any) -> list[str]:
     return [text for key, value in given.items() for text in ("--set", f"{key}={value}")]
 
 
-def tiny_model(solon: Solon) -> Path:
-    """The folder of the tiny model, in the workspace."""
-    return prepare("random:tiny", Workspace(solon.home).create()).path
+def embedded(solon: Solon) -> Path:
+    """The folder of the embedded model, in the workspace: what it writes ends now and then."""
+    return prepare(load("demo").model, Workspace(solon.home).create()).path
 
 
 def engines_of(ledger: Ledger) -> set[tuple[str, str]]:
@@ -99,14 +99,17 @@ def served(solon: Solon) -> Iterator[tuple[str, Path]]:
     """(address, folder) of a model that `transformers serve` serves."""
     if not SERVE.is_file():
         pytest.skip("the command `transformers` is not installed")
-    folder = tiny_model(solon)
+    folder = embedded(solon)
     with socket.socket() as chosen:
         chosen.bind(("127.0.0.1", 0))
         port = chosen.getsockname()[1]
     log = solon.home / "serve.log"
     with log.open("wb") as out:
         command = [str(SERVE), "serve", str(folder), "--host", "127.0.0.1", "--port", str(port)]
-        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+        cache = solon.home / "hub"  # whose models it lists: without the folder it lists none
+        cache.mkdir()
+        offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_CACHE": str(cache)}
+        environment = os.environ | offline
         process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
     try:
         until(lambda: _listens(port) or process.poll() is not None, "transformers serve")
@@ -135,6 +138,9 @@ def test_transformers_serve_drafts_judges_and_its_rows_are_trained_on(
         server__concurrency=2,
         judge__verdicts="sampled",
         judge__samples=1,
+        model=load("demo").model,
+        generation__max_new_tokens="{draft: 24, critique: 24, revision: 96}",  # some end by then
+        pairs__whole=False,
     )
     solon.run("run", "--recipe", "smoke", *asked)
     ledger = Ledger(solon.home / "ledger.duckdb")
