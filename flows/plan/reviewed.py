@@ -101,10 +101,8 @@ def _least_told(decision: Decision, case: Case | None, judged: dict[str, Judged]
     """Of a pool without a pair: the two about which the judge contradicts itself the most, else the
     first two that differ.
     """
-    pairs = [
-        (case.answers[i], case.answers[j]) for i, j in (case.questions if case is not None else ())
-    ]
-    if pairs and case is not None:
+    if case is not None and case.questions:
+        pairs = [(case.answers[i], case.answers[j]) for i, j in case.questions]
         return max(pairs, key=lambda pair: _disagreement(_asked_of(case, pair), judged))
     winners = (answer for answer in decision.pool.better if decision.may_win(answer))
     losers = [a for a in decision.pool.worse if a.completion_id in decision.losers]
