@@ -152,8 +152,13 @@ def _next(kept: Kept, recipe: str, author: str, next_id: str) -> HTMLResponse:
     done, left = desk.done(), len(waiting)
     shown = _shown(waiting[0]) if waiting else None
     lines = [*status_lines(status(desk.items, desk.verdicts), is_done=not waiting)]
-    place: dict[str, Any] = {"recipe": recipe, "by": author, "lines": lines}
-    place |= {"done": done, "total": done + left}
+    place: dict[str, Any] = {
+        "recipe": recipe,
+        "by": author,
+        "done": done,
+        "total": done + left,
+        "lines": lines,
+    }
     return _page("review.html", item=shown, token=token(), **place)
 
 
