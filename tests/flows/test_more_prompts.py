@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from storage.ledger import Ledger
 from storage.lineage import trace
 from tasks.engines.engine import Batch, Completion, Request
 from tasks.engines.scripted import ScriptedEngine
@@ -153,3 +154,27 @@ def test_a_recipe_takes_more_prompts(tmp_path: Path) -> None:
     assert more.prompts[:-1] == world.inputs.prompts
     assert (more.prompts[-1].category, more.prompts[-1].source) == ("old", str(path))
     assert [row.reason for row in more.exclusions] == ["duplicate"]
+
+
+def test_the_flow_asks_once_and_says_what_it_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without Prefect's server: its task is called as a function, and no device is waited for."""
+    from flows import more_prompts
+    from flows.run import ask, progress
+    from flows.run.workers import Workers
+    from tests.flows.evaluated import Silent
+
+    monkeypatch.setenv("SOLON_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(ask, "complete_chunk", ask.complete_chunk.fn)
+    monkeypatch.setattr(progress, "_current", Silent())
+    monkeypatch.setattr(Workers, "hold_device", lambda self: False)
+    monkeypatch.setattr(Workers, "generator", lambda self, model_id: Writer())
+    given = {"generation.engine": "scripted"}
+    first, again = (more_prompts.more_prompts.fn("smoke", 4, given) for _ in range(2))
+    assert first["prompts"] == again["prompts"]
+    assert 0 < len(first["prompts"]) <= 4
+    assert set(first["prompts"][0]) == {"prompt", "category", "completion", "seeds"}
+    ledger = Ledger(tmp_path / "home" / "ledger.duckdb")
+    runs = ledger.query("SELECT DISTINCT run_id FROM completions WHERE step = 'prompts'")
+    assert [row["run_id"] for row in runs] == [first["run_id"]]

@@ -174,3 +174,27 @@ def test_one_row_more_takes_none_away(
     )
     assert few.training <= many.training
     assert few.held_out <= many.held_out
+
+
+def test_a_run_keeps_sets_with_their_rows(tmp_path: Path) -> None:
+    """As a run does it, by itself: what people brought, and nothing of a model."""
+    from flows.run.data import DataSide
+    from flows.run.session import Session
+
+    said = tmp_path / "said.jsonl"
+    said.write_text('{"prompt": "Why?", "chosen": "So.", "rejected": "No.", "principle": "kind"}')
+    sets = [{"path": shown(tmp_path, 8), "ratio": 1.0, "licence": "MIT", "source": "numbers"}]
+    world = World(tmp_path / "home", **{"pairs.people": str(said), "pairs.demonstrations": sets})
+    session = Session(world.inputs, world.workspace, world.ledger, "run_test")
+    DataSide(session)._take_people()
+    kept = world.ledger.query(
+        "SELECT s.source, s.licence, ratio, kind, run_id, count(w.row_id) AS n,"
+        " any_value(principle) AS p FROM sets s JOIN set_rows w USING (set_id)"
+        " GROUP BY ALL ORDER BY kind"
+    )
+    assert [tuple(row.values()) for row in kept] == [
+        ("numbers", "MIT", 1.0, "demonstrations", "run_test", 8, None),
+        (str(said), None, None, "preferences", "run_test", 1, "kind"),
+    ]
+    counts = "SELECT (SELECT count(*) FROM pairs) AS p, (SELECT count(*) FROM examples) AS e"
+    assert world.ledger.query(counts) == [{"p": 1, "e": 8}]
