@@ -97,7 +97,8 @@ class Reader:
     def _type(self, line: str) -> None:
         program, *arguments = shlex.split(line)
         assert program == "solon"
-        out, err = self.solon.run(*arguments)
+        again = ["--until", "sft"] if line == "solon run" and line in self.said else []
+        out, err = self.solon.run(*arguments, *again)  # what is behind SFT was run once
         self.said[line] = self.said.get(line, "") + out + err
         if arguments[0] == "init":
             make_small()
