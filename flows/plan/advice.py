@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from flows.plan.inputs import Inputs
 from flows.plan.sizes import LEAST_ROWS
-from storage.ledger import Ledger
+from storage.ledger import Columns, Ledger
 from tasks.generation.choose import NO_EVIDENCE
 
 MANY_CUT = 1 / 3  # of a step's answers
@@ -20,9 +20,8 @@ CUT = """
     WHERE run_id = ? GROUP BY step ORDER BY cut / n DESC"""
 LEAST_KEPT = 0.5  # of the answers, by every rule
 WEAKEST = """
-    SELECT split_part(name, '/rule:', 2) AS slug, value FROM metrics
-    WHERE subject_id = ? AND starts_with(name, ? || '/rule:') AND value < ?
-    ORDER BY value, name LIMIT 1"""
+    SELECT slug, value FROM metrics JOIN wanted USING (name)
+    WHERE subject_id = ? AND value < ? ORDER BY value, slug LIMIT 1"""
 
 
 def advice(
@@ -89,7 +88,9 @@ def _few_held_out(inputs: Inputs) -> str:
 
 def _weakest_rule(inputs: Inputs, ledger: Ledger, evaluation_id: str | None) -> str:
     policy = inputs.recipe.gate.candidate
-    for row in ledger.query(WEAKEST, [evaluation_id, policy, LEAST_KEPT]):
+    slugs = [principle.slug for principle in inputs.constitution.enabled]
+    wanted: Columns = {"slug": slugs, "name": [f"{policy}/rule:{slug}" for slug in slugs]}
+    for row in ledger.query(WEAKEST, [evaluation_id, LEAST_KEPT], wanted):
         kept = f"{policy.upper()} keeps {row['slug']} in {row['value']:.2f} of its answers"
         return f"{kept}, the least of all rules: give it plainer words and more worked answers"
     return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flows.plan.first_rates import START_S
@@ -59,15 +59,13 @@ CHARS_A_TOKEN = 4
 ROW_TOKENS = """
     SELECT avg(chars) AS chars FROM (
         SELECT length(p.messages::VARCHAR) + length(e.response) AS chars
-        FROM dataset_rows r JOIN examples e ON e.example_id = r.row_id
-        JOIN prompts p USING (prompt_id) WHERE dataset_id = $1
+        FROM wanted JOIN examples e ON e.example_id = wanted.id JOIN prompts p USING (prompt_id)
         UNION ALL
         SELECT 2 * length(p.messages::VARCHAR) + length(x.chosen) + length(x.rejected)
-        FROM dataset_rows r JOIN pairs x ON x.pair_id = r.row_id
-        JOIN prompts p USING (prompt_id) WHERE dataset_id = $1
+        FROM wanted JOIN pairs x ON x.pair_id = wanted.id JOIN prompts p USING (prompt_id)
         UNION ALL
-        SELECT length(p.messages::VARCHAR)
-        FROM dataset_rows r JOIN prompts p ON p.prompt_id = r.row_id WHERE dataset_id = $1)"""
+        SELECT length(p.messages::VARCHAR) FROM wanted JOIN prompts p ON p.prompt_id = wanted.id)"""
+MEMBERS = "SELECT row_id FROM dataset_rows WHERE dataset_id = ?"
 NEWEST = 3  # checkpoints of a stage that its rate is taken from
 LEAST_SHARE = 0.2  # of a stage's seconds that are its work, however short it was
 
@@ -137,11 +135,12 @@ class Measured:
 
     def _work(self, stage: str, row: Row) -> float:
         counts = row["row_count"], row["held_out_count"]
-        of_a_row = self.row_tokens(row["dataset_id"]) or 0.0
+        members = self.ledger.query(MEMBERS, [row["dataset_id"]])
+        of_a_row = self.row_tokens([member["row_id"] for member in members]) or 0.0
         return work_of(stage, json.loads(row["settings"]), *counts, of_a_row).tokens
 
-    def row_tokens(self, dataset_id: str) -> float | None:
-        """Mean tokens of a snapshot's rows, by their characters; None where it is not kept."""
-        found = self.ledger.query(ROW_TOKENS, [dataset_id])
+    def row_tokens(self, ids: Sequence[str]) -> float | None:
+        """Mean tokens of rows of a snapshot, by their characters; None where none is kept yet."""
+        found = self.ledger.query(ROW_TOKENS, wanted={"id": list(ids)}) if ids else []
         chars = found[0]["chars"] if found else None
         return chars / CHARS_A_TOKEN if chars else None

@@ -18,7 +18,7 @@ from flows.plan.tempo import Tempo, limits_of
 from flows.plan.work import SEQUENCES, work_of
 from tasks.generation.method import Role
 
-TEMPLATE_TOKENS = 30  # of a chat template around a prompt and its answer
+TEMPLATE_TOKENS = 9  # around a prompt, as it is kept: a row that is there is counted so
 FILLED = 0.6  # of its limit that an answer fills, where none was made yet
 
 
@@ -54,7 +54,7 @@ class TrainingPlanner:
         return sized(given, count) if stage == "ppo" else given
 
     def _row_tokens(self, stage: Stage, need: Need | None) -> float:
-        known = self.tempo.measured.row_tokens(need.snapshot.dataset_id) if need else None
+        known = self.tempo.measured.row_tokens(need.snapshot.training) if need else None
         if known is not None:
             return known
         prompt = self._prompt_tokens

@@ -51,7 +51,7 @@ CASES = {
     "plan --set generation.engine=scriptd": "did you mean scripted?",
     "plan --set pairs.evidence=requierd": "did you mean required?",
     "plan --set gate.rules.perplexty.max=2": "did you mean perplexity?",
-    "plan --set prompts.columns={{promt:query}}": "did you mean prompt?",
+    "plan --set prompts.columns.promt=query": "did you mean prompt?",
 }
 
 

@@ -89,6 +89,18 @@ def test_the_one_thing_that_would_help_most_is_said(ledger: Ledger) -> None:
     assert "are held out, and a verdict needs 50" in advice(inputs, nothing, {}, ledger, None)
     inputs, *_ = inputs_of("smoke", SMALL | {"evaluation.prompts": 3})
     assert "raise evaluation.prompts from 3" in advice(inputs, nothing, {}, ledger, None)
+    slug, other = (p.slug for p in inputs.constitution.enabled[:2])
+    add_run(ledger, "run_c", "smoke", 8, None)
+    figures = {f"rule:{slug}": 0.3, f"rule:{other}": 0.4, f"rule:{slug}_minus_base": -0.6}
+    rows = [
+        {"subject_id": "evl", "name": f"ppo/{n}", "step": -1, "value": v}
+        for n, v in figures.items()
+    ]
+    with ledger.transaction() as con:
+        insert(con, "metrics", rows)
+    inputs, *_ = inputs_of("smoke", SMALL)
+    said = advice(inputs, nothing, {}, ledger, None, "evl")
+    assert said.startswith(f"PPO keeps {slug} in 0.30 of its answers, the least of all rules")
     with_cut = Ledger(ledger.path)
     add_run(with_cut, "run_d", "smoke", 9, None)
     calls = [
