@@ -20,9 +20,12 @@ MODULES = {
 
 
 def run_flow(flow: str, parameters: dict[str, Any], workspace: Workspace) -> dict[str, Any]:
+    from prefect.exceptions import CancelledRun
+
     from flows.run import progress
     from flows.run.console import BarProgress
     from flows.serve import server
+    from flows.serve.ending import STOPPED
 
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     workspace.create()
@@ -33,9 +36,9 @@ def run_flow(flow: str, parameters: dict[str, Any], workspace: Workspace) -> dic
         module = importlib.import_module(name)
         try:
             return dict(getattr(module, flow)(**parameters))
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, CancelledRun):
             bar.close()
-            bar.say("stopped: what was committed is kept, the next run goes on from it")
+            bar.say(STOPPED)
             raise typer.Exit(130) from None
         finally:
             bar.close()

@@ -52,7 +52,7 @@ def export_snapshot(ledger: Ledger, name: str, format: str, out: Path) -> dict[s
         raise InputError(str(out), "the folder must be new or empty", "name another", "--out")
     dataset_id = find(ledger, name)[0]
     if kind_of(dataset_id) != "dataset":
-        raise InputError(name, "this is no snapshot", "use latest/preferences-rows", "SNAPSHOT")
+        raise _no_snapshot(name, kind_of(dataset_id))
     found = ledger.query("SELECT * FROM datasets WHERE dataset_id = ?", [dataset_id])[0]
     if found["kind"] == "prompts" or (format == "hh" and found["kind"] == "sft"):
         rule = f"a snapshot of {found['kind']} has no {format} form"
@@ -75,6 +75,13 @@ def export_snapshot(ledger: Ledger, name: str, format: str, out: Path) -> dict[s
     (out / "README.md").write_text(card, encoding="utf-8")
     counts = {"rows": len(rows), "held_out": len(splits["test"]), "left_out": left_out}
     return {"id": dataset_id, **counts, "out": str(out.absolute())}
+
+
+def _no_snapshot(name: str, kind: str | None) -> InputError:
+    if kind == "checkpoint":
+        fix = f"solon export-model {name} --out FOLDER takes the model along"
+        return InputError(name, "this is a checkpoint, not rows", fix, "SNAPSHOT")
+    return InputError(name, "this is no snapshot", "use latest/preferences-rows", "SNAPSHOT")
 
 
 def _write(out: Path, split: str, format: str, rows: list[Row]) -> None:

@@ -20,6 +20,7 @@ from flows.plan import recipe as recipes
 from flows.plan.constitutions import REF
 from flows.plan.parts import ServerSettings
 from flows.plan.recipe_file import names, own_names
+from flows.serve.offered import slugs
 from storage.errors import InputError
 from storage.workspace import Workspace
 from tasks import models
@@ -32,7 +33,8 @@ def choices() -> dict[str, list[str]]:
     """What a form offers for a parameter of that name: names, no paths."""
     files = importlib.resources.files("constitution").iterdir()
     shipped = sorted(f.name[:-5] for f in files if f.name.endswith(".yaml"))
-    return {"recipe": names(), "constitution": [*shipped, f"{REF}constitution"]}
+    own = [*shipped, f"{REF}constitution"]
+    return {"recipe": names(), "constitution": own, "slug": slugs()}
 
 
 def check_form(

@@ -217,7 +217,7 @@ def test_refs_follow_a_run_that_had_nothing_to_do(
     again = solon.json("refresh", "--recipe", "smoke")
     assert again["run_id"] is None
     rows = Ledger(home / "ledger.duckdb").query(
-        "SELECT target_id FROM refs WHERE name = 'latest/preferences-rows'"
+        "SELECT target_id FROM refs WHERE name = 'smoke/latest/preferences-rows'"
     )
     assert rows == [{"target_id": first["snapshots"]["preferences"]}]
 
@@ -298,11 +298,14 @@ def test_ablate_trains_without_a_principle_and_leaves_what_is_in_use(
     slug, recipe = slugs[0]["slug"], ("--recipe", "smoke")
     said = solon.run("ablate", slug, *recipe, "--set", "sft.max_steps=7", code=1)[1]
     assert said.splitlines()[-1].endswith("solon run first")
-    point(ledger, "latest/preferences-rows", "dst_of-another-recipe")
+    point(ledger, "smoke/latest/preferences-rows", "dst_of-another-recipe")
     found = solon.json("ablate", slug, *recipe)
     known = {row["name"]: row["target_id"] for row in ledger.query("SELECT * FROM refs")}
-    assert known["latest/preferences-rows"] == "dst_of-another-recipe"
-    assert known[f"ablate/{slug}/preferences-rows"] == found["snapshots"]["without"]["preferences"]
+    assert known["smoke/latest/preferences-rows"] == "dst_of-another-recipe"
+    assert (
+        known[f"smoke/ablate/{slug}/preferences-rows"]
+        == found["snapshots"]["without"]["preferences"]
+    )
     assert found["left_out"]["pairs"] > 0
     assert found["checkpoints"]["with"] == first["checkpoints"]
     assert not set(found["checkpoints"]["without"].values()) & set(first["checkpoints"].values())
