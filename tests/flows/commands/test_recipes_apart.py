@@ -12,6 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from flows.commands import cli
+from flows.commands.options import whose
 from flows.explain.why import story
 from flows.plan import gates
 from flows.run.results import Results
@@ -212,3 +213,30 @@ def test_refs_from_before_go_to_the_recipe_that_made_what_they_name(
         ("trial/latest/dpo", 0, None),
         ("trial/latest/dpo", 1, made("run_2", "dpo")),
     ]
+
+
+def test_a_run_tells_what_it_did(projects: dict[str, Project], said: Said) -> None:
+    results = Results(projects[SHOP].ledger, "run_3")
+    results.decide("critiques", "critiques", "MISS", 9, [("step", "(none)", "new")])
+    results.decide("sft", made("run_3", "sft"), "MISS", why=[("settings.lr", 0.1, 0.2)])
+    lines = said("why", "run_3").splitlines()
+    assert lines[0] == "run_3 of recipe shop: failed"
+    assert "critiques: 9 made for the first time" in lines
+    assert lines[-2].endswith("made because settings.lr changed (0.1 -> 0.2)")
+    assert json.loads(said("why", "run_3", "--json"))["run"]["recipe"] == SHOP
+    with pytest.raises(InputError, match="no run has this id"):
+        said("why", "run_9")
+
+
+def test_rows_of_a_checkpoint_are_no_export(projects: dict[str, Project], said: Said) -> None:
+    with pytest.raises(InputError, match="solon export-model shop/latest/dpo --out FOLDER"):
+        said("export", "shop/latest/dpo", "--out", "x")
+
+
+def test_advice_names_the_recipe_only_where_it_must(
+    projects: dict[str, Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert whose(TRIAL) == ""
+    assert whose(SHOP) == "shop/"
+    Path("recipe.yaml").write_text(Path("shop.yaml").read_text())
+    assert whose(SHOP) == ""
