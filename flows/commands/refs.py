@@ -101,8 +101,7 @@ def _lines(found: list[Row]) -> Iterator[str]:
     for row in found:
         when = f"{row['moved_at'].astimezone():%Y-%m-%d %H:%M}" if row["moved_at"] else ""
         why = " ".join(filter(None, ["(forced)" if row["is_forced"] else "", row["note"]]))
-        said = ": ".join(filter(None, [row["author"] or "", why]))
-        line = f"{short(row['target_id'])}  {row['name']:<{width}}  {when}  {said}"
-        yield one_line(line.rstrip(), LINE_CHARS)
+        said = one_line(": ".join(filter(None, [row["author"] or "", why])), LINE_CHARS)
+        yield f"{short(row['target_id'])}  {row['name']:<{width}}  {when}  {said}".rstrip()
     if not found:
         yield "no ref yet"

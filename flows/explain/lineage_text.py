@@ -24,7 +24,7 @@ NOTABLE = ("constitution", "principle", "model", "dataset", "checkpoint", "evalu
 LABEL_CHARS = 80
 BOX_CHARS = 100  # a label and the kind before it
 WIDTH = 76  # with its indent 80 columns
-NAME_CHARS = 48
+NAME_CHARS, LEAST_CHARS = 48, 24
 CODE_CHARS = 12
 MAX_LINES = 24
 REASON_CHARS = 300
@@ -42,12 +42,12 @@ def lineage_lines(found: dict[str, Any], direction: str) -> Iterator[str]:
     yield f"{short(found['id'])} ({found['kind']}: {_label(node['label'])})"
     verb = "was made from" if direction == "up" else "reached"
     counts = ", ".join(f"{n} {kind}{'s' if n != 1 else ''}" for kind, n in found["counts"].items())
-    yield f"{verb}: {counts or 'nothing'}"
+    yield from textwrap.wrap(f"{verb}: {counts or 'nothing'}", WIDTH, subsequent_indent="  ")
     for kind in NOTABLE:
         for row_id, node in found["nodes"].items():
             if node["kind"] == kind and row_id != found["id"]:
                 did = f" ({', '.join(node['steps'])})" if "steps" in node else ""
-                label = one_line(node["label"], NAME_CHARS)
+                label = one_line(node["label"], max(NAME_CHARS - len(did), LEAST_CHARS))
                 yield f"  {kind:<12} {short(row_id)}  {label}{did}"
     for row_id, node in found["nodes"].items():
         if "components" in node and (direction == "up" or row_id == found["id"]):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from pathlib import Path
+
 from constitution.errors import ConstitutionError
 from constitution.load import load, resolve
 from constitution.schema import Constitution
@@ -23,10 +26,17 @@ def constitutions() -> dict[str, tuple[str, Constitution]]:
         try:
             words = recipes.load(name).constitution
             if not words.startswith(REF):
-                found[name] = words, load(resolve(words))
+                path = resolve(words)
+                found[name] = words, _read(path, path.stat().st_mtime_ns)
         except (SolonError, ConstitutionError, OSError):
             continue
     return found
+
+
+@lru_cache(maxsize=64)
+def _read(path: Path, changed: int) -> Constitution:
+    """A file as it is since `changed`."""
+    return load(path)
 
 
 def slugs() -> list[str]:

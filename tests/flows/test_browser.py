@@ -229,8 +229,8 @@ def test_the_nightly_schedule_is_there_and_can_be_switched(ui: Ui, served: Serve
 def amend(ui: Ui, file: Path, words: str = WORDS) -> None:
     """The form of `amend` with new words for one principle."""
     ui.open_form("amend")
-    ui.page.get_by_role("tab", name="PrincipleEdit").click()
-    ui.page.get_by_label("Slug").fill(SLUG)
+    ui.page.get_by_label("Slug").first.click()
+    ui.page.get_by_role("option", name=SLUG, exact=True).click()
     ui.page.get_by_label("Critique").fill(words)
     for text in SMALL:
         ui.page.get_by_role("button", name="Add item").click()
