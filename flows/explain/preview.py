@@ -106,12 +106,12 @@ def compare(
             said = prompt.messages[-1]["content"]
             was = before.get(prompt.prompt_id)
             after = Reviewed(slug, step.critique.text, step.revision.text)
-            left_out = _left_out(inputs, step)
-            rows.append(Previewed(prompt.prompt_id, said, round, answer, was, after, left_out))
+            out = left_out(inputs, step)
+            rows.append(Previewed(prompt.prompt_id, said, round, answer, was, after, out))
     return rows, is_whole
 
 
-def _left_out(inputs: Inputs, step: Step) -> str:
+def left_out(inputs: Inputs, step: Step) -> str:
     """Why a run leaves the row out, as far as it shows: a text was cut at the limit."""
     sides = {"draft": step.turn.answer, "revision": step.revision}
     cut = [name for name, answer in sides.items() if answer.finish_reason != "stop"]
