@@ -11,7 +11,7 @@ from flows.commands.options import JsonOption, RecipeOption, SetOption, ledger, 
 from flows.explain import overview
 from flows.explain.compare.text import visible
 from flows.plan.recipe import parse_overrides
-from flows.plan.recipe_file import name_of, names
+from flows.plan.recipe_file import FIRST, name_of, names
 from storage.errors import SolonError
 from storage.workspace import Workspace
 
@@ -47,7 +47,8 @@ def status(recipe: RecipeOption = "", set_: SetOption = None, as_json: JsonOptio
         else:
             project |= {"stale": None, "problem": "its file is not here: give it with --recipe"}
     lines = [*overview.status_lines(found)]
-    if at_hand not in (project["recipe"] for project in found["projects"]):
+    ran = [project["recipe"] for project in found["projects"]]
+    if at_hand not in ran and not (ran and recipe == FIRST):
         problem = visible(own["problem"] or "")
         lines.append(f"recipe {recipe} " + (f"cannot run: {problem}" if problem else "has not run"))
     print_result(as_json, found | own, lines)
