@@ -20,12 +20,9 @@ MODULES = {
 
 
 def run_flow(flow: str, parameters: dict[str, Any], workspace: Workspace) -> dict[str, Any]:
-    from prefect.exceptions import CancelledRun
-
     from flows.run import progress
     from flows.run.console import BarProgress
     from flows.serve import server
-    from flows.serve.ending import STOPPED
 
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     workspace.create()
@@ -34,6 +31,10 @@ def run_flow(flow: str, parameters: dict[str, Any], workspace: Workspace) -> dic
     name = MODULES.get(flow, "flows.align")
     with server.running(workspace, meanwhile=lambda: importlib.import_module(name)):
         module = importlib.import_module(name)
+        from prefect.exceptions import CancelledRun  # not before the server's address is set
+
+        from flows.serve.ending import STOPPED
+
         try:
             return dict(getattr(module, flow)(**parameters))
         except (KeyboardInterrupt, CancelledRun):
