@@ -7,6 +7,7 @@ have the error's own words. Anything else is a fault of ours, and keeps its stac
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec
@@ -37,6 +38,9 @@ def plainly(function: Callable[P, Any]) -> Callable[P, Any]:
             get_run_logger().error("%s", error)
             return Failed(message=str(error))
 
+    # Prefect looks up the names of annotations where the wrapper was written: they are told here.
+    flow.__signature__ = inspect.signature(function, eval_str=True)  # type: ignore[attr-defined]
+    flow.__annotations__ = inspect.get_annotations(function, eval_str=True)
     return flow
 
 

@@ -52,6 +52,16 @@ def test_a_form_shows_no_types_and_what_has_a_default_is_filled_in(flow: str) ->
     assert not is_valid(untouched | {"recipe": "../x"}, schema)
 
 
+def test_what_a_form_sends_is_what_a_flow_takes() -> None:
+    edit = {"slug": "be-brief", "critique": "Say more."}
+    sent = {"recipe": "smoke", "overrides": ["prompts.limit=6"], "edit": edit, "samples": 2}
+    taken = amend.amend.validate_parameters(sent)
+    assert (taken["overrides"], taken["edit"].slug) == ({"prompts.limit": 6}, "be-brief")
+    for flow in (align.align, align.train, align.refresh, nightly.nightly):
+        own = flow.validate_parameters({"recipe": "smoke", "overrides": ["dpo.beta=0.2"]})
+        assert own["overrides"] == {"dpo.beta": 0.2}
+
+
 def test_nobodys_recipe_is_chosen_for_the_nights() -> None:
     schema = form("nightly", None)
     assert "default" not in schema["properties"]["recipe"]
