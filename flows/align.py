@@ -18,7 +18,7 @@ from typing import Any
 
 from prefect import flow
 
-from flows.explain.lineage_text import origin_chart
+from flows.explain.lineage_text import origin_table
 from flows.explain.run_report.build import write_report
 from flows.plan import gates
 from flows.plan.recipe import Overrides
@@ -31,11 +31,13 @@ from flows.run.session import Session, open_session
 from flows.run.stages import reuse
 from flows.run.trained import stages_of
 from flows.serve.approval import ask_above_budget
+from flows.serve.ending import named, plainly
 from flows.serve.reach import check_form
 from tasks.generation.snapshots import Rows
 
 
-@flow(name="align", flow_run_name="align {recipe}")
+@flow(name="align", flow_run_name=named("align"))
+@plainly
 def align(
     recipe: str = "demo", overrides: Overrides = None, until: Step | None = None
 ) -> dict[str, Any]:
@@ -67,7 +69,8 @@ def method(session: Session, until: Step | None = None) -> dict[str, Any]:
     return _finish(session, rows, checkpoints, evaluation)
 
 
-@flow(name="refresh", flow_run_name="refresh {recipe}")
+@flow(name="refresh", flow_run_name=named("refresh"))
+@plainly
 def refresh(recipe: str = "demo", overrides: Overrides = None) -> dict[str, Any]:
     """The data side: drafts, critiques, revisions, pairs. Trains nothing.
 
@@ -81,7 +84,8 @@ def refresh(recipe: str = "demo", overrides: Overrides = None) -> dict[str, Any]
         return _finish(session, rows)
 
 
-@flow(name="train", flow_run_name="train {recipe}")
+@flow(name="train", flow_run_name=named("train"))
+@plainly
 def train(
     recipe: str = "demo", overrides: Overrides = None, until: Stage = "ppo"
 ) -> dict[str, Any]:
@@ -99,7 +103,8 @@ def train(
         return _finish(session, rows, checkpoints)
 
 
-@flow(name="evaluate", flow_run_name="evaluate {recipe}")
+@flow(name="evaluate", flow_run_name=named("evaluate"))
+@plainly
 def evaluate(recipe: str = "demo", overrides: Overrides = None) -> dict[str, Any]:
     """Measure checkpoints that are there on the held-out prompts.
 
@@ -137,6 +142,6 @@ def _finish(
         report,
         gates.told(session.ledger, evaluation, session.recipe.gate.candidate),
     )
-    chart = origin_chart(session.ledger, list(made.values())[-1]) if made else None
-    publish_run(session, result["steps"], made, report, chart)
+    origins = origin_table(session.ledger, list(made.values())[-1]) if made else None
+    publish_run(session, result["steps"], made, report, origins)
     return result

@@ -24,6 +24,7 @@ from flows.run.publish import publish_markdown
 from flows.run.results import nothing_done
 from flows.run.session import open_session
 from flows.serve.approval import WAIT_HOURS, ask, rejected
+from flows.serve.ending import named, plainly
 from flows.serve.forms import PrincipleEdit
 from flows.serve.proposal import (
     Proposal,
@@ -42,14 +43,8 @@ from storage.workspace import Workspace
 MAX_PRINCIPLES = 3
 
 
-def _name() -> str:
-    parameters = flow_run.parameters
-    edit = parameters.get("edit")
-    slug = edit.get("slug") if isinstance(edit, dict) else getattr(edit, "slug", None)
-    return f"amend {parameters.get('recipe', 'demo')}" + (f": {slug}" if slug else "")
-
-
-@flow(name="amend", flow_run_name=_name)
+@flow(name="amend", flow_run_name=named("amend"))
+@plainly
 def amend(
     recipe: str = "demo",
     constitution: str | None = None,
@@ -75,8 +70,9 @@ def amend(
     """
     check_form(recipe, overrides, constitution)
     workspace, run = Workspace.open().create(), str(flow_run.get_id())
-    ledger = Ledger(workspace.ledger)
-    name = constitution or recipes.load(recipe, overrides).constitution
+    chosen = recipes.load(recipe, overrides)
+    ledger = Ledger(workspace.ledger, recipe=chosen.name)
+    name = constitution or chosen.constitution
     proposal = propose(workspace, run, name, edit)
     if approve == "yes" and proposal.is_edit:
         check_unasked(proposal.path)
@@ -85,11 +81,11 @@ def amend(
     if made.is_empty and not proposal.is_edit:
         forget(workspace, run)
         text = "Nothing to do: every row and checkpoint is there."
-        publish_markdown("plan", text, "Nothing to do", recipe)
+        publish_markdown("plan", text, "Nothing to do", chosen.name)
         return nothing_done(made, inputs, workspace)
     before = proposal.words_before(ledger)
     text, run_id = _question(recipe, tried, made, reworded(inputs, before), samples)
-    publish_markdown("plan", text, "What the amendment changes and costs", recipe, run_id)
+    publish_markdown("plan", text, "What the amendment changes and costs", chosen.name, run_id)
     author = ""
     if approve == "ask":
         decision = ask(ledger, inputs.constitution_id, made, text, wait_hours, run_id)

@@ -20,11 +20,13 @@ from flows.run.publish import publish_markdown
 from flows.run.results import nothing_done
 from flows.run.session import open_session
 from flows.serve.approval import ask_for
+from flows.serve.ending import named, plainly
 from flows.serve.reach import check_form
 from storage.workspace import Workspace
 
 
-@flow(name="nightly", flow_run_name="nightly {recipe}")
+@flow(name="nightly", flow_run_name=named("nightly"))
+@plainly
 def nightly(recipe: str = "demo", overrides: Overrides = None) -> dict[str, Any]:
     """Rows for new prompts and words, the training they reach, the gate, and the champion.
 
@@ -37,10 +39,12 @@ def nightly(recipe: str = "demo", overrides: Overrides = None) -> dict[str, Any]
     made, inputs = make_plan(recipe, overrides or {}, None)
     if made.is_empty:
         text = "Nothing new: every row and checkpoint is there."
-        publish_markdown("plan", text, "Nothing new", recipe)
+        publish_markdown("plan", text, "Nothing new", inputs.recipe.name)
         return nothing_done(made, inputs, workspace)
     text = f"# Plan\n\n{plan_markdown(made)}\n"
-    publish_markdown("plan", text, "What this night will make and what it costs", recipe)
+    publish_markdown(
+        "plan", text, "What this night will make and what it costs", inputs.recipe.name
+    )
     refused = ask_for(made, inputs)
     if refused is not None:
         return refused  # type: ignore[no-any-return]

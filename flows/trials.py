@@ -84,7 +84,7 @@ def ablate(slug: str, recipe: str = "demo", overrides: Overrides = None) -> dict
             "metrics": compared(session.inputs.constitution, before, after, session.recipe.seed),
         }
         shows = f"What {slug} bought"
-        publish_markdown("ablation", markdown(result), shows, recipe, session.run_id)
+        publish_markdown("ablation", markdown(result), shows, session.recipe.name, session.run_id)
         return result
 
 

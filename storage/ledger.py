@@ -45,10 +45,14 @@ Columns = dict[str, list[Any]]
 
 
 class Ledger:
-    """The tables of one workspace. `holder` names this process to others that wait for the lock."""
+    """The tables of one workspace. `holder` names this process to others that wait for the lock;
+    `recipe` is the one whose champion and `latest/…` are meant (storage/own_refs.py).
+    """
 
-    def __init__(self, path: Path, wait_s: float = 60.0, holder: str = "") -> None:
-        self.path, self.wait_s = path, wait_s
+    def __init__(
+        self, path: Path, wait_s: float = 60.0, holder: str = "", recipe: str = ""
+    ) -> None:
+        self.path, self.wait_s, self.recipe = path, wait_s, recipe
         self.holder = holder or " ".join(["solon", *sys.argv[1:2]])
         self._is_current = False
         self._instance: Connection | None = None  # of DuckDB, in memory: 16 ms to make, so kept

@@ -1,7 +1,8 @@
 """What a person types, as ids; and named pointers: the champion, the constitution in force, others.
 
 `latest/...` is moved by runs (storage.ledger.point), every other ref by a person. A move is never
-forgotten: `rollback` takes the last one back and is itself a move.
+forgotten: `rollback` takes the last one back and is itself a move. A name that every recipe has
+means that of the ledger's recipe (storage/own_refs.py).
 """
 
 from __future__ import annotations
@@ -15,12 +16,16 @@ from storage.ids import kind_of
 from storage.ledger import Connection, Ledger, Row, move, rows
 from storage.lineage_walk import HOMES, table_kind
 from storage.nearest import meant
+from storage.own_refs import at_hand, full, full_name, is_own, others, shown
 
 HELP = "give an id from a run's output, a ref as latest/ppo, or a slug"
 MANY = 10_000  # ids among which the one that is meant is looked for
 BACK = re.compile(r"(?P<ref>.+)~(?P<moves>[0-9]{1,6})")
 NAME = re.compile(r"[a-z0-9-]+(/[a-z0-9-]+)*")
 POLICY_STAGES = ("sft", "dpo", "ppo")
+OWN_PRINCIPLES = """
+    SELECT DISTINCT unnest(principle_ids) FROM constitutions JOIN runs USING (constitution_id)
+    WHERE recipe = ?"""
 # What the last evaluation that judged a checkpoint found of it.
 LAST_VERDICTS = """
     SELECT is_passed, reason FROM gates WHERE checkpoint_id = $1 AND evaluation_id = (
@@ -32,7 +37,7 @@ def find(ledger: Ledger, name: str) -> list[str]:
     """The ids a person may mean by `name`: an id, the start of one, a ref, or a principle's slug.
 
     `REF~1` is where a ref pointed before its last move. A slug names every version of that
-    principle. Raises InputError where nothing or two things fit.
+    principle that the recipe used. Raises InputError where nothing or two things fit.
     """
     with opened(ledger, name) as (_, ids):
         return ids
@@ -44,12 +49,15 @@ def opened(ledger: Ledger, name: str) -> Iterator[tuple[Connection, list[str]]]:
     if not ledger.exists:
         raise _nothing(name, [])
     with ledger.transaction() as con:
-        yield con, _find(con, name)
+        yield con, _find(con, name, ledger.recipe)
 
 
-def _find(con: Connection, name: str) -> list[str]:
-    found = _ids(con, "SELECT target_id FROM refs WHERE name = ?", name) or _moved(con, name)
-    found = found or _ids(con, "SELECT principle_id FROM principles WHERE slug = ?", name)
+def _find(con: Connection, name: str, recipe: str) -> list[str]:
+    found: list[str] = []
+    for ref in (full(con, name, recipe), name):
+        found = found or _ids(con, "SELECT target_id FROM refs WHERE name = ?", ref)
+        found = found or _moved(con, ref)
+    found = found or _versions(con, name, recipe)
     if found:
         return found
     if table_kind(name) in HOMES:
@@ -58,14 +66,25 @@ def _find(con: Connection, name: str) -> list[str]:
         found = _ids(con, sql, name)
     if len(found) > 1:
         raise InputError(name, "several ids begin so", "give more of its digits")
+    if not found and is_own(name) and (there := others(con, name, recipe)):
+        rule = f"recipe {at_hand(con, recipe)} has no such ref yet"
+        raise InputError(name, rule, f"there is {', '.join(there)}")
     if not found:
-        raise _nothing(name, _names(con, name))
+        raise _nothing(name, _names(con, name, recipe))
     return found
 
 
-def _names(con: Connection, like: str) -> list[str]:
+def _versions(con: Connection, slug: str, recipe: str) -> list[str]:
+    """The versions of a principle that the recipe at hand has used; all, where it used none."""
+    every = _ids(con, "SELECT principle_id FROM principles WHERE slug = ?", slug)
+    own = set(_ids(con, OWN_PRINCIPLES, at_hand(con, recipe))) if every else set()
+    return [version for version in every if version in own] or every
+
+
+def _names(con: Connection, like: str, recipe: str) -> list[str]:
     """What `like` may be a slip of: refs, slugs and, where it is the start of an id, short ids."""
     names = _ids(con, "SELECT name FROM refs UNION SELECT slug FROM principles WHERE ? <> ''", like)
+    names = shown(names, at_hand(con, recipe))
     if table_kind(like) not in HOMES:
         return names
     table, column = HOMES[table_kind(like)]
@@ -107,10 +126,12 @@ def refs(ledger: Ledger) -> list[Row]:
 
 def history(ledger: Ledger, name: str) -> list[Row]:
     """A ref's moves, the last one first: row n is what `NAME~n` names. InputError for no ref."""
-    found = ledger.query("SELECT * FROM ref_moves WHERE name = ? ORDER BY number DESC", [name])
-    if not found:
-        raise _no_ref(name, [row["name"] for row in ledger.query("SELECT name FROM refs")])
-    return found
+    sql = "SELECT * FROM ref_moves WHERE name = ? ORDER BY number DESC"
+    for ref in (full_name(ledger, name), name):
+        if found := ledger.query(sql, [ref]):
+            return found
+    names = [row["name"] for row in ledger.query("SELECT name FROM refs")]
+    raise _no_ref(name, shown(names, ledger.recipe))
 
 
 def set_ref(
@@ -122,12 +143,13 @@ def set_ref(
     Raises InputError where name or target is not of that kind, or the name is not a person's, or
     a champion is to be what has not passed its gates, unless that is forced.
     """
+    name = full_name(ledger, name)
     _check_name(ledger, name)
-    target_id, *others = find(ledger, to)
-    if others:
+    target_id, *more = find(ledger, to)
+    if more:
         raise InputError(to, "this names several ids", "give one of them", "TARGET")
     _check_target(ledger, name, target_id, to)
-    against = not_passed(ledger, target_id) if name == "champion" else ""
+    against = not_passed(ledger, target_id) if _role(name) == "champion" else ""
     if against and not is_forced:
         fix = "evaluate one that does, or move it all the same with --force --note WHY"
         raise InputError(to, against, fix, "TARGET")
@@ -150,17 +172,18 @@ def rollback(ledger: Ledger, name: str, author: str) -> tuple[str, str]:
 
     Raises InputError where there is no ref of that name, or nothing before.
     """
+    name = full_name(ledger, name)
     _check_name(ledger, name)
     if not ledger.exists:
         raise _no_ref(name, [])
     with ledger.transaction() as con:
         moves = rows(con, "SELECT * FROM ref_moves WHERE name = ? ORDER BY number", [name])
         if not moves:
-            raise _no_ref(name, _names(con, name))
+            raise _no_ref(name, _names(con, name, ledger.recipe))
         standing: list[str] = []
         for made in moves:
             if made["is_rollback"]:
-                standing.pop()
+                del standing[-1:]
             else:
                 standing.append(made["target_id"])
         if len(standing) < 2:
@@ -175,20 +198,25 @@ def _check_name(ledger: Ledger, name: str) -> None:
     if not NAME.fullmatch(name):
         rule = "a ref's name is small letters, digits and dashes, with slashes between"
         raise InputError(name, rule, "name it as env/production", "NAME")
-    if name.split("/")[0] == "latest":
+    if "latest" in name.split("/")[:2]:
         raise InputError(name, "only runs move this ref", "name another, as champion", "NAME")
     if ledger.query("SELECT 1 FROM principles WHERE slug = ? LIMIT 1", [name]):
         raise InputError(name, "a principle has this name", "name another", "NAME")
 
 
 def _check_target(ledger: Ledger, name: str, target_id: str, given: str) -> None:
-    if name == "constitution" and kind_of(target_id) != "constitution":
+    if _role(name) == "constitution" and kind_of(target_id) != "constitution":
         raise InputError(given, "this is no constitution", "give an id that begins con_", "TARGET")
-    if name == "champion" or name.startswith("env/"):
+    if _role(name) == "champion" or name.startswith("env/"):
         found = ledger.query("SELECT stage FROM checkpoints WHERE checkpoint_id = ?", [target_id])
         if not found or found[0]["stage"] not in POLICY_STAGES:
             rule = f"{name} names a checkpoint of {', '.join(POLICY_STAGES)}"
             raise InputError(given, rule, "give its id, or a ref as latest/ppo", "TARGET")
+
+
+def _role(name: str) -> str:
+    """What a ref is for, whosever it is: the last part of its name."""
+    return name.rpartition("/")[2]
 
 
 def _no_ref(name: str, known: list[str]) -> InputError:

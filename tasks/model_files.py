@@ -117,7 +117,7 @@ def _check_index(index: Path) -> None:
 def adapter_id(folder: Path, base_id: str, digests: Digests) -> str:
     """The id of an adapter: its files plus its base's id."""
     if not (folder / "adapter_config.json").is_file():
-        raise InputError(folder, "no adapter_config.json", "run `solon verify`, or train it again")
+        raise InputError(folder, "no adapter_config.json", "run `solon doctor`, or train it again")
     return content_id("model", ["adapter", _digests_of(folder, ("*",), digests), base_id])
 
 

@@ -1,4 +1,4 @@
-"""Models by hand: talk to one, compare the answers of two, take one along."""
+"""Models by hand: talk to one, compare the answers of two."""
 
 from __future__ import annotations
 
@@ -13,8 +13,16 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from flows.commands.options import JsonOption, RecipeOption, err, print_lines, print_result
+from flows.commands.options import (
+    JsonOption,
+    WhoseOption,
+    err,
+    ledger,
+    print_lines,
+    print_result,
+)
 from flows.explain.compare.text import escaped, visible
+from flows.plan.recipe_file import chosen
 from storage.errors import InputError
 from storage.ledger import Ledger
 from storage.workspace import Workspace
@@ -47,14 +55,17 @@ def chat(
     temperature: TemperatureOption = 0.7,
     max_new_tokens: LengthOption = 256,
     system: SystemOption = "",
-    recipe: RecipeOption = "",
+    recipe: WhoseOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Talk to a checkpoint or the base. /new begins again; /quit, Ctrl-D and Ctrl-C end it."""
+    """Talk to a checkpoint or the base. /new begins again; /quit, Ctrl-D and Ctrl-C end it.
+
+    Examples: solon chat latest/dpo; solon chat base "Why is the sky blue?"
+    """
     from flows.run import by_hand
 
     with clean_end():
-        workspace, (model,) = subjects(recipe, id)
+        workspace, _, (model,) = subjects(recipe, id)
         if prompt is None and not _is_typed():
             prompt = sys.stdin.buffer.read().decode("utf-8", errors="replace").strip()
         if prompt is not None and not prompt.strip():
@@ -122,14 +133,17 @@ def compare(
     temperature: TemperatureOption = 0.7,
     max_new_tokens: LengthOption = 256,
     system: SystemOption = "",
-    recipe: RecipeOption = "",
+    recipe: WhoseOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Two models' answers side by side, drawn with the same random numbers."""
+    """Two models' answers side by side, drawn with the same random numbers.
+
+    Example: solon compare base latest/dpo "Why is the sky blue?"
+    """
     from flows.run import by_hand
 
     with clean_end():
-        workspace, sides = subjects(recipe, a, b)
+        workspace, _, sides = subjects(recipe, a, b)
         asked = _questions([*([prompt] if prompt else []), *(prompts or [])], file, system)
         manner, count = by_hand.Manner(temperature, max_new_tokens), 2 * len(asked) * samples
         with err.status("") as status:
@@ -190,17 +204,19 @@ def _table(
     return made
 
 
-def subjects(recipe: str | None, *names: str) -> tuple[Workspace, list[Subject]]:
+def subjects(
+    recipe: str, *names: str, may_be_base: bool = True
+) -> tuple[Workspace, Ledger, list[Subject]]:
     """The models of these names. `base` beside a checkpoint is that checkpoint's own base."""
     from flows.plan.subjects import Subject, subject
 
-    workspace = Workspace.open()
-    ledger = Ledger(workspace.ledger)
-    found = [subject(ledger, workspace, name, recipe) for name in names]
+    workspace, book = Workspace.open(), ledger(*names, recipe=recipe)
+    of = chosen(recipe) if may_be_base else None
+    found = [subject(book, workspace, name, of) for name in names]
     trained = next((s for s in found if s.checkpoint_id), None)
     if trained:
         found = [s if s.checkpoint_id else Subject(s.label, trained.base) for s in found]
-    return workspace, found
+    return workspace, book, found
 
 
 def _shown(answer: Completion) -> str:
@@ -235,31 +251,3 @@ def clean_end() -> Iterator[None]:
     except KeyboardInterrupt:
         err.print()
         raise typer.Exit(130) from None
-
-
-@app.command("export-model")
-def export(
-    id: NameArgument,
-    to: Annotated[Path, typer.Option("--out", help="A new folder, or an export to replace.")],
-    merge: Annotated[
-        bool, typer.Option("--merge", help="One whole model instead of an adapter.")
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """A checkpoint for other programs: adapter or merged model, tokenizer, template, card."""
-    from flows.explain.model_card import model_card
-    from flows.run.export_model import export_model
-
-    with clean_end():
-        workspace, (model,) = subjects(None, id)
-        ledger = Ledger(workspace.ledger)
-        with err.status("writing"):
-            export_model(
-                model,
-                to,
-                workspace,
-                lambda base, dtype: model_card(ledger, model, base, dtype),
-                merged=merge,
-            )
-        value = {**named(model), "is_merged": merge, "out": str(to.absolute())}
-        print_result(as_json, value, [f"{model.label} is in {to}"])

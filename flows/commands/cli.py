@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NoReturn
+from importlib.metadata import version
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -21,6 +22,7 @@ from flows.commands import (
     runs,
     serve,
     standard,
+    take_along,
     try_out,
     words,
 )
@@ -29,12 +31,28 @@ from storage.errors import SolonError
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    help="Turn a written constitution into an aligned language model, and keep the two in step.",
 )
+
+
+def _version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"solon {version('solon')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    is_version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Which Solon.")
+    ] = False,
+) -> None:
+    """Turn a written constitution into an aligned language model, and keep the two in step."""
+
+
 for family in (
-    *(project, runs, overview, try_out, explain, exchange, by_hand, review, standard, serve),
+    *(project, runs, overview, try_out, explain, exchange, by_hand, take_along, review),
+    *(standard, serve),
 ):
     app.add_typer(family.app)
 app.add_typer(data.app, name="data")

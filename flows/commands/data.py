@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands.options import JsonOption, err, ledger, out, print_result
+from flows.commands.options import JsonOption, WhoseOption, err, ledger, out, print_result
 from flows.explain.compare.text import visible
 from storage.workspace import Workspace
 
@@ -28,6 +28,7 @@ def report(
         Path | None,
         typer.Option("--out", help="Folder for report.html, report.md, pictures; else reports/ID."),
     ] = None,
+    recipe: WhoseOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Evidence behind the pairs, by principle; what was left out; hygiene; pictures; a few rows."""
@@ -39,7 +40,7 @@ def report(
     if to is not None:
         check_folder(to, AUTHOR)
     with err.status("reading") as status:
-        found = build(ledger(), snapshot, status.update)
+        found = build(ledger(snapshot, recipe=recipe), snapshot, status.update)
         status.update("drawing")
         made = document(found)
         folder = to or Workspace.open().reports / found.id

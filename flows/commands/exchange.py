@@ -9,7 +9,14 @@ from typing import Annotated
 
 import typer
 
-from flows.commands.options import JsonOption, RecipeOption, SetOption, ledger, print_result
+from flows.commands.options import (
+    JsonOption,
+    RecipeOption,
+    SetOption,
+    WhoseOption,
+    ledger,
+    print_result,
+)
 from flows.commands.running import run_flow
 from flows.explain.compare.text import visible
 from flows.plan import recipe as recipes
@@ -27,12 +34,16 @@ def export(
         Path, typer.Option("--out", help="A new or empty folder, or a new .jsonl or .parquet.")
     ],
     format: Annotated[str, typer.Option("--format", help="trl, hh, parquet or hf.")] = "trl",
+    recipe: WhoseOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Write a snapshot's rows for other tools, with a card filled from its lineage."""
+    """Write a snapshot's rows for other tools, with a card filled from its lineage.
+
+    Example: solon export latest/preferences-rows --format trl --out pairs
+    """
     from flows.explain.export import export_snapshot
 
-    result = export_snapshot(ledger(), snapshot, format, to)
+    result = export_snapshot(ledger(snapshot, recipe=recipe), snapshot, format, to)
     line = f"{result['rows']} rows, {result['held_out']} held out: {visible(str(to))}"
     left_out = f"{result['left_out']} rows are left out: the form cannot hold them, see its card"
     print_result(as_json, result, [line, left_out] if result["left_out"] else [line])

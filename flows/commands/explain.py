@@ -8,7 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.commands.options import JsonOption, err, ledger, out, print_lines, print_result
+from flows.commands.options import (
+    JsonOption,
+    WhoseOption,
+    err,
+    ledger,
+    out,
+    print_lines,
+    print_result,
+)
 from flows.explain.compare.text import visible
 from flows.explain.lineage_text import (
     judged_lines,
@@ -19,7 +27,7 @@ from flows.explain.lineage_text import (
 )
 from flows.explain.standard import standard_lines, standard_rows
 from storage.errors import InputError
-from storage.ledger import Connection
+from storage.ledger import Connection, Ledger
 from storage.lineage import boxes, summary, traced
 from storage.lineage_walk import Direction
 from storage.refs import opened
@@ -41,13 +49,21 @@ def why(
     id: Annotated[str, typer.Argument(help="An id, the start of one, or a ref as latest/ppo.")],
     as_chart: MermaidOption = False,
     all_: AllOption = False,
+    recipe: WhoseOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Everything a row or checkpoint was made from; of a row its whole story, and why it is new."""
+    """Everything a row or checkpoint was made from; of a row or run its story, and why it is new.
+
+    Examples: solon why latest/dpo; solon why par_6bda9eb0; solon why latest/dpo~1
+    """
     from flows.explain.why import judged, retrained, story
 
     _check(as_chart, all_, as_json)
-    with opened(ledger(), id) as (con, ids):
+    book = ledger(id, recipe=recipe)
+    if id.startswith("run_"):
+        _of_run(book, id, as_json)
+        return
+    with opened(book, id) as (con, ids):
         found = _lineage(con, ids, "up", as_chart, all_, as_json)
         told, causes, gates = story(con, ids[0]), retrained(con, ids[0]), judged(con, ids[0])
         measured = standard_rows(con, ids[0])
@@ -71,13 +87,25 @@ def impact(
     id: Annotated[str, typer.Argument(help="An id, a ref, or a principle's slug.")],
     as_chart: MermaidOption = False,
     all_: AllOption = False,
+    recipe: WhoseOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Every row and checkpoint that something reached."""
+    """Every row and checkpoint that something reached.
+
+    Examples: solon impact be-concise; solon impact con_1a2b3c4d
+    """
     _check(as_chart, all_, as_json)
-    with opened(ledger(), id) as (con, ids):
+    with opened(ledger(id, recipe=recipe), id) as (con, ids):
         found = _lineage(con, ids, "down", as_chart, all_, as_json)
     print_result(as_json, found, [mermaid(found)] if as_chart else lineage_lines(found, "down"))
+
+
+def _of_run(book: Ledger, run_id: str, as_json: bool) -> None:
+    """A run: what it was asked for, what it did and why, how it ended."""
+    from flows.explain.run_story import run_story, run_story_lines
+
+    told = run_story(book, run_id)
+    print_result(as_json, told, run_story_lines(told))
 
 
 def _check(as_chart: bool, is_all: bool, as_json: bool) -> None:
@@ -113,9 +141,13 @@ def diff(
     limit: Annotated[
         int, typer.Option(min=0, help="The most changed rows that are shown with their texts.")
     ] = 50,
+    recipe: WhoseOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """What changed between two constitutions, two snapshots or two checkpoints."""
+    """What changed between two constitutions, two snapshots or two checkpoints.
+
+    Examples: solon diff latest/dpo~1 latest/dpo; solon diff constitution constitution.yaml
+    """
     if as_json and as_markdown:
         raise InputError("--json --markdown", "standard output takes one of them", "drop one")
     from flows.explain.compare.build import compare
@@ -127,7 +159,7 @@ def diff(
     if html is not None:
         check_target(html, AUTHOR, "--html")
     with err.status("comparing"):
-        report = compare(ledger(), a, b, limit)
+        report = compare(ledger(a, b, recipe=recipe), a, b, limit)
     if html is not None:
         write_page(html, document(report), "--html")
         err.print(f"page        {html}", markup=False, highlight=False)
@@ -148,9 +180,13 @@ def report(
         Path | None,
         typer.Option("--out", help="Folder for report.html, .md, .json; else reports/ID."),
     ] = None,
+    recipe: WhoseOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Did it get better? The verdict, the scorecard, pictures, what moved most; else the latest."""
+    """Did it get better? The verdict, the scorecard, pictures, what moved most; else the latest.
+
+    Examples: solon report; solon report run_1a2b3c4d --out page
+    """
     from flows.explain.document.terminal import show
     from flows.explain.document.write import check_folder, put, write
     from flows.explain.run_report import read
@@ -161,7 +197,7 @@ def report(
         check_folder(to, AUTHOR)
     workspace = Workspace.open()
     with err.status("reading"):
-        book = ledger()
+        book = ledger(id or read.LATEST, recipe=recipe)
         found = build(book, workspace, read.subject(book, id))
         made, data = document(found), found.to_json()
         folder = workspace.reports / found.about.id

@@ -12,16 +12,18 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from flows.explain.compare.text import escaped
-from flows.plan.recipe_file import FIRST, PROJECT, chosen
+from flows.plan.recipe_file import FIRST, PROJECT, chosen, name_of, project_name
 from flows.plan.steps import STEPS, Step
 from storage.errors import InputError
 from storage.ledger import Ledger
 from storage.nearest import meant
+from storage.own_refs import is_own, recipes
 from storage.workspace import Workspace
 
 out = Console(soft_wrap=True, emoji=False)
 err = Console(stderr=True, emoji=False)
 
+SLUG = "SELECT 1 FROM principles WHERE slug = ? LIMIT 1"
 RecipeOption = Annotated[
     str,
     typer.Option(
@@ -29,6 +31,14 @@ RecipeOption = Annotated[
         help="A recipe's name or a .yaml file.",
         callback=chosen,
         show_default=f"{PROJECT} of this folder, else {FIRST}",
+    ),
+]
+WhoseOption = Annotated[
+    str,
+    typer.Option(
+        "--recipe",
+        help="Whose latest/… and champion are meant: a recipe's name or file.",
+        show_default=f"{PROJECT} of this folder, else the recipe that ran last",
     ),
 ]
 SetOption = Annotated[
@@ -61,9 +71,29 @@ def again(recipe: str, set_: list[str] | None) -> str:
     return "".join(f" {shlex.quote(part)}" for part in (*named, *values))
 
 
-def ledger() -> Ledger:
-    """The workspace's ledger, for reading and short writes of this command."""
-    return Ledger(Workspace.open().ledger)
+def ledger(*names: str, recipe: str = "") -> Ledger:
+    """The workspace's ledger, for reading and short writes of this command.
+
+    `latest/…`, champion and constitution are those of the recipe, else of the current folder's,
+    else of the one that ran last: where `names` has such a ref and several have run, it is said.
+    """
+    found = Ledger(Workspace.open().ledger)
+    known = recipes(found)
+    found.recipe = recipe if recipe in known else name_of(recipe) if recipe else project_name()
+    own = [name for name in names if is_own(name) or found.query(SLUG, [name])]
+    if own and len(known) > 1:
+        found.recipe = found.recipe or known[0]
+        other = next(name for name in known if name != found.recipe)
+        said = f"{own[0]}: of recipe {found.recipe}; of another with --recipe {other}"
+        err.print(said, markup=False, highlight=False, soft_wrap=True)
+    return found
+
+
+def whose(recipe: str) -> str:
+    """What goes before `latest/…` where said in short it would mean another recipe's."""
+    found = ledger()
+    at_hand = found.recipe or next(iter(recipes(found)), recipe)
+    return "" if at_hand == recipe else f"{recipe}/"
 
 
 def step_named(until: str | None) -> Step | None:

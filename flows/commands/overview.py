@@ -10,8 +10,8 @@ from constitution.errors import ConstitutionError
 from flows.commands.options import JsonOption, RecipeOption, SetOption, ledger, print_result
 from flows.explain import overview
 from flows.explain.compare.text import visible
-from flows.plan.plan import Plan
 from flows.plan.recipe import parse_overrides
+from flows.plan.recipe_file import FIRST, name_of, names
 from storage.errors import InputError, SolonError
 from storage.nearest import meant
 from storage.workspace import Workspace
@@ -39,21 +39,43 @@ def list_runs(
 
 @app.command()
 def status(recipe: RecipeOption = "", set_: SetOption = None, as_json: JsonOption = False) -> None:
-    """The workspace: projects and their last runs, champion, bytes; what of the recipe is stale."""
+    """The workspace by recipe: last run, champion and what is in its way, what is stale; bytes."""
+    found = overview.status(ledger(), Workspace.open())
+    at_hand = name_or(recipe)
+    own: dict[str, Any] = {"recipe": recipe} | staleness(recipe, set_)
+    offered = names()
+    for project in found["projects"]:
+        is_own = project["recipe"] == at_hand
+        if is_own:
+            project |= own | {"recipe": at_hand}
+        elif project["recipe"] in offered:
+            project |= staleness(project["recipe"])
+        else:
+            project |= {"stale": None, "problem": "its file is not here: give it with --recipe"}
+    lines = [*overview.status_lines(found)]
+    ran = [project["recipe"] for project in found["projects"]]
+    if at_hand not in ran and not (ran and recipe == FIRST):
+        problem = visible(own["problem"] or "")
+        lines.append(f"recipe {recipe} " + (f"cannot run: {problem}" if problem else "has not run"))
+    print_result(as_json, found | own, lines)
+
+
+def name_or(recipe: str) -> str:
+    """What a recipe calls itself; what it was given as, where it cannot be read."""
+    try:
+        return name_of(recipe)
+    except SolonError:
+        return recipe
+
+
+def staleness(recipe: str, set_: list[str] | None = None) -> dict[str, Any]:
+    """The steps that a run would make anew, at least in part; or why there can be none."""
     from flows.plan.planner import make_plan
 
-    found = overview.status(ledger(), Workspace.open())
-    own: dict[str, Any] = {"recipe": recipe, "stale": None, "problem": None}
     try:
-        own["stale"] = stale(make_plan(recipe, parse_overrides(set_), None)[0])
-        steps = ", ".join(own["stale"]) or "nothing"
-        line = f"recipe {recipe}: {steps} to be made anew; solon plan says why"
+        plan = make_plan(recipe, parse_overrides(set_), None)[0]
     except (SolonError, ConstitutionError) as error:
-        own["problem"] = str(error)
-        line = f"recipe {recipe} cannot run: {visible(str(error))}"
-    print_result(as_json, found | own, [*overview.status_lines(found), line])
-
-
-def stale(plan: Plan) -> list[str]:
-    """The steps that a run would make anew, at least in part."""
-    return [step.step for step in plan.steps.values() if step.to_generate[1] or step.to_train[1]]
+        return {"stale": None, "problem": str(error)}
+    steps = plan.steps.values()
+    stale = [step.step for step in steps if step.to_generate[1] or step.to_train[1]]
+    return {"stale": stale, "problem": None}

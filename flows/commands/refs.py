@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from flows.commands.options import JsonOption, ledger, print_result
-from flows.explain.show import table
+from flows.commands.options import JsonOption, WhoseOption, ledger, print_result
+from flows.explain.compare.text import one_line
 from storage import refs
 from storage.ids import kind_of, short
-from storage.ledger import Row
+from storage.ledger import Ledger, Row
+from storage.own_refs import full_name
+from storage.own_refs import target as pointed
 from storage.person import person
 
 app = typer.Typer(no_args_is_help=True, help="Named pointers and where they have pointed.")
-COLUMNS = ("name", "target", "moved", "author", "note")
+LINE_CHARS = 200
 NameArgument = Annotated[str, typer.Argument(help="champion, constitution, env/production, …")]
 
 
 @app.command("list")
 def list_refs(
     name: Annotated[str | None, typer.Argument(help="One ref: where it has pointed.")] = None,
+    recipe: WhoseOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Every ref and where it points; with NAME, that ref's moves, the last one first."""
     if name is None:
         found = refs.refs(ledger())
-        print_result(as_json, {"refs": found}, [_table("refs", found)])
+        print_result(as_json, {"refs": found}, _lines(found))
         return
-    moves = refs.history(ledger(), name)
+    moves = refs.history(ledger(name, recipe=recipe), name)
+    name = moves[0]["name"]
     found = [row | {"name": f"{name}~{n}" if n else name} for n, row in enumerate(moves)]
-    print_result(as_json, {"name": name, "moves": found}, [_table(name, found)])
+    print_result(as_json, {"name": name, "moves": found}, _lines(found))
 
 
 @app.command("set")
@@ -44,21 +48,29 @@ def set_ref(
     force: Annotated[
         bool, typer.Option("--force", help="Even a champion that has not passed its gates.")
     ] = False,
+    recipe: WhoseOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Point a ref to a checkpoint, a constitution or another row. `latest/…` is moved by runs."""
-    if name == "constitution":
-        target = _recorded(target)
-    _print_move(name, refs.set_ref(ledger(), name, target, person(), note, force), as_json)
+    """Point a ref to a checkpoint, a constitution or another row. `latest/…` is moved by runs.
+
+    Examples: solon ref set champion latest/dpo; solon ref set env/production champion
+    """
+    book = ledger(name, recipe=recipe)
+    full = full_name(book, name)
+    if full.rpartition("/")[2] == "constitution":
+        target = _recorded(book, target)
+    _print_move(full, refs.set_ref(book, full, target, person(), note, force), as_json)
 
 
 @app.command()
-def rollback(name: NameArgument, as_json: JsonOption = False) -> None:
+def rollback(name: NameArgument, recipe: WhoseOption = "", as_json: JsonOption = False) -> None:
     """Back to where a ref pointed before; again, one further back. Nothing is forgotten."""
-    _print_move(name, refs.rollback(ledger(), name, person()), as_json)
+    book = ledger(name, recipe=recipe)
+    full = full_name(book, name)
+    _print_move(full, refs.rollback(book, full, person()), as_json)
 
 
-def _recorded(target: str) -> str:
+def _recorded(known: Ledger, target: str) -> str:
     """The id of a constitution's file or packaged name, kept in the ledger; of a ref or id itself.
 
     Raises ConstitutionError where it is none of these.
@@ -66,8 +78,7 @@ def _recorded(target: str) -> str:
     from constitution.load import load, meant_file, resolve
     from flows.plan.constitutions import keep_constitution
 
-    known = ledger()
-    if known.query("SELECT 1 FROM refs WHERE name = ?", [target.split("~")[0]]):
+    if pointed(known, target.split("~")[0]):
         return target
     path = meant_file(target)
     if path is None and kind_of(target):
@@ -84,15 +95,13 @@ def _print_move(name: str, move: tuple[str | None, str], as_json: bool) -> None:
     print_result(as_json, {"name": name, "was": was, "is": is_now}, [line])
 
 
-def _table(title: str, found: list[Row]) -> Table:
-    rows = [
-        (
-            row["name"],
-            short(row["target_id"]),
-            f"{row['moved_at']:%Y-%m-%d %H:%M}" if row["moved_at"] else "",
-            row["author"] or "",
-            " ".join(filter(None, ["(forced)" if row["is_forced"] else "", row["note"]])),
-        )
-        for row in found
-    ]
-    return table(title, COLUMNS, rows, left=len(COLUMNS))
+def _lines(found: list[Row]) -> Iterator[str]:
+    """A line a ref, the id first: its name, when it was moved, by whom and why."""
+    width = max((len(row["name"]) for row in found), default=0)
+    for row in found:
+        when = f"{row['moved_at'].astimezone():%Y-%m-%d %H:%M}" if row["moved_at"] else ""
+        why = " ".join(filter(None, ["(forced)" if row["is_forced"] else "", row["note"]]))
+        said = one_line(": ".join(filter(None, [row["author"] or "", why])), LINE_CHARS)
+        yield f"{short(row['target_id'])}  {row['name']:<{width}}  {when}  {said}".rstrip()
+    if not found:
+        yield "no ref yet"

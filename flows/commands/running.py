@@ -32,11 +32,15 @@ def run_flow(flow: str, parameters: dict[str, Any], workspace: Workspace) -> dic
     name = MODULES.get(flow, "flows.align")
     with server.running(workspace, meanwhile=lambda: importlib.import_module(name)):
         module = importlib.import_module(name)
+        from prefect.exceptions import CancelledRun  # not before the server's address is set
+
+        from flows.serve.ending import STOPPED
+
         try:
             return dict(getattr(module, flow)(**parameters))
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, CancelledRun):
             bar.close()
-            bar.say("stopped: what was committed is kept, the next run goes on from it")
+            bar.say(STOPPED)
             raise typer.Exit(130) from None
         finally:
             bar.close()

@@ -17,6 +17,7 @@ from flows.commands.options import (
     err,
     print_result,
     step_named,
+    whose,
 )
 from flows.commands.running import run_flow
 from flows.explain import show
@@ -37,7 +38,10 @@ def run(
     until: UntilOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """The whole method: generate what is missing, train what that reaches, measure, report."""
+    """The whole method: generate what is missing, train what that reaches, measure, report.
+
+    Examples: solon run; solon run --recipe smoke --until sft; solon run --set dpo.beta=0.2
+    """
     _run("align", recipe, set_, until, as_json)
 
 
@@ -80,7 +84,10 @@ def plan(
     markdown: Annotated[bool, typer.Option("--markdown", help="Markdown, for a review.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """What a run would reuse, generate and train, and what it would cost. Writes nothing."""
+    """What a run would reuse, generate and train, and what it would cost. Writes nothing.
+
+    Examples: solon plan; solon plan --until pairs; solon plan --set prompts=questions.csv
+    """
     from flows.plan.planner import make_plan
 
     made, inputs = make_plan(recipe, recipes.parse_overrides(set_), step_named(until))
@@ -118,5 +125,5 @@ def _run(
             parameters["until"] = step
         result = run_flow(flow, parameters, workspace)
     seconds = f"{time.monotonic() - started:.0f} s"
-    lines = show.run_lines(result, again(recipe, set_))
+    lines = show.run_lines(result, again(recipe, set_), whose(result["recipe"]))
     print_result(as_json, result, [show.run_table(result), *lines, seconds])

@@ -10,11 +10,10 @@ import typer
 from rich.table import Table
 
 from flows.commands.by_hand import NameArgument, clean_end, named, subjects
-from flows.commands.options import JsonOption, RecipeOption, err, print_result
+from flows.commands.options import JsonOption, WhoseOption, err, print_result
 from flows.explain.compare.text import visible
 from flows.explain.show import table
 from storage.errors import InputError
-from storage.ledger import Ledger
 
 if TYPE_CHECKING:
     from flows.run.standard import Measured
@@ -39,7 +38,7 @@ def standard(
     chat: Annotated[
         bool, typer.Option("--chat", help="As a conversation, not as raw text.")
     ] = False,
-    recipe: RecipeOption = "",
+    recipe: WhoseOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Standard tasks by lm-eval: figures with 95 % intervals, kept in the ledger."""
@@ -50,11 +49,11 @@ def standard(
     if not names:
         raise InputError(tasks, "it names no task", "give names as arc_easy,hellaswag", "--tasks")
     with clean_end(), err.status("reading the tasks") as status:
-        workspace, (model,) = subjects(recipe, id)
+        workspace, book, (model,) = subjects(recipe, id)
         from flows.run.standard import measure
 
-        loaded, ledger = load_tasks(names, include), Ledger(workspace.ledger)
-        found = measure(model, loaded, ledger, workspace, status.update, limit=limit, is_chat=chat)
+        loaded = load_tasks(names, include)
+        found = measure(model, loaded, book, workspace, status.update, limit=limit, is_chat=chat)
     value = {"model": named(model), "is_chat": chat, "limit": limit, **asdict(found)}
     print_result(as_json, value, [_table(model.label, found), *_notes(found)])
 

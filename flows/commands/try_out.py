@@ -24,7 +24,10 @@ def preview(
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """An edited principle on a few of its prompts: before and after. A run reuses the rows."""
+    """An edited principle on a few of its prompts: before and after. A run reuses the rows.
+
+    Example: solon preview be-concise -n 4
+    """
     from flows.explain.preview import choose, compare, to_json
     from flows.plan.inputs import inputs_of
 
@@ -48,7 +51,10 @@ def ablate(
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """What a principle bought: train without the rows it had a hand in, and compare."""
+    """What a principle bought: train without the rows it had a hand in, and compare.
+
+    Example: solon ablate be-concise
+    """
     from flows.explain.ablation import left_out_line
     from flows.plan.constitutions import principle_named
     from flows.plan.inputs import inputs_of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -32,11 +33,22 @@ def lint(
     """Every fault of a constitution file: file:line, value, rule, fix. Exit code 2 for errors."""
     with err.status("reading prompts"):
         categories = _categories(prompts)
-    findings = lint_constitution(resolve(path), categories)
-    lines = [visible(str(finding)) for finding in findings] or ["nothing to mend"]
+    file = resolve(path)
+    findings = lint_constitution(file, categories)
+    lines = [visible(str(finding)) for finding in findings] or [_good(file, categories)]
     print_result(as_json, {"findings": [vars(finding) for finding in findings]}, lines)
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(2)
+
+
+def _good(file: Path, categories: set[str | None]) -> str:
+    """What was read of a file without a fault."""
+    read = load(file)
+    on = sum(principle.enabled for principle in read.principles)
+    checked = sum(principle.check is not None for principle in read.principles)
+    named = len(categories - {None})
+    said = f"{on} principles, {checked} of them checked by a program; {named} categories of prompts"
+    return f"{one_line(str(file), LINE_CHARS)}: nothing to mend ({said})"
 
 
 def _categories(source: str) -> set[str | None]:

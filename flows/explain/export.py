@@ -85,12 +85,19 @@ def _check_place(out: Path, is_file: bool) -> None:
 def _snapshot(ledger: Ledger, name: str, format: str) -> Row:
     found_id = find(ledger, name)[0]
     if kind_of(found_id) != "dataset":
-        raise InputError(name, "this is no snapshot", "use latest/preferences-rows", "SNAPSHOT")
+        raise _no_snapshot(name, kind_of(found_id))
     found = ledger.query("SELECT * FROM datasets WHERE dataset_id = ?", [found_id])[0]
     if found["kind"] == "prompts" or (format == "hh" and found["kind"] == "sft"):
         rule = f"a snapshot of {found['kind']} has no {format} form"
         raise InputError(name, rule, "use latest/preferences-rows or latest/sft-rows", "SNAPSHOT")
     return found
+
+
+def _no_snapshot(name: str, kind: str | None) -> InputError:
+    if kind == "checkpoint":
+        fix = f"solon export-model {name} --out FOLDER takes the model along"
+        return InputError(name, "this is a checkpoint, not rows", fix, "SNAPSHOT")
+    return InputError(name, "this is no snapshot", "use latest/preferences-rows", "SNAPSHOT")
 
 
 def _write(path: Path, format: str, rows: Sequence[Row]) -> None:

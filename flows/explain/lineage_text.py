@@ -13,11 +13,11 @@ from rich.text import Text
 
 from flows.explain.compare.text import one_line, visible
 from flows.explain.compare.words import Piece, in_terminal
-from flows.explain.show import changed
-from flows.plan.causes import FIRST, UPSTREAM
+from flows.explain.show import because, markdown_table
+from flows.plan.causes import UPSTREAM
 from storage.ids import short, shortened
 from storage.ledger import Ledger
-from storage.lineage import boxes
+from storage.lineage import summary
 from storage.refs import opened
 from tasks.chat.calls import said
 from tasks.generation.sets import IMPORTED
@@ -25,7 +25,9 @@ from tasks.generation.sets import IMPORTED
 NOTABLE = ("constitution", "principle", "model", "set", "dataset", "checkpoint", "evaluation")
 LABEL_CHARS = 80
 BOX_CHARS = 100  # a label and the kind before it
-WIDTH = 96
+WIDTH = 76  # with its indent 80 columns
+NAME_CHARS, LEAST_CHARS = 48, 24
+CODE_CHARS = 12
 MAX_LINES = 24
 REASON_CHARS = 300
 AROUND_CHARS = 120  # of unchanged text kept on either side of a difference
@@ -42,11 +44,13 @@ def lineage_lines(found: dict[str, Any], direction: str) -> Iterator[str]:
     yield f"{short(found['id'])} ({found['kind']}: {_label(node['label'])})"
     verb = "was made from" if direction == "up" else "reached"
     counts = ", ".join(f"{n} {kind}{'s' if n != 1 else ''}" for kind, n in found["counts"].items())
-    yield f"{verb}: {counts or 'nothing'}"
+    yield from textwrap.wrap(f"{verb}: {counts or 'nothing'}", WIDTH, subsequent_indent="  ")
     for kind in NOTABLE:
         for row_id, node in found["nodes"].items():
             if node["kind"] == kind and row_id != found["id"]:
-                yield f"  {kind:<12} {short(row_id)}  {_label(node['label'])}{_more(node)}"
+                more = _more(node)
+                label = one_line(node["label"], max(NAME_CHARS - len(more), LEAST_CHARS))
+                yield f"  {kind:<12} {short(row_id)}  {label}{more}"
     for row_id, node in found["nodes"].items():
         if "components" in node and (direction == "up" or row_id == found["id"]):
             yield from component_lines(row_id, node)
@@ -72,14 +76,21 @@ def component_lines(row_id: str, node: dict[str, Any]) -> Iterator[str]:
     commit = node.get("git_commit", "unknown")
     words = f"{node.get('constitution', '')} {short(node.get('constitution_id', ''))}".strip()
     yield f"  {_label(node['label'])} {short(row_id)}"
-    yield f"    constitution {_label(words)}; seed {parts['seed']}; {parts['precision']}"
-    yield f"    code {parts['code']}, commit {commit}; {libraries}"
+    yield f"    constitution {one_line(words, NAME_CHARS)}"
+    yield f"    seed {parts['seed']}; {parts['precision']}"
+    yield f"    code {parts['code'][:CODE_CHARS]}, commit {commit[:CODE_CHARS]}"
+    yield from textwrap.wrap(libraries, WIDTH, initial_indent="    ", subsequent_indent="    ")
 
 
-def origin_chart(ledger: Ledger, row_id: str) -> str:
-    """What a row or checkpoint was made from, as a Mermaid flowchart."""
+def origin_table(ledger: Ledger, row_id: str) -> str:
+    """What a checkpoint was made from, as a table in Markdown: rows counted, all else by its id."""
     with opened(ledger, row_id) as (con, ids):
-        return mermaid(boxes(con, ids, "up"))
+        found = summary(con, ids, "up")
+    nodes = {name: node for name, node in found["nodes"].items() if name != found["id"]}
+    named = {node["kind"] for node in nodes.values()}
+    rows = [(kind, str(n), "") for kind, n in found["counts"].items() if kind not in named]
+    rows += [(node["kind"], short(name), _label(node["label"])) for name, node in nodes.items()]
+    return "\n".join(markdown_table(("made from", "id or how many", "what"), rows)) + "\n"
 
 
 def mermaid(drawn: dict[str, Any]) -> str:
@@ -163,7 +174,8 @@ def _link(link: dict[str, Any]) -> Iterator[str]:
     )
     recipe = link["run"]["recipe"]
     run = short(link["run"]["id"]) + (f" ({one_line(recipe, 40)})" if recipe else "")
-    yield f"  {run}, {link['created_at'][:19]} UTC; {_because(link['cause'])}"
+    yield f"  {run}, {link['created_at'][:19]} UTC"
+    yield f"  made {_because(link['cause'])}"
 
 
 def _row(row: dict[str, Any]) -> Iterator[str]:
@@ -234,11 +246,9 @@ def _why(why: dict[str, Any]) -> Iterator[str | Text]:
 
 
 def _because(cause: dict[str, Any]) -> str:
-    if cause["component"] in FIRST:
-        return "for the first time"
     if cause["component"] == UPSTREAM:
         return "because what it builds on changed"
-    return changed(cause["component"], cause["was"], cause["is"])
+    return because(cause["component"], cause["was"], cause["is"])
 
 
 def _place(link: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 from flows.explain.compare.text import one_line
 from storage.ids import short
 from storage.ledger import Ledger, Row
+from storage.own_refs import target
 from storage.refs import not_passed
 from storage.workspace import Workspace
 
 LINE_CHARS = 200
+WIDTH = 80
 RUNS = """
     SELECT run_id, recipe, state, until, message, started_at, ended_at FROM runs
     WHERE ? IS NULL OR recipe = ? ORDER BY started_at DESC LIMIT ?"""
@@ -21,7 +24,9 @@ PROJECTS = """
     SELECT recipe, count(*) OVER (PARTITION BY recipe) AS runs, started_at, run_id, state, message
     FROM runs QUALIFY row_number() OVER (PARTITION BY recipe ORDER BY started_at DESC) = 1
     ORDER BY started_at DESC"""
-CHAMPION = "SELECT target_id FROM refs WHERE name = 'champion'"
+CANDIDATE = """
+    SELECT settings->'gate'->>'candidate' AS stage FROM runs WHERE recipe = ?
+    ORDER BY started_at DESC LIMIT 1"""
 WAITING = "SELECT approval_id, asked_at FROM approvals WHERE is_approved IS NULL"
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
@@ -48,15 +53,26 @@ def run_lines(found: list[Row]) -> Iterator[str]:
 
 def status(ledger: Ledger, workspace: Workspace) -> dict[str, Any]:
     """The workspace in short, as `solon status --json` promises it."""
-    champion = next((row["target_id"] for row in ledger.query(CHAMPION)), None)
+    projects = [row | standing(ledger, row["recipe"]) for row in ledger.query(PROJECTS)]
     return {
         "workspace": str(workspace.root),
         "exists": ledger.exists,
-        "projects": ledger.query(PROJECTS),
-        "champion": champion,
-        "in_its_way": not_passed(ledger, champion) if champion else None,
+        "projects": projects,
         "waiting": [row["approval_id"] for row in ledger.query(WAITING)],
         "bytes": {path.name: size_of(path) for path in sorted(workspace.root.glob("*"))},
+    }
+
+
+def standing(ledger: Ledger, recipe: str) -> dict[str, Any]:
+    """A recipe's champion, its newest candidate, and what stands in that one's way."""
+    own = Ledger(ledger.path, recipe=recipe)
+    stage = next((row["stage"] for row in own.query(CANDIDATE, [recipe])), None) or "ppo"
+    candidate = target(own, f"latest/{stage}")
+    against = not_passed(own, candidate) if candidate else ""
+    return {
+        "champion": target(own, "champion"),
+        "candidate": candidate,
+        "in_its_way": against if candidate else f"no {stage} checkpoint was made yet",
     }
 
 
@@ -74,14 +90,36 @@ def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
     most = ", ".join(f"{name} {human(size)}" for name, size in of)
     yield f"workspace {found['workspace']}: {human(sum(found['bytes'].values()))} ({most})"
     for project in found["projects"]:
-        last = f"{short(project['run_id'])} of {_at(project['started_at'])} {project['state']}"
-        why = f" ({project['message']})" if project["message"] else ""
-        said = f"project {project['recipe']}: {project['runs']} runs, the last {last}{why}"
-        yield one_line(said, LINE_CHARS)
-    against = f", though {found['in_its_way']}" if found["in_its_way"] else ""
-    yield f"champion {short(found['champion'] or 'none yet')}{against}"
+        for line in _project(project):
+            said, indent = one_line(line, 5 * WIDTH), "  " if line.startswith(" ") else ""
+            yield from textwrap.wrap(
+                said, WIDTH, initial_indent=indent, subsequent_indent="    ", break_on_hyphens=False
+            )
     for approval_id in found["waiting"]:
         yield f"waiting for an answer: {short(approval_id)}; open the run in the UI (solon serve)"
+
+
+def _project(project: Row) -> Iterator[str]:
+    count = f"{project['runs']} run{'s' if project['runs'] != 1 else ''}"
+    yield f"project {project['recipe']}: {count}"
+    yield f"  {short(project['run_id'])} of {_at(project['started_at'])} {project['state']}"
+    if project["message"]:
+        yield f"  {project['message']}"
+    champion, candidate = project["champion"], project["candidate"]
+    yield f"  champion {short(champion or 'none yet')}"
+    if candidate and candidate != champion:
+        against = project["in_its_way"] or "it passes every gate"
+        yield f"  candidate {short(candidate)}: {against}"
+    elif project["in_its_way"]:
+        yield f"  {project['in_its_way']}"
+    yield f"  {_stale(project)}"
+
+
+def _stale(project: Row) -> str:
+    if project.get("problem"):
+        return f"cannot run: {project['problem']}"
+    steps = ", ".join(project.get("stale") or ()) or "nothing"
+    return f"to be made anew: {steps}"
 
 
 def human(size: float) -> str:

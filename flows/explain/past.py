@@ -14,7 +14,9 @@ COMPLETIONS = """
     SELECT c.completion_id, c.cut_at, c.model_id, c.principle_id, c.few_shot_id, c.run_id, c.step,
            c.round, c.request, c.text, c.finish_reason, c.temperature, c.top_p, c.sample_index,
            c.created_at, p.slug, p.critique, p.revision, p.comparison, m.reference, r.recipe,
-           r.settings, f.messages AS worked
+           r.settings, f.messages AS worked, (
+               SELECT max(p.started_at) FROM runs p
+               WHERE p.recipe = r.recipe AND p.started_at < r.started_at) AS run_before
     FROM completions c
     LEFT JOIN principles p USING (principle_id) LEFT JOIN models m USING (model_id)
     LEFT JOIN runs r USING (run_id) LEFT JOIN few_shots f USING (few_shot_id)
@@ -150,11 +152,8 @@ class Past:
         """Why the last completion of a chain was generated though one in its place was there, and
         the change above it in the chain where that began.
         """
-        link, before = chain[-1], None
-        for earlier in self.links:  # in order of time
-            if earlier.place == link.place and earlier.row["created_at"] < link.row["created_at"]:
-                before = earlier
-        own = _change(link, before)
+        link = chain[-1]
+        own = _change(link, self._before(link))
         if own.before is None or own.cause.component != UPSTREAM:
             return own, own
         others = {other.place: other for other in self.chain(own.before.row["completion_id"])}
@@ -165,3 +164,18 @@ class Past:
                 if root.cause.component != UPSTREAM:
                     return own, root
         return own, own
+
+    def _before(self, link: Link) -> Link | None:
+        """The latest before a completion in its place: of the same recipe, if there is one; of
+        another's those that the recipe's run before could reuse.
+        """
+        row = link.row
+        earlier = [
+            other
+            for other in self.links  # in order of time
+            if other.place == link.place and other.row["created_at"] < row["created_at"]
+        ]
+        own = [other for other in earlier if other.row["recipe"] == row["recipe"]]
+        since = row["run_before"]
+        known = [other for other in earlier if since and other.row["created_at"] < since]
+        return next(reversed(own or known), None)

@@ -56,6 +56,7 @@ class Previewed:
     response: str
     before: Reviewed | None
     after: Reviewed
+    left_out: str = ""  # why a run would make no row of it; empty where it may
 
 
 def choose(inputs: Inputs, slug: str, count: int) -> dict[int, list[Prompt]]:
@@ -105,8 +106,16 @@ def compare(
             said = prompt.messages[-1]["content"]
             was = before.get(prompt.prompt_id)
             after = Reviewed(slug, step.critique.text, step.revision.text)
-            rows.append(Previewed(prompt.prompt_id, said, round, answer, was, after))
+            out = left_out(inputs, step)
+            rows.append(Previewed(prompt.prompt_id, said, round, answer, was, after, out))
     return rows, is_whole
+
+
+def left_out(inputs: Inputs, step: Step) -> str:
+    """Why a run leaves the row out, as far as it shows: a text was cut at the limit."""
+    sides = {"draft": step.turn.answer, "revision": step.revision}
+    cut = [name for name, answer in sides.items() if answer.finish_reason != "stop"]
+    return f"the {cut[0]} is cut at the limit" if cut and inputs.recipe.pairs.whole else ""
 
 
 def _before(
@@ -137,5 +146,5 @@ def _answered(revision: Row, critiques: dict[str, list[str]]) -> str:
 
 def to_json(slug: str, rows: Sequence[Previewed], generated: int) -> dict[str, Any]:
     """`{"slug", "generated": calls made, "rows": [{"prompt_id", "prompt", "round", "response",
-    "before": {"principle", "critique", "revision"} or null, "after": the same}]}`."""
+    "before": {"principle", "critique", "revision"} or null, "after": the same, "left_out"}]}`."""
     return {"slug": slug, "generated": generated, "rows": [asdict(row) for row in rows]}

@@ -120,8 +120,8 @@ def _notes(notes: Iterable[str]) -> Iterator[str]:
 def _reasons(plan: Plan) -> Iterator[str]:
     """Why what is made anew, what falls, and what it costs."""
     for cause in plan.why:
-        because = changed(cause["component"], cause["was"], cause["is"])
-        line = f"{cause['step']}: {cause['rows']} {because}"
+        why = because(cause["component"], cause["was"], cause["is"])
+        line = f"{cause['step']}: {cause['rows']} {why}"
         yield line if cause["root"] == cause["component"] else f"{line}, from {cause['root']}"
     for step in plan.steps.values():
         for model_id, count in step.by_model.items():
@@ -130,9 +130,15 @@ def _reasons(plan: Plan) -> Iterator[str]:
                 known = f" ({short(model_id)})" if is_id(model_id) else ""
                 yield f"{step.step}: {span(count)} asked of {name}{known}"
     for fallen in plan.falls:
-        verb = "falls" if fallen["certain"] else "may fall"
-        yield f"{fallen['stage']}: {short(fallen['id'])}, now in use, {verb}"
+        verb = "is" if fallen["certain"] else "may be"
+        yield f"{fallen['stage']}: {short(fallen['id'])}, now in use, {verb} replaced"
     yield cost_line(plan.cost)
+
+
+def because(component: str, was: Any, is_now: Any) -> str:
+    """Why something is made: for the first time, or what changed."""
+    is_first = was in ("(none)", None) and is_now == "new"
+    return "for the first time" if is_first else changed(component, was, is_now)
 
 
 def changed(component: str, was: Any, is_now: Any) -> str:
@@ -155,10 +161,11 @@ def run_table(result: dict[str, Any]) -> Table:
     return table(short(result["run_id"] or "no run"), RUN_COLUMNS, rows)
 
 
-def run_lines(result: dict[str, Any], options: str = "") -> Iterator[str]:
+def run_lines(result: dict[str, Any], options: str = "", whose: str = "") -> Iterator[str]:
     """The verdict, where things are, what was left out, and what to try next.
 
-    options: of the command, as its like needs them again: " --recipe mine.yaml".
+    options: of the command, as its like needs them again: " --recipe mine.yaml". whose: what a ref
+    needs before it, as "mine/".
     """
     home = Path(result["workspace"])
     for step in result["steps"]:
@@ -183,8 +190,8 @@ def run_lines(result: dict[str, Any], options: str = "") -> Iterator[str]:
     yield f"  solon plan{options}      (after editing a principle)"
     if result["snapshots"]["preferences"]:
         last = list(made)[-1] if made else "preferences-rows"
-        yield f"  solon why latest/{last}"
-        yield "  solon export latest/preferences-rows --format trl --out pairs"
+        yield f"  solon why {whose}latest/{last}"
+        yield f"  solon export {whose}latest/preferences-rows --format trl --out pairs"
 
 
 def preview_table(row: dict[str, Any]) -> Table:
@@ -196,6 +203,8 @@ def preview_table(row: dict[str, Any]) -> Table:
     table.add_column(f"after: {after['principle']}", ratio=1)
     draft = Text("draft: " + visible(row["response"]), style="dim")
     table.add_row(draft, draft)
+    if row.get("left_out"):
+        table.caption = Text(f"a run leaves this row out: {row['left_out']}", style="bold")
     for part in ("critique", "revision"):
         left, right = Text("(nothing yet)", style="dim"), Text(visible(after[part]))
         if before:

@@ -9,6 +9,7 @@ from flows.plan.inputs import Inputs
 from storage.artifacts import artifact_path, is_whole
 from storage.ids import content_id
 from storage.ledger import Ledger
+from storage.own_refs import target
 from storage.workspace import Workspace
 from tasks.evaluation.answers import Policy
 from tasks.evaluation.probes import Question
@@ -18,9 +19,9 @@ from tasks.model_files import Digests, adapter_id
 
 POLICIES = ("sft", "dpo", "ppo")
 REWARD = "reward"
-CHAMPION_ID = """
-    SELECT checkpoint_id FROM refs JOIN checkpoints ON checkpoint_id = target_id
-    WHERE name = 'champion' AND base_model_id = ? AND stage IN ('sft', 'dpo', 'ppo')"""
+ON_BASE = """
+    SELECT checkpoint_id FROM checkpoints
+    WHERE checkpoint_id = ? AND base_model_id = ? AND stage IN ('sft', 'dpo', 'ppo')"""
 
 
 def adapter_of(workspace: Workspace, checkpoint_id: str) -> Path:
@@ -63,7 +64,7 @@ def with_champion(
     same base, and its files are there.
     """
     own = {stage: found for stage, found in checkpoints.items() if stage != CHAMPION}
-    for row in ledger.query(CHAMPION_ID, [inputs.base_model_id]):
+    for row in ledger.query(ON_BASE, [target(ledger, CHAMPION), inputs.base_model_id]):
         champion = row["checkpoint_id"]
         if champion not in own.values() and is_whole(artifact_path(workspace, champion)):
             return own | {CHAMPION: champion}

@@ -16,7 +16,8 @@ from storage.ledger import Columns, Ledger, Row
 from tasks.generation.calls import Call
 from tasks.judging.comparisons import Comparison
 
-# The latest completion in the same place: same step, round and sample of the same prompt.
+# The latest completion in the same place: same step, round and sample of the same prompt. Of the
+# same recipe, if there is one; of another's those that its last run could reuse.
 LATEST = """
     SELECT w.position, c.completion_id, c.cut_at, c.step, c.model_id, c.principle_id,
            c.few_shot_id, c.temperature, c.top_p, p.slug, p.critique, p.revision,
@@ -27,8 +28,12 @@ LATEST = """
         AND c.round IS NOT DISTINCT FROM w.round::INTEGER AND c.sample_index = w.sample_index
     LEFT JOIN principles p ON p.principle_id = c.principle_id
     LEFT JOIN few_shots f ON f.few_shot_id = c.few_shot_id
-    LEFT JOIN (SELECT run_id, settings->'models' AS models FROM runs) r ON r.run_id = c.run_id
-    QUALIFY row_number() OVER (PARTITION BY w.position ORDER BY c.created_at DESC) = 1
+    LEFT JOIN (SELECT run_id, recipe, settings->'models' AS models FROM runs) r
+        ON r.run_id = c.run_id
+    WHERE coalesce(r.recipe, $1) = $1 OR $1 = '' OR c.created_at < (
+        SELECT max(started_at) FROM runs WHERE recipe = $1 AND state <> 'running')
+    QUALIFY row_number() OVER (PARTITION BY w.position
+        ORDER BY coalesce(r.recipe, $1) <> $1, c.created_at DESC) = 1
 """
 # The model that last judged the same two responses by the same principle.
 JUDGED_BY = """
@@ -37,11 +42,12 @@ JUDGED_BY = """
     JOIN comparisons c ON c.prompt_id = w.prompt_id AND c.principle_id = w.principle_id
         AND c.first_completion_id = w.first AND c.second_completion_id = w.second
         AND c.model_id <> w.model_id
-    LEFT JOIN (SELECT run_id, settings->'models'->>'judge' AS judge FROM runs) r USING (run_id)
+    LEFT JOIN (SELECT run_id, recipe, settings->'models'->>'judge' AS judge FROM runs) r
+        USING (run_id)
+    WHERE coalesce(r.recipe, $1) = $1 OR $1 = ''
     QUALIFY row_number() OVER (PARTITION BY w.position ORDER BY c.created_at DESC) = 1
 """
 UPSTREAM = "upstream"
-FIRST = ("prompt", "step")  # the components of a call with nothing before it in its place
 # Which of its principle's words a step's request shows.
 RENDERED = {"critique": ("critique",), "revision": ("critique", "revision")}
 HOLE = "\0"
@@ -184,7 +190,7 @@ def judge_causes(
         "second": [c.second.completion_id for c in asked],
     }
     counts: Counter[tuple[str, ...]] = Counter()
-    for row in ledger.query(JUDGED_BY, wanted=wanted) if asked else []:
+    for row in ledger.query(JUDGED_BY, [ledger.recipe], wanted) if asked else []:
         name = _model("judge", is_named or row["is_named"])
         now = asked[row["position"]].judge.model_id
         counts[("comparison", name, row["model_id"], now, name)] += 1
@@ -200,7 +206,7 @@ def _latest(ledger: Ledger, calls: Sequence[Call]) -> dict[int, Asked]:
         "sample_index": [call.sample_index for call in calls],
     }
     latest = {}
-    for row in ledger.query(LATEST, wanted=wanted):
+    for row in ledger.query(LATEST, [ledger.recipe], wanted):
         position, words = row.pop("position"), words_of(row["step"], row)
         pieces = shown_by(row.pop("prefix"))
         del row["critique"], row["revision"]

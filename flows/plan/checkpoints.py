@@ -10,6 +10,7 @@ from storage.artifacts import artifact_path, is_whole
 from storage.errors import InputError
 from storage.ids import short
 from storage.ledger import Ledger
+from storage.own_refs import target
 from storage.workspace import Workspace
 from tasks import models
 
@@ -19,9 +20,8 @@ def find_checkpoint(ledger: Ledger, workspace: Workspace, name: str) -> tuple[st
     found = ledger.query(
         "SELECT c.checkpoint_id, m.reference, c.base_model_id, c.components FROM checkpoints c"
         " JOIN models m ON m.model_id = c.base_model_id"
-        " WHERE starts_with(c.checkpoint_id, coalesce((SELECT target_id FROM refs WHERE name = ?),"
-        " nullif(?, ''))) AND c.stage IN ('sft', 'dpo', 'ppo')",
-        [name, name],
+        " WHERE starts_with(c.checkpoint_id, nullif(?, '')) AND c.stage IN ('sft', 'dpo', 'ppo')",
+        [target(ledger, name) or name],
     )
     if len(found) > 1:
         raise InputError(name, "several checkpoints' ids begin so", "give more digits", "model")

@@ -11,6 +11,7 @@ from constitution.schema import Constitution, Principle
 from storage.errors import InputError
 from storage.ledger import Ledger
 from storage.nearest import meant
+from storage.own_refs import target
 from tasks.generation.calls import principle_id
 from tasks.generation.record import record_constitution
 
@@ -22,11 +23,8 @@ def read_constitution(name: str, ledger: Ledger) -> tuple[Constitution, Path | N
     if not name.startswith(REF):
         path = resolve(name)
         return load(path), path
-    found = ledger.query(
-        "SELECT c.body FROM constitutions c JOIN refs r ON r.target_id = c.constitution_id"
-        " WHERE r.name = ?",
-        [name.removeprefix(REF)],
-    )
+    named = target(ledger, name.removeprefix(REF))
+    found = ledger.query("SELECT body FROM constitutions WHERE constitution_id = ?", [named])
     if not found:
         rule = "no ref of this name points to a constitution"
         raise InputError(name, rule, "solon ref set constitution FILE", "constitution")

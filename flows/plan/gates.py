@@ -7,6 +7,7 @@ from typing import Any
 
 from flows.plan.answers import POLICIES
 from storage.ledger import Ledger
+from storage.own_refs import target
 from tasks.evaluation.figures import Figures
 from tasks.evaluation.gates import Verdict
 from tasks.evaluation.rows import CHAMPION
@@ -46,14 +47,13 @@ def champion(ledger: Ledger, checkpoints: dict[str, str]) -> str | None:
     """What the champion is among the checkpoints of an evaluation; its id where it is none of them,
     under which nothing is measured; None where there is no champion.
     """
-    target = holder(ledger)
-    return next((role for role, own in checkpoints.items() if own == target), target)
+    now = holder(ledger)
+    return next((role for role, own in checkpoints.items() if own == now), now)
 
 
 def holder(ledger: Ledger) -> str | None:
-    """The checkpoint that is the champion now."""
-    found = ledger.query("SELECT target_id FROM refs WHERE name = ?", [CHAMPION])
-    return str(found[0]["target_id"]) if found else None
+    """The checkpoint that is the recipe's champion now."""
+    return target(ledger, CHAMPION)
 
 
 def kept(ledger: Ledger, evaluation_id: str) -> list[dict[str, Any]]:

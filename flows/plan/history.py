@@ -9,6 +9,7 @@ from typing import Any
 from constitution.schema import Principle
 from flows.plan.pair_parts import PairSettings, SetSettings
 from storage.ledger import Ledger
+from storage.own_refs import target
 from tasks.generation.method import Method
 from tasks.generation.walk import Level
 
@@ -32,8 +33,10 @@ PAIRS_BEHIND = """
     SELECT settings->'pairs' AS pairs FROM datasets JOIN runs USING (run_id)
     WHERE dataset_id = ?"""
 LATEST_COMPONENTS = """
-    SELECT components FROM checkpoints LEFT JOIN refs ON target_id = checkpoint_id
-    WHERE stage = ? ORDER BY name IS NOT DISTINCT FROM ? DESC, created_at DESC LIMIT 1"""
+    SELECT c.components FROM checkpoints c LEFT JOIN runs r USING (run_id)
+    WHERE c.stage = $1 AND (c.checkpoint_id = $2 OR r.recipe = $3 OR $3 = '')
+    ORDER BY c.checkpoint_id IS NOT DISTINCT FROM $2 DESC, c.created_at DESC LIMIT 1"""
+ANY_MADE = "SELECT 1 FROM checkpoints WHERE stage = ? AND base_model_id = ? LIMIT 1"
 STEP_OF_LEVEL = {
     "drafts": "draft",
     "critiques": "critique",
@@ -72,9 +75,14 @@ class History:
         return len(met) - int(self.ledger.query(MAY_SERVE, [step, model_id], wanted)[0]["n"])
 
     def latest_components(self, stage: str) -> dict[str, Any] | None:
-        """The key's parts of the checkpoint of a stage that is in use, else of the newest."""
-        found = self.ledger.query(LATEST_COMPONENTS, [stage, f"latest/{stage}"])
+        """The key's parts of the recipe's checkpoint of a stage in use, else of its newest."""
+        asked = [stage, self.latest(stage), self.ledger.recipe]
+        found = self.ledger.query(LATEST_COMPONENTS, asked)
         return json.loads(found[0]["components"]) if found else None
+
+    def may_serve(self, stage: str, base_model_id: str) -> bool:
+        """Whether any recipe has a checkpoint of a stage on this base, which may come out again."""
+        return bool(self.ledger.query(ANY_MADE, [stage, base_model_id]))
 
     def reworded_since(self, dataset_id: str, principles: Iterable[Principle]) -> list[str]:
         """The slugs whose words, as rows show them, are not those of the run behind a snapshot."""
@@ -109,9 +117,8 @@ class History:
         return int(found[0]["n"]) if found else 0
 
     def latest(self, stage: str) -> str | None:
-        """The checkpoint that `latest/<stage>` points to."""
-        found = self.ledger.query("SELECT target_id FROM refs WHERE name = ?", [f"latest/{stage}"])
-        return found[0]["target_id"] if found else None
+        """The recipe's checkpoint that `latest/<stage>` points to."""
+        return target(self.ledger, f"latest/{stage}")
 
 
 def _rows(sets: Iterable[SetSettings]) -> list[Any]:

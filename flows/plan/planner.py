@@ -82,7 +82,8 @@ class Planner:
 
     def _unknown(self, step: StepPlan) -> None:
         """Plan an artifact of which it is not known what it will be made from."""
-        step.to_train = (0 if self.history.latest_components(step.step) else 1, 1)
+        may_be_there = self.history.may_serve(step.step, self.inputs.base_model_id)
+        step.to_train = (0 if may_be_there else 1, 1)
 
     def _falls(self, step: StepPlan) -> None:
         """Note the checkpoint in use that this step's would replace."""

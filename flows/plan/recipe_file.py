@@ -67,6 +67,16 @@ def chosen(recipe: str) -> str:
     return PROJECT if Path(PROJECT).is_file() else FIRST
 
 
+def name_of(recipe: str) -> str:
+    """What a recipe calls itself. InputError where there is none."""
+    return str(read(recipe).content.get("name", recipe))
+
+
+def project_name(path: Path = Path(PROJECT)) -> str:
+    """What a project's recipe, the current folder's, calls itself; empty where there is none."""
+    return next(iter(_project(path)), "")
+
+
 def _project(path: Path) -> dict[str, Traversable]:
     try:
         content = read_yaml(path.read_bytes()[:MAX_BYTES]).value

@@ -17,6 +17,8 @@ from rich.progress import (
 
 from flows.run.progress import log, sentence
 
+SAY_EVERY_S = 30.0  # without a terminal
+
 
 class BarProgress:
     """Implements flows.run.progress.Progress: a Rich bar, plain lines without a terminal."""
@@ -25,11 +27,13 @@ class BarProgress:
         self.console = console
         self._bar: Progress | None = None
         self._task = TaskID(0)
-        self._step, self._started = "", 0.0
+        self._step, self._unit = "", ""
+        self._started = self._said = 0.0
 
     def start(self, step: str, total: int, unit: str) -> None:
         self.close()
-        self._step, self._started = step, time.monotonic()
+        self._step, self._unit = step, unit
+        self._started = self._said = time.monotonic()
         if not self.console.is_terminal:
             self.console.print(f"{step}: {total} {unit}", highlight=False)
             return
@@ -49,6 +53,10 @@ class BarProgress:
     def update(self, done: int, total: int, note: str = "") -> None:
         if self._bar:
             self._bar.update(self._task, completed=done, total=total, note=note)
+        elif time.monotonic() - self._said >= SAY_EVERY_S:
+            self._said = time.monotonic()
+            text = f"{self._step}: {done}/{total} {self._unit} {note}".rstrip()
+            self.console.print(text, highlight=False, markup=False)
 
     def finish(self, summary: str) -> None:
         """Say it here and, as the server may be looked at later, in the run's log there."""

@@ -42,10 +42,12 @@ def export_model(
     card: Callable[[Path, str | None], str],
     *,
     merged: bool,
+    is_here: bool = False,
 ) -> None:
     """Write the model of a checkpoint to `out`: a new or empty folder, or an export to replace.
 
-    card: from the base's folder, and a merged model's number type, the text of README.md.
+    card: from the base's folder, and a merged model's number type, the text of README.md. is_here:
+    an adapter names its base by its folder on this machine, which no other can read.
     Raises InputError where the folder is not ours.
     """
     check_target(out)
@@ -61,7 +63,7 @@ def export_model(
             assert subject.adapter is not None
             _copy(subject.adapter, ("*.safetensors",), aside)
             _copy(base, TOKENIZER, aside)
-            _adapter_config(subject.base, subject.adapter, aside)
+            _adapter_config(subject.base, subject.adapter, aside, base if is_here else None)
         (aside / "README.md").write_text(card(base, dtype), encoding="utf-8")
         facts = {"checkpoint_id": subject.checkpoint_id, "base": subject.base.public_name}
         seal(aside, MARK, **facts, is_merged=merged)
@@ -112,12 +114,17 @@ def _copy(source: Path, patterns: Sequence[str], out: Path) -> None:
             shutil.copyfile(path, out / path.name)
 
 
-def _adapter_config(base: Base, adapter: Path, out: Path) -> None:
-    """The adapter's settings, its base named as others find it: a hub model with its revision."""
+def _adapter_config(base: Base, adapter: Path, out: Path, folder: Path | None) -> None:
+    """The adapter's settings, its base named as others find it: a hub model with its revision.
+
+    folder: where the base is named by it.
+    """
     config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
     known = models.parse(base.reference)
     is_hub = known.kind == "hub"
     config["base_model_name_or_path"] = known.value if is_hub else base.public_name
     config["revision"] = known.detail if is_hub else None
+    if folder:
+        config |= {"base_model_name_or_path": str(folder), "revision": None}
     text = json.dumps(config, indent=2, sort_keys=True)
     (out / "adapter_config.json").write_text(text + "\n", encoding="utf-8")

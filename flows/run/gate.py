@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from flows.plan import gates
@@ -10,6 +11,7 @@ from flows.run.publish import publish_markdown
 from flows.run.session import Session
 from storage.ids import short
 from storage.ledger import Row, move
+from storage.own_refs import full
 from tasks.evaluation.escape import markdown_cell
 
 GATE_FAILED = "solon.gate.failed"  # the event that an alert can listen to
@@ -40,10 +42,11 @@ def conclude(
 
 
 def promote(session: Session, checkpoint: str, author: str, note: str) -> None:
-    """Make a checkpoint the champion, and this run's constitution the one in force, at once."""
+    """Make a checkpoint the recipe's champion, and the run's constitution its one in force."""
     with session.ledger.transaction() as con:
-        move(con, "champion", checkpoint, author, note)
-        move(con, "constitution", session.inputs.constitution_id, author, note)
+        own = partial(full, con, recipe=session.ledger.recipe)
+        move(con, own("champion"), checkpoint, author, note)
+        move(con, own("constitution"), session.inputs.constitution_id, author, note)
 
 
 def gate_markdown(verdict: str, own: Sequence[Row], candidate: str, is_promoted: bool) -> str:

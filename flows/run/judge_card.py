@@ -8,7 +8,7 @@ from flows.plan.cases import gold_of
 from flows.plan.steps import Step, at_most
 from flows.run import progress
 from flows.run.ask import Asker
-from flows.run.publish import publish_markdown, publish_picture
+from flows.run.publish import described, publish_markdown, publish_picture
 from flows.run.results import timed
 from flows.run.session import Session
 from storage.errors import SolonError
@@ -75,10 +75,11 @@ def _keep(session: Session, card: Card) -> None:
     picture = session.workspace.reports / session.run_id / "reliability.png"
     picture.parent.mkdir(parents=True, exist_ok=True)
     plot_reliability(picture, card["reliability"])
-    shows = f"Share right over the judge's confidence (recipe {session.recipe.name})"
-    publish_picture(picture, "reliability", shows)
+    of_run = session.recipe.name, session.run_id
+    said = described("Share right over the judge's confidence", *of_run)
+    publish_picture(picture, progress.key_of(session.recipe.name, "reliability"), said)
     shows = "How far the judge's word can be trusted"
-    publish_markdown("judge", markdown(card), shows, session.recipe.name, session.run_id)
+    publish_markdown("judge", markdown(card), shows, *of_run)
 
 
 def _reliability(card: Card) -> Card:

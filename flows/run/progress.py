@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class StepArtifact:
     """A step's bar in the UI. After the first failure it is left as it is: work goes on without."""
 
     def __init__(self, step: str, text: str) -> None:
-        self._key = "progress-" + re.sub(r"[^a-z0-9]+", "-", step.lower()).strip("-")
+        self._key = "progress-" + _dashed(step)
         self._id: UUID | None = None
         self._shown, self._is_broken = 0.0, False
         self.show(0.0, text)
@@ -113,9 +114,24 @@ class StepArtifact:
 
         text = f"{flow_run.get_name()}: {text}"  # a flow run's name says its recipe
         if self._id is None:
-            self._id = cast("UUID", create_progress_artifact(percent, self._key, text))
+            key = key_of(str(flow_run.get_parameters().get("recipe", "")), self._key)
+            self._id = cast("UUID", create_progress_artifact(percent, key, text))
         else:
             update_progress_artifact(self._id, percent, text)
+
+
+def _dashed(text: str) -> str:
+    """A text as part of an artifact's key."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def key_of(recipe: str, key: str) -> str:
+    """The key of an artifact: one for each recipe, as the UI keeps the versions of a key together.
+
+    recipe: its name, or a file of it.
+    """
+    name = _dashed(PurePath(recipe).stem)
+    return f"{name}-{key}" if name else key
 
 
 _current: Progress = LogProgress()

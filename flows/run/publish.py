@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from prefect.artifacts import (
     create_table_artifact,
 )
 
+from flows.run.progress import key_of
 from flows.run.session import Session
 from storage.artifacts import artifact_path
 from storage.ids import short
@@ -30,6 +32,16 @@ from tasks.generation import teaching_text
 from tasks.generation.snapshots import Rows
 
 PAGES = "/solon"  # where the servers of a workspace have its own pages
+# What the UI's table of a run has, by what its results call it: as wide as a page.
+STEP_COLUMNS = {
+    "step": "step",
+    "reused": "reused",
+    "generated": "generated",
+    "left out": "excluded",
+    "trained": "trained",
+    "seconds": "duration_s",
+    "id": "id",
+}
 SAMPLES = 6
 SAMPLE_CHARS = 300
 SAMPLE = """
@@ -57,7 +69,8 @@ def publish_markdown(
     key: str, text: str, shows: str, recipe: str, run_id: str | None = None
 ) -> None:
     """Show a Markdown text, described by what it shows (or its verdict), recipe and run."""
-    create_markdown_artifact(text, key=key, description=described(shows, recipe, run_id))
+    said = described(shows, recipe, run_id)
+    create_markdown_artifact(text, key=key_of(recipe, key), description=said)
 
 
 def described(shows: str, recipe: str, run_id: str | None = None) -> str:
@@ -81,7 +94,10 @@ def publish_samples(session: Session, rows: Rows) -> None:
     if found and _has_pages(session):
         link, shows = f"{PAGES}/review?recipe={session.recipe.name}", "Pairs for people to review"
         create_link_artifact(
-            link, "Review pairs", key="review-page", description=described(shows, *of_run)
+            link,
+            "Review pairs",
+            key=key_of(session.recipe.name, "review-page"),
+            description=described(shows, *of_run),
         )
 
 
@@ -107,27 +123,28 @@ def publish_run(
     steps: list[dict[str, Any]],
     checkpoints: Mapping[str, str],
     report: Path | None,
-    chart: str | None,
+    origins: str | None,
 ) -> None:
     """What was reused, generated and trained; curves, lineage, and the report with its pictures."""
     of_run = session.recipe.name, session.run_id
     sums = {name: sum(step[name] for step in steps) for name in ("reused", "generated", "trained")}
     shows = "By step: " + ", ".join(f"{count} {name}" for name, count in sums.items())
-    shown = [{name: step[name] for name in step if name not in ("note", "rows")} for step in steps]
-    table = [step | {"id": short(step["id"] or "")} for step in shown]
-    create_table_artifact(table, key="steps", description=described(shows, *of_run))
+    table = [{name: step[own] for name, own in STEP_COLUMNS.items()} for step in steps]
+    table = [row | {"id": short(row["id"] or "")} for row in table]
+    own = partial(key_of, session.recipe.name)
+    create_table_artifact(table, key=own("steps"), description=described(shows, *of_run))
     for stage, checkpoint_id in checkpoints.items():
         picture = artifact_path(session.workspace, checkpoint_id) / "loss.png"
         shows = f"The loss of {stage} in training {short(checkpoint_id)}"
-        publish_picture(picture, f"loss-{stage}", described(shows, *of_run))
-    if chart:
+        publish_picture(picture, own(f"loss-{stage}"), described(shows, *of_run))
+    if origins:
         last = short(list(checkpoints.values())[-1])
-        text = f"`solon why {last}` says more.\n\n```mermaid\n{chart}\n```\n"
+        text = f"{origins}\n`solon why {last}` says more.\n"
         publish_markdown("lineage", text, f"What {last} was made from", *of_run)
     if report is None:
         return
-    own = f"{PAGES}/reports/{report.parent.name}"
-    link = own if _has_pages(session) else report.as_uri()
+    page = f"{PAGES}/reports/{report.parent.name}"
+    link = page if _has_pages(session) else report.as_uri()
     _publish_report(report, link, *of_run)
 
 
@@ -136,12 +153,13 @@ def _publish_report(page: Path, link: str, recipe: str, run_id: str) -> None:
     text = page.with_suffix(".md").read_text(encoding="utf-8")
     verdict = text.partition("\n")[0].removeprefix("# ")
     said = f"{verdict} (recipe {markdown_cell(recipe)}, {short(run_id)})"
-    create_link_artifact(link, str(page), key="report-page", description=said)
-    shown = PICTURE.sub(r"*\1: the artifact `\2`*", text)
-    create_markdown_artifact(shown, key="report", description=said)
+    own = partial(key_of, recipe)
+    create_link_artifact(link, str(page), key=own("report-page"), description=said)
+    shown = PICTURE.sub(rf"*\1: the artifact `{own('')}\2`*", text)
+    create_markdown_artifact(shown, key=own("report"), description=said)
     for shows, name in PICTURE.findall(text):
         said = f"{shows} (recipe {markdown_cell(recipe)}, {short(run_id)})"
-        publish_picture(page.with_name(f"{name}.svg"), name, said)
+        publish_picture(page.with_name(f"{name}.svg"), own(name), said)
 
 
 def publish_picture(picture: Path, key: str, description: str) -> None:

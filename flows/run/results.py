@@ -19,6 +19,7 @@ from flows.plan.steps import STAGES, STEPS
 from flows.run.killed import end_killed_runs
 from flows.run.verdicts import judge_policies
 from storage.ledger import Ledger, insert, move, now, point
+from storage.own_refs import full, full_name
 from storage.workspace import Workspace
 from tasks.generation.teaching import Teaching
 
@@ -54,7 +55,7 @@ class Results:
 
     def point(self, name: str, target_id: str) -> None:
         if self.refs:
-            point(self.ledger, f"{self.refs}/{name}", target_id)
+            point(self.ledger, full_name(self.ledger, f"{self.refs}/{name}"), target_id)
 
     def decide(
         self,
@@ -112,7 +113,7 @@ def run_result(
             inputs,
             left_out,
             {name: step.rows for name, step in steps.items()},
-            Ledger(workspace.ledger),
+            Ledger(workspace.ledger, recipe=inputs.recipe.name),
             run_id,
             ids.get("evaluate"),
         ),
@@ -125,7 +126,7 @@ def nothing_done(made: Plan, inputs: Inputs, workspace: Workspace) -> dict[str, 
 
     The refs `latest/...` follow it, as they follow every run, and the gates are those of now.
     """
-    ledger = Ledger(workspace.ledger)
+    ledger = Ledger(workspace.ledger, recipe=inputs.recipe.name)
     end_killed_runs(ledger)
     steps = {
         name: StepResult(name, reused=step.reused, excluded=step.excluded, id=step.id)
@@ -147,7 +148,7 @@ def nothing_done(made: Plan, inputs: Inputs, workspace: Workspace) -> dict[str, 
     with ledger.transaction() as con:
         for name, target in targets.items():
             if target:
-                move(con, f"latest/{name}", target)
+                move(con, full(con, f"latest/{name}", ledger.recipe), target)
     return result
 
 

@@ -55,7 +55,7 @@ def open_session(recipe: str, overrides: Overrides, until: Step | None) -> Itera
     """Check the inputs, then open a run in the ledger and close it as it ends, however it ends."""
     chosen, workspace = load(recipe, overrides), Workspace.open()
     run_id = f"run_{uuid.uuid4().hex}"
-    ledger = Ledger(workspace.ledger, holder=run_id)
+    ledger = Ledger(workspace.ledger, holder=run_id, recipe=chosen.name)
     inputs = read_inputs(chosen, workspace, ledger)
     workspace.create()
     if inputs.model.model_id is None:
@@ -73,7 +73,9 @@ def open_session(recipe: str, overrides: Overrides, until: Step | None) -> Itera
     try:
         yield session
     except BaseException as error:
-        _end(ledger, run_id, "failed", " ".join(str(error).split())[:500] or type(error).__name__)
+        is_stopped = isinstance(error, KeyboardInterrupt)
+        why = "stopped by Ctrl-C" if is_stopped else " ".join(str(error).split())[:500]
+        _end(ledger, run_id, "failed", why or type(error).__name__)
         raise
     else:
         _end(ledger, run_id, "completed", None)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from prefect import get_run_logger
 from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import pause_flow_run, suspend_flow_run
 from prefect.runtime import deployment, flow_run
@@ -26,6 +27,7 @@ from flows.plan.steps import Step
 from flows.serve.forms import Decision
 from storage.errors import SolonError
 from storage.ledger import Ledger, insert, now
+from storage.person import person
 from storage.workspace import Workspace
 from tasks.evaluation.escape import markdown_cell
 
@@ -33,6 +35,14 @@ WAIT_HOURS = 168
 POLL_S = 3
 KEY = "approval"
 MAX_DESCRIPTION_CHARS = 20_000
+WHERE = (
+    "read the plan in this run's artifacts, then choose Resume in the run's menu (three dots, top"
+    " right), fill in the form below the plan and press Resume"
+)
+HOW = (
+    "**The run waits for your answer.** Read the plan, then fill in the form below it: with"
+    " *Approve* on the button *Resume* goes on, with it off *Resume* ends the run.\n\n"
+)
 CUT = "\n\nThe rest is in the artifact `plan` of this run.\n"
 
 
@@ -58,7 +68,10 @@ def ask(
         "asked_at": now(),
     }
     with ledger.transaction() as con:
-        insert(con, "approvals", [row])  # unless it was kept before a restart: that one was shown
+        # None is made where it was kept before a restart: that one was shown.
+        is_new = insert(con, "approvals", [row]) > 0
+    if is_new:
+        get_run_logger().warning("waits for your answer, for %s hours: %s", wait_hours, WHERE)
     sql = "SELECT plan FROM approvals WHERE approval_id = ?"
     shown = json.loads(ledger.query(sql, [approval_id])[0]["plan"])
     given = _within_limit(_answer(description_markdown, wait_hours), shown["cost"])
@@ -75,7 +88,7 @@ def _answer(description_markdown: str, wait_hours: int) -> Decision:
     if len(description_markdown) > MAX_DESCRIPTION_CHARS:
         whole_lines = description_markdown[:MAX_DESCRIPTION_CHARS].rpartition("\n")[0]
         description_markdown = whole_lines + CUT
-    form = Decision.with_initial_data(description=description_markdown)
+    form = Decision.with_initial_data(description=HOW + description_markdown, by=person())
     wait_s = wait_hours * 3600
     try:
         if deployment.get_id():
@@ -135,6 +148,6 @@ def ask_for(made: Plan, inputs: Inputs) -> Any | None:
         return None
     heading = "\n".join(f"- above the budget: {markdown_cell(reason)}" for reason in reasons)
     text = f"{heading}\n\n{plan_markdown(made)}\n"
-    ledger = Ledger(Workspace.open().create().ledger)
+    ledger = Ledger(Workspace.open().create().ledger, recipe=inputs.recipe.name)
     decision = ask(ledger, inputs.constitution_id, made, text)
     return None if decision.approve else rejected(decision)

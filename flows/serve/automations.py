@@ -35,6 +35,7 @@ NIGHTLY = {"prefect.resource.role": "flow", "prefect.resource.name": "nightly"}
 # Crashed for a run that goes on in name only, so that it blocks no other one.
 ZOMBIES = AutomationCore(
     name="solon zombies",
+    description="Sets a run to Crashed whose process is gone, so that it holds no device.",
     trigger=EventTrigger(
         after={HEARTBEAT},
         expect={HEARTBEAT, *(f"prefect.flow-run.{name}" for name in ENDS)},
@@ -71,6 +72,13 @@ ALERTS = {
     ),
 }
 
+HOW = f"Off, and tells nobody, until {BLOCK} names a notification block at `solon serve`."
+TOLD = {
+    "solon alert: failed": f"A run of Solon failed or crashed. {HOW}",
+    "solon alert: gate": f"A night's candidate did not pass its gates. {HOW}",
+    "solon alert: late": f"No night has ended for 26 hours. {HOW}",
+}
+
 
 def ensure() -> list[str]:
     """Make the automations that are not there; returns lines to show.
@@ -83,7 +91,11 @@ def ensure() -> list[str]:
         for name, trigger in ALERTS.items():
             action = block.model_copy(update={"subject": name}) if block else DoNothing()
             alert = AutomationCore(
-                name=name, enabled=bool(block), trigger=trigger, actions=[action]
+                name=name,
+                description=TOLD[name],
+                enabled=bool(block),
+                trigger=trigger,
+                actions=[action],
             )
             _ensure(client, alert)
     return lines

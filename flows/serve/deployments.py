@@ -26,7 +26,8 @@ from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 
 from flows.serve import renamed
-from flows.serve.reach import choices
+from flows.serve.offered import likely_recipe
+from flows.serve.schema import Json, filled_in, guarded
 from flows.serve.server import POOL
 from storage.code import ROOT
 from storage.errors import InputError
@@ -36,12 +37,9 @@ if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
 
 FILE = ROOT / "prefect.yaml"
-MAX_CHARS = 20_000
 TIMEZONE = "SOLON_TIMEZONE"
 # Starts a flow run so that it dies with its worker. The worker's PATH says which Python that is.
 COMMAND = "python -P -m flows.serve.serving run"
-
-Json = dict[str, Any]
 
 
 def apply_all() -> list[str]:
@@ -91,17 +89,19 @@ def _apply(client: SyncPrefectClient, spec: Json, pull: list[Json]) -> Deploymen
     """One entry of the file, without its schedules."""
     flow: Flow[..., Any] = load_flow_from_entrypoint(spec["entrypoint"], use_placeholder_flow=False)
     limit = dict(spec.get("concurrency_limit", {}))
+    preset = None if "schedules" in spec else likely_recipe()
+    schema = guarded(parameter_schema(flow).model_dump(exclude_unset=True), preset)
     body = {
         "entrypoint": spec["entrypoint"],
         "description": spec["description"],
         "tags": spec["tags"],
-        "parameters": spec["parameters"],
+        "parameters": spec["parameters"] | filled_in(schema),
         "work_pool_name": spec["work_pool"]["name"],
         "pull_steps": pull,
         "concurrency_limit": limit.pop("limit", None),
         "concurrency_options": ConcurrencyOptions(**limit) if limit else None,
         "enforce_parameter_schema": True,
-        "parameter_openapi_schema": guarded(parameter_schema(flow).model_dump(exclude_unset=True)),
+        "parameter_openapi_schema": schema,
     }
     found = renamed.find(client, flow.name, spec["name"], body)
     if found is None:
@@ -154,35 +154,3 @@ def _chosen_recipe(found: DeploymentResponse) -> str | None:
     """The recipe that somebody set for a schedule or for the deployment."""
     settings = [*(one.parameters or {} for one in found.schedules), found.parameters]
     return next((str(one["recipe"]) for one in settings if "recipe" in one), None)
-
-
-def guarded(schema: Json) -> Json:
-    """A flow's schema with what the server is to refuse before there is a run.
-
-    Unknown keys, a recipe or constitution that is not among `choices`, and texts of more than
-    MAX_CHARS characters.
-    """
-    found: Json = _limited(schema) | {"additionalProperties": False}
-    for name, values in choices().items():
-        if name in found["properties"]:
-            found["properties"][name] = _chosen(found["properties"][name], values)
-    return found
-
-
-def _limited(part: Any) -> Any:
-    """A part of a schema, its texts limited."""
-    if isinstance(part, list):
-        return [_limited(one) for one in part]
-    if not isinstance(part, dict):
-        return part
-    found = {key: _limited(value) for key, value in part.items()}
-    if found.get("type") == "string" and "enum" not in found:
-        found.setdefault("maxLength", MAX_CHARS)
-    return found
-
-
-def _chosen(schema: Json, values: list[str]) -> Json:
-    """The schema of a text, or of a text or null, with the values that it may have."""
-    if "anyOf" in schema:
-        return schema | {"anyOf": [_chosen(part, values) for part in schema["anyOf"]]}
-    return schema | {"enum": values} if schema["type"] == "string" else schema

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from prefect.input import RunInput
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 MAX_CHARS = 4000
 MAX_SLUG_CHARS = 64
@@ -25,7 +25,7 @@ class PrincipleEdit(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     slug: Annotated[str, StringConstraints(min_length=1, max_length=MAX_SLUG_CHARS)] = _at(
-        0, "The principle to change, by its slug"
+        0, "The principle to change; [its words now](/solon/principles)"
     )
     critique: Words = _at(1, f"Critique request, at most {MAX_CHARS} characters", "")
     revision: Words = _at(2, f"Revision request, at most {MAX_CHARS} characters", "")
@@ -42,9 +42,17 @@ class PrincipleEdit(BaseModel):
 class Decision(RunInput):
     """The answer to a plan: whether the run may go on, and up to what."""
 
-    approve: bool = _at(0, "Go on with what the plan shows; without it the run ends", False)
-    by: Annotated[str, StringConstraints(min_length=1, max_length=200)] = _at(1, "Your name")
+    model_config = ConfigDict(json_schema_extra={"required": ["approve", "by"]})
+
+    approve: bool = _at(
+        0, "On: the run goes on with what the plan shows. Off: *Resume* ends the run", False
+    )
+    by: Annotated[str, StringConstraints(min_length=1, max_length=200)] = _at(
+        1, "Who answers; kept with the answer"
+    )
     note: Annotated[str, StringConstraints(max_length=2000)] = _at(2, "Why; kept with it", "")
-    limit_calls: Annotated[int, Field(ge=0)] | None = _at(
-        3, "Model calls at most: where the plan may need more, the run ends instead", None
+    limit_calls: Annotated[
+        int | None, Field(ge=0), WithJsonSchema({"type": "integer", "minimum": 0})
+    ] = _at(
+        3, "Model calls at most: where the plan may need more, the run ends. Empty: no limit", None
     )

@@ -1,8 +1,8 @@
-"""Prefect's server with the workspace's own pages beside it, behind the same login: its reports,
-and the pairs that people review.
+"""Prefect's server with the workspace's own pages beside it, behind the same login.
 
     /solon/                 the reports, the newest first
     /solon/reports/ID       one of them
+    /solon/principles       the principles of every recipe, in their words of now
     /solon/review           pairs that people review: of which recipe, then one after the other
 
 Prefect's artifacts show no page of HTML, and a browser opens no file from a server's page.
@@ -25,7 +25,7 @@ from starlette.routing import Mount
 from flows.explain.document.page import POLICY
 from flows.explain.document.style import CSS
 from flows.run.publish import PAGES
-from flows.serve import review_pages
+from flows.serve import offered, review_pages
 from storage.workspace import Workspace
 
 ID = re.compile(r"[a-z]{3}_[0-9a-f]{32}")
@@ -55,6 +55,10 @@ def pages(workspace: Workspace) -> FastAPI:
     def reports() -> HTMLResponse:
         return HTMLResponse(_listed(workspace), headers=SAFE)
 
+    @app.get("/principles")
+    def principles() -> HTMLResponse:
+        return HTMLResponse(_principles(), headers=SAFE)
+
     @app.get("/reports/{name}")
     def report(name: str) -> HTMLResponse:
         page = workspace.reports / name / "report.html"
@@ -81,13 +85,33 @@ def _listed(workspace: Workspace) -> str:
         f'<li><a href="{PAGES}/reports/{page.parent.name}">{_title(page)}</a></li>\n'
         for page in newest
     )
+    listed = f"<ul>\n{lines}</ul>\n{'' if lines else '<p>None yet.</p>'}"
+    words = f'<p><a href="{PAGES}/principles">The principles, in their words of now</a></p>\n'
+    words += f'<p><a href="{PAGES}/review">Review pairs</a></p>\n'
+    return _page("Reports", f"<p>{escape(str(workspace.root))}</p>\n{listed}{words}")
+
+
+def _principles() -> str:
+    """The principles of every recipe: what a form's edit changes."""
+    parts = []
+    for recipe, (name, words) in offered.constitutions().items():
+        parts.append(f"<h2>{escape(recipe)}</h2>\n<p>constitution {escape(name)}</p>\n")
+        for principle in words.principles:
+            texts = "".join(
+                f"<dt>{field}</dt><dd>{escape(getattr(principle, field))}</dd>\n"
+                for field in ("title", "critique", "revision", "comparison")
+                if getattr(principle, field)
+            )
+            parts.append(f"<h3>{escape(principle.slug)}</h3>\n<dl>\n{texts}</dl>\n")
+    return _page("Principles", "".join(parts) or "<p>No recipe can be read.</p>\n")
+
+
+def _page(title: str, body: str) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Solon: reports</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n"
-        f"<h1>Reports</h1>\n<p>{escape(str(workspace.root))}</p>\n"
-        f'<p><a href="{PAGES}/review">Review pairs</a></p>\n'
-        f"<ul>\n{lines}</ul>\n{'' if lines else '<p>None yet.</p>'}</main>\n</body>\n</html>\n"
+        f"<title>Solon: {title.lower()}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n"
+        f"<h1>{title}</h1>\n{body}</main>\n</body>\n</html>\n"
     )
 
 

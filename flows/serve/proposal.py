@@ -25,20 +25,21 @@ from flows.serve.forms import PrincipleEdit
 from storage.durable import replace_text
 from storage.errors import InputError
 from storage.ledger import Ledger
+from storage.own_refs import target
 from storage.workspace import Workspace
 from tasks.evaluation.escape import markdown_cell
 from tasks.generation.calls import principle_id
 
 BEFORE = "before"
 MAX_TEXT_CHARS = 600
-# What runs that were more than samples used, as their recipes name it: the one in force first, then
-# the newest.
+# What a recipe's runs that were more than samples used, as it names it: the one in force first,
+# then the newest.
 USED = """
-    SELECT body, coalesce(r.settings->>'constitution', '') AS named
-    FROM runs r JOIN constitutions USING (constitution_id)
-    LEFT JOIN refs ON target_id = constitution_id AND refs.name = 'constitution'
-    WHERE r.state = 'completed' AND coalesce(until, '') NOT IN ('drafts', 'critiques', 'revisions')
-    ORDER BY target_id IS NULL, started_at DESC"""
+    SELECT body, coalesce(settings->>'constitution', '') AS named
+    FROM runs JOIN constitutions USING (constitution_id)
+    WHERE state = 'completed' AND coalesce(until, '') NOT IN ('drafts', 'critiques', 'revisions')
+        AND (recipe = $2 OR $2 = '')
+    ORDER BY constitution_id IS DISTINCT FROM $1, started_at DESC"""
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,12 @@ class Proposal:
 
     def words_before(self, ledger: Ledger) -> Constitution | None:
         """What is proposed is shown against this: of a form's edit the file as it stands, else what
-        the same file held when it was last used; None before the first run.
+        the same file held when this recipe last used it; None before its first run.
         """
         if self.is_edit:
             return read_text(self.before)
         own = (_file(self.name) or Path(self.name)).name
-        for used in ledger.query(USED):
+        for used in ledger.query(USED, [target(ledger, "constitution"), ledger.recipe]):
             if (_file(used["named"]) or Path(used["named"])).name == own:
                 return from_body(json.loads(used["body"]))
         return None

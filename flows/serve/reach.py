@@ -20,6 +20,7 @@ from flows.plan import recipe as recipes
 from flows.plan.constitutions import REF
 from flows.plan.parts import ServerSettings
 from flows.plan.recipe_file import SETS, names, own_names
+from flows.serve.offered import slugs
 from storage.errors import InputError
 from storage.workspace import Workspace
 from tasks import models
@@ -30,9 +31,14 @@ FIX = "name it in a recipe of the workspace's folder recipes"
 
 def choices() -> dict[str, list[str]]:
     """What a form offers for a parameter of that name: names, no paths."""
+    return {"recipe": names(), "constitution": constitutions(), "slug": slugs()}
+
+
+def constitutions() -> list[str]:
+    """Those that ship, and the one that is in force for the recipe."""
     files = importlib.resources.files("constitution").iterdir()
     shipped = sorted(f.name[:-5] for f in files if f.name.endswith(".yaml"))
-    return {"recipe": names(), "constitution": [*shipped, f"{REF}constitution"]}
+    return [*shipped, f"{REF}constitution"]
 
 
 def check_form(
@@ -76,7 +82,7 @@ def _check_source(name: str, source: str | ServerSettings | None) -> None:
 
 
 def _check_choice(name: str, value: str) -> None:
-    allowed = choices()[name]
+    allowed = names() if name == "recipe" else constitutions()
     if value not in allowed:
         rule = f"a form takes one of {', '.join(allowed)}"
         raise InputError(value, rule, FIX, name)

@@ -37,6 +37,7 @@ from storage.workspace import Workspace
 from tasks.worker import die_with_parent
 
 POLL_S = 0.2
+FOLLOW_S = 15.0  # between two looks at what the forms offer
 END_RUNS_S = 5.0  # with the two below and the server's, within 15 seconds
 END_WORKER_S = 2.0
 STOPPED = "solon serve was stopped"
@@ -128,12 +129,23 @@ def _worker(workspace: Workspace) -> Iterator[server.Server]:
 
 
 def _watch(workspace: Workspace, processes: dict[str, server.Server]) -> None:
-    """Return never: raises SolonError once one of the processes has ended."""
+    """Return never: raises SolonError once one of the processes has ended. Forms follow the files:
+    what is new in recipes and constitutions is offered in a while.
+    """
+    from flows.serve import deployments
+    from flows.serve.reach import choices
+
+    offered, looked = choices(), time.monotonic()
     while True:
         for name, process in processes.items():
             if process.poll() is not None:
                 log = workspace.prefect / f"{name}.log"
                 raise SolonError(f"the {name} ended, exit code {process.returncode}: see {log}")
+        if time.monotonic() - looked > FOLLOW_S:
+            looked = time.monotonic()
+            if (now := choices()) != offered:
+                offered = now
+                deployments.apply_all()
         time.sleep(POLL_S)
 
 

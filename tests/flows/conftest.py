@@ -50,9 +50,11 @@ class Solon:
             **options,
         )
 
-    def run(self, *arguments: str, code: int = 0, hang_s: float = 400) -> tuple[str, str]:
+    def run(
+        self, *arguments: str, code: int = 0, hang_s: float = 400, **options: Any
+    ) -> tuple[str, str]:
         """(standard output, standard error) of a command that ends with `code`."""
-        process = self.start(*arguments)
+        process = self.start(*arguments, **options)
         out, err = process.communicate(timeout=hang_s)
         assert process.returncode == code, f"{process.returncode}: {out}\n{err}"
         return out, err

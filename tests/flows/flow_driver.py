@@ -54,9 +54,8 @@ def artifacts_of(flow_run_id: Any) -> dict[str, Any]:
 
     only = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]))
     with get_client(sync_client=True) as client:
-        return {
-            found.key or "": found.data for found in client.read_artifacts(artifact_filter=only)
-        }
+        found = client.read_artifacts(artifact_filter=only)
+        return {(one.key or "").removeprefix("smoke-"): one.data for one in found}
 
 
 def run(command: dict[str, Any]) -> dict[str, Any]:

@@ -153,9 +153,9 @@ class Served:
         return {key: artifact["data"] for key, artifact in self.shown(run).items()}
 
     def shown(self, run: str) -> dict[str, dict[str, Any]]:
-        """What a run shows, by key."""
+        """What a run shows, by key without its recipe, which is smoke."""
         found = self.api("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}})[1]
-        return {artifact["key"]: artifact for artifact in found}
+        return {artifact["key"].removeprefix("smoke-"): artifact for artifact in found}
 
     def question(self, run: str) -> str:
         """What a waiting run says."""

@@ -50,7 +50,7 @@ def first(driven: Driven, overrides: dict[str, Any]) -> dict[str, Any]:
     found = driven.run("nightly", {"recipe": "smoke", "overrides": overrides})
     assert found["state"] == "Completed", found
     result: dict[str, Any] = found["result"]
-    point(driven.ledger, "champion", result["checkpoints"]["ppo"])  # whether or not it passed
+    point(driven.ledger, "smoke/champion", result["checkpoints"]["ppo"])  # whether or not it passed
     return result
 
 
@@ -200,21 +200,22 @@ def test_the_gate_decides_over_the_champion(
     assert result["gate"]["reasons"]
     candidate, old = result["checkpoints"]["ppo"], first["checkpoints"]["ppo"]
     assert candidate != old
-    assert refs["latest/ppo"] == candidate
-    assert refs["latest/evaluate"] == next(
+    assert refs["smoke/latest/ppo"] == candidate
+    assert refs["smoke/latest/evaluate"] == next(
         step["id"] for step in result["steps"] if step["step"] == "evaluate"
     )
-    moves = driven.ledger.query("SELECT * FROM ref_moves WHERE name = 'champion' ORDER BY number")
+    sql = "SELECT * FROM ref_moves WHERE name = 'smoke/champion' ORDER BY number"
+    moves = driven.ledger.query(sql)
     run = driven.ledger.query("SELECT * FROM runs WHERE run_id = ?", [result["run_id"]])[0]
     if result["gate"]["passed"]:
-        assert refs["champion"] == result["champion"] == candidate
+        assert refs["smoke/champion"] == result["champion"] == candidate
         assert [m["target_id"] for m in moves] == [old, candidate]
         assert moves[-1]["author"] == "Ada"
         assert moves[-1]["note"] == result["verdict"]
-        assert refs["constitution"] == run["constitution_id"]
+        assert refs["smoke/constitution"] == run["constitution_id"]
     else:
-        assert refs["champion"] == result["champion"] == old
-        assert refs["constitution"] != run["constitution_id"]
+        assert refs["smoke/champion"] == result["champion"] == old
+        assert refs["smoke/constitution"] != run["constitution_id"]
     is_refused = result["verdict"].endswith(": not promoted.")
     assert is_refused is not result["gate"]["passed"]
     shown = approved[0]["artifacts"]["gate"]

@@ -115,6 +115,22 @@ def test_a_step_that_ends_says_how_long_it_took(monkeypatch: pytest.MonkeyPatch)
     assert sentence("sft", "done", 100.0) == "sft: done in 64.2 s"
 
 
+def test_a_long_step_is_heard_of_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    console = Console(file=io.StringIO(), width=100)
+    bar = BarProgress(console)
+    bar.start("ppo", 50, "updates")
+    for done in range(1, 8):
+        clock[0] += 10
+        bar.update(done, 50, "reward 0.3")
+    assert console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
+        "ppo: 50 updates",
+        "ppo: 3/50 updates reward 0.3",
+        "ppo: 6/50 updates reward 0.3",
+    ]
+
+
 class Counted(StepArtifact):
     """Notes what would be sent to the server."""
 

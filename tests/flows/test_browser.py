@@ -150,13 +150,13 @@ def test_run_align_from_its_form_and_read_the_report(ui: Ui, served: Served, fil
     run = ui.submit()
     ui.wait_for("Completed")
     ui.shoot("run")
-    assert "Scorecard" in ui.artifact("report")
+    assert "Scorecard" in ui.artifact("smoke-report")
     ui.shoot("report")
     rows = ledger(served).query("SELECT run_id FROM runs WHERE flow_run_id = ?", [run])
     assert len(rows) == 1
 
     ui.open(f"runs/flow-run/{run}")
-    ui.artifact("report-page")
+    ui.artifact("smoke-report-page")
     link = ui.page.locator("a[href^='/solon/reports/evl_']").first.get_attribute("href")
     with pytest.raises(api.Error):  # a browser that may not ask for a login
         ui.page.goto(f"{served.url}{link}")
@@ -229,8 +229,8 @@ def test_the_nightly_schedule_is_there_and_can_be_switched(ui: Ui, served: Serve
 def amend(ui: Ui, file: Path, words: str = WORDS) -> None:
     """The form of `amend` with new words for one principle."""
     ui.open_form("amend")
-    ui.page.get_by_role("tab", name="PrincipleEdit").click()
-    ui.page.get_by_label("Slug").fill(SLUG)
+    ui.page.get_by_label("Slug").first.click()
+    ui.page.get_by_role("option", name=SLUG, exact=True).click()
     ui.page.get_by_label("Critique").fill(words)
     for text in SMALL:
         ui.page.get_by_role("button", name="Add item").click()

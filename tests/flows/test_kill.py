@@ -110,7 +110,7 @@ def test_killed_while_training_dpo(solon: Any) -> None:
     arguments = ["run", "--recipe", "smoke", "--until", "dpo", *LONG_DPO]
 
     def in_dpo() -> bool:
-        sql = "SELECT 1 FROM refs WHERE name = 'latest/reward'"
+        sql = "SELECT 1 FROM refs WHERE name = 'smoke/latest/reward'"
         if not Ledger(solon.home / "ledger.duckdb").query(sql):
             return False
         # Step 2's state is whole once a later one is begun.

@@ -121,8 +121,8 @@ def first(served: Served, ledger: Ledger) -> dict[str, Any]:
     found = night(served)
     is_promoted = "is the champion now" in served.artifacts(found["id"])["gate"]
     made = steps(served, found)["ppo"]["id"]
-    assert refs(ledger).get("champion") == (made if is_promoted else None)
-    point(ledger, "champion", made)
+    assert refs(ledger).get("smoke/champion") == (made if is_promoted else None)
+    point(ledger, "smoke/champion", made)
     return found
 
 
@@ -137,7 +137,7 @@ def test_the_first_night_makes_everything(
     shown = served.artifacts(first["id"])
     assert {"plan", "gate", "report", "steps"} <= set(shown)
     assert "than the base (there is no champion yet)" in shown["gate"]
-    assert made["ppo"]["id"] == refs(ledger)["latest/ppo"]
+    assert made["ppo"]["id"] == refs(ledger)["smoke/latest/ppo"]
 
 
 def test_a_run_shows_its_steps_curves_lineage_and_report(
@@ -159,10 +159,10 @@ def test_a_run_shows_its_steps_curves_lineage_and_report(
     assert pictures == curves | drawn
     assert all(found[key]["data"].startswith("data:image/png;base64,iVBOR") for key in curves)
     assert all(found[key]["data"].startswith("data:image/svg+xml;base64,") for key in drawn)
-    chart, made = found["lineage"]["data"], steps(served, first)
-    assert "```mermaid\nflowchart BT\n" in chart
-    assert all(short(made[stage]["id"]) in chart for stage in ("ppo", "sft", "reward"))
-    assert "the artifact `sft-loss`" in found["report"]["data"]
+    lineage, made = found["lineage"]["data"], steps(served, first)
+    assert lineage.startswith("| made from | id or how many | what |\n")
+    assert all(short(made[stage]["id"]) in lineage for stage in ("ppo", "sft", "reward"))
+    assert "the artifact `smoke-sft-loss`" in found["report"]["data"]
     assert not PICTURE.search(found["report"]["data"])  # a relative link leads nowhere in the UI
 
 
@@ -318,7 +318,7 @@ def test_ten_new_prompts_cost_their_own_rows_only(
         file.write("\n".join(PROMPTS[30:40]) + "\n")
     new = {json.loads(line)["prompt"] for line in PROMPTS[30:40]}
     had = {row["completion_id"] for row in ledger.query("SELECT * FROM completions")}
-    champion = refs(ledger)["champion"]
+    champion = refs(ledger)["smoke/champion"]
     shutil.rmtree(served.solon.home / "artifacts" / "checkpoints" / champion)
     found = night(served, before)
     rows = ledger.query(
@@ -333,8 +333,8 @@ def test_ten_new_prompts_cost_their_own_rows_only(
     gate = served.artifacts(found["id"])["gate"]
     assert "is not promoted" in gate
     assert "was not measured beside the champion" in gate
-    assert refs(ledger)["champion"] == champion
-    assert refs(ledger)["latest/ppo"] == made["ppo"]["id"] != champion
+    assert refs(ledger)["smoke/champion"] == champion
+    assert refs(ledger)["smoke/latest/ppo"] == made["ppo"]["id"] != champion
     until(lambda: told, "the alert")
     assert [said["subject"] for said in told] == ["solon alert: gate"]
     assert told[0]["body"].startswith("solon.gate.failed: ")

@@ -36,7 +36,14 @@ def test_reports_are_listed_by_their_own_titles(client: TestClient) -> None:
         assert page.headers["content-security-policy"].startswith("default-src 'none'")
 
 
-@pytest.mark.parametrize("path", ["/", f"/reports/{REPORT}", "/reports/none"])
+def test_principles_are_shown_in_their_words(client: TestClient) -> None:
+    shown = client.get("/principles", auth=LOGIN)
+    assert "<h2>demo</h2>" in shown.text
+    assert "<h3>sixty-words</h3>" in shown.text
+    assert "<dt>critique</dt><dd>" in shown.text
+
+
+@pytest.mark.parametrize("path", ["/", f"/reports/{REPORT}", "/reports/none", "/principles"])
 @pytest.mark.parametrize("login", [None, ("solon", "sésame"), ("", ""), ("sésame", "solon")])
 def test_nothing_is_shown_without_the_login(
     client: TestClient, path: str, login: tuple[str, str] | None

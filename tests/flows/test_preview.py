@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from constitution.schema import Constitution
-from flows.explain.preview import choose, compare, up_to
+from flows.explain.preview import choose, compare, left_out, up_to
 from flows.explain.show import preview_table
 from flows.plan.inputs import Inputs
 from storage.errors import InputError
@@ -126,3 +128,15 @@ def test_later_rounds_fill_up_what_the_first_lacks(tmp_path: Path) -> None:
     assert [len(prompts) for prompts in chosen.values()] == [in_first, 1]
     ids = [p.prompt_id for prompts in chosen.values() for p in prompts]
     assert len(set(ids)) == len(ids)
+
+
+def test_a_text_that_is_cut_is_said_to_be_left_out(world: World) -> None:
+    said, cut = (SimpleNamespace(finish_reason=reason) for reason in ("stop", "length"))
+    step: Any = SimpleNamespace(turn=SimpleNamespace(answer=said), revision=cut)
+    whole = world.read(**{"pairs.whole": True})
+    assert left_out(whole, step) == "the revision is cut at the limit"
+    assert left_out(world.inputs, step) == ""  # whose recipe takes such rows
+    after = {"principle": "x", "critique": "c", "revision": "r"}
+    row = {"prompt": "p", "response": "d", "before": None, "after": after}
+    shown = str(preview_table(row | {"left_out": left_out(whole, step)}).caption)
+    assert shown == "a run leaves this row out: the revision is cut at the limit"

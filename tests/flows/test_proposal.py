@@ -83,7 +83,7 @@ def test_a_file_edited_by_hand_is_shown_against_its_own_last_use(
     assert critique_before(workspace, proposal) == "An older wording."
     in_force = used(workspace, str(file), "In force.")
     used(workspace, str(file), "Run later, by somebody else.")
-    point(Ledger(workspace.ledger), "constitution", in_force)
+    point(Ledger(workspace.ledger), "r/constitution", in_force)
     assert critique_before(workspace, proposal) == "In force."
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -78,6 +80,21 @@ def test_every_policy_is_judged_and_said_in_a_sentence(solon: Solon, first: dict
     err = solon.run("ref", "set", "champion", "latest/ppo", code=2)[1]
     assert "it does not pass its gates (4 held-out prompts answered, fewer than the 8" in err
     assert "--force --note WHY" in err
+
+
+def test_every_command_that_is_said_runs_as_it_was_said(
+    solon: Solon, tmp_path: Path, first: dict[str, Any]
+) -> None:
+    out = solon.run("run", "--recipe", "smoke", "--set", "gate.questions=4")[0]
+    page = Path(first["report"]).with_suffix(".md").read_text(encoding="utf-8")
+    said = re.findall(r"(?m)^  solon (\S.*?)(?:\s{2,}.*)?$", out)
+    rows = re.findall(r"solon ((?:why|data report) [\w\\]+)", page)
+    said += [line.replace("\\", "") for line in rows]
+    assert {"run", "ckp", "con", "dst"} <= {line.split()[-1].split("_")[0] for line in rows}
+    assert [line.split()[0] for line in said[:3]] == ["plan", "why", "export"]
+    assert said[0] == "plan --recipe smoke --set gate.questions=4"
+    for line in dict.fromkeys(said):
+        solon.run(*shlex.split(line), cwd=tmp_path)
 
 
 def test_artifacts_the_ledger_never_heard_of_are_taken_over(
@@ -217,7 +234,7 @@ def test_refs_follow_a_run_that_had_nothing_to_do(
     again = solon.json("refresh", "--recipe", "smoke")
     assert again["run_id"] is None
     rows = Ledger(home / "ledger.duckdb").query(
-        "SELECT target_id FROM refs WHERE name = 'latest/preferences-rows'"
+        "SELECT target_id FROM refs WHERE name = 'smoke/latest/preferences-rows'"
     )
     assert rows == [{"target_id": first["snapshots"]["preferences"]}]
 
@@ -298,11 +315,14 @@ def test_ablate_trains_without_a_principle_and_leaves_what_is_in_use(
     slug, recipe = slugs[0]["slug"], ("--recipe", "smoke")
     said = solon.run("ablate", slug, *recipe, "--set", "sft.max_steps=7", code=1)[1]
     assert said.splitlines()[-1].endswith("solon run first")
-    point(ledger, "latest/preferences-rows", "dst_of-another-recipe")
+    point(ledger, "smoke/latest/preferences-rows", "dst_of-another-recipe")
     found = solon.json("ablate", slug, *recipe)
     known = {row["name"]: row["target_id"] for row in ledger.query("SELECT * FROM refs")}
-    assert known["latest/preferences-rows"] == "dst_of-another-recipe"
-    assert known[f"ablate/{slug}/preferences-rows"] == found["snapshots"]["without"]["preferences"]
+    assert known["smoke/latest/preferences-rows"] == "dst_of-another-recipe"
+    assert (
+        known[f"smoke/ablate/{slug}/preferences-rows"]
+        == found["snapshots"]["without"]["preferences"]
+    )
     assert found["left_out"]["pairs"] > 0
     assert found["checkpoints"]["with"] == first["checkpoints"]
     assert not set(found["checkpoints"]["without"].values()) & set(first["checkpoints"].values())

@@ -77,6 +77,7 @@ class World:
     """
 
     rows: Rows  # of the last run
+    run_id = "run_test"  # that rows are recorded under
 
     def __init__(self, home: Path, **overrides: Any) -> None:
         self.workspace = Workspace(home).create()
@@ -106,7 +107,7 @@ class World:
         def answer(level: Level) -> dict[str, Answer]:
             found = look_up(self.ledger, level.calls)
             missing = [call for call in level.calls if call.completion_id not in found]
-            fresh = complete(self.ledger, engine, "run_test", missing)
+            fresh = complete(self.ledger, engine, self.run_id, missing)
             made[f"{level.step}{'' if level.round is None else level.round}"] += len(fresh)
             return found | fresh
 
@@ -115,7 +116,7 @@ class World:
             missing = [c for comparison_id, c in asked.items() if comparison_id not in found]
             if missing:
                 made["comparisons"] += len(missing)
-            return found | judging.complete(self.ledger, engine, "run_test", missing)
+            return found | judging.complete(self.ledger, engine, self.run_id, missing)
 
         record_constitution(self.ledger, inputs.constitution, "test")
         assembler, self.asked = inputs.assembler(), {}
@@ -128,15 +129,15 @@ class World:
             made_of = assembler.add(walked, opinions(cases, compare(asked)))
             named = inputs.method.named
             record_shown(self.ledger, inputs.method.shown_ids(walked.pools))
-            record_rows(self.ledger, "run_test", walked.steps, made_of, named)
-            record_exclusions(self.ledger, "run_test", made_of.exclusions)
+            record_rows(self.ledger, self.run_id, walked.steps, made_of, named)
+            record_exclusions(self.ledger, self.run_id, made_of.exclusions)
         self._take_people(inputs, assembler)
         gold = gold_of(inputs, assembler)
         self.card = {c.comparison_id: c for own in gold for c in own.questions}
         compare(self.card)
         self.rows = assembler.rows()
         for snapshot in (self.rows.sft, self.rows.preferences):
-            record_snapshot(self.ledger, "run_test", snapshot)
+            record_snapshot(self.ledger, self.run_id, snapshot)
         record_teaching(self.ledger, self.rows.preferences, self.rows.teaching)
         return made
 
@@ -144,18 +145,18 @@ class World:
         for judged in inputs.people.judged:
             record_prompts(self.ledger, [pair.prompt for pair in judged.pairs])
             made = assembler.add(Walk(pools=judged.pools), ratio=judged.own.ratio)
-            record_rows(self.ledger, "run_test", [], made, inputs.method.named)
+            record_rows(self.ledger, self.run_id, [], made, inputs.method.named)
             self._record_set(judged.own, judged.set_rows(made.pairs))
         for shown in inputs.people.demonstrated:
             record_prompts(self.ledger, [found.prompt for found in shown.demonstrations])
             found = learned(shown, assembler.chooser.shown)
             made = assembler.demonstrate(*found, shown.own.ratio)
-            record_rows(self.ledger, "run_test", [], made, inputs.method.named)
+            record_rows(self.ledger, self.run_id, [], made, inputs.method.named)
             self._record_set(shown.own, shown.set_rows(made.examples))
 
     def _record_set(self, own: BroughtSet, of: Sequence[SetRow]) -> None:
         with self.ledger.transaction() as con:
-            record_set(con, own, of, "run_test")
+            record_set(con, own, of, self.run_id)
 
 
 def reworded(slug: str, field: str) -> Any:

@@ -83,14 +83,14 @@ def _snapshot_line(found: SnapshotDiff) -> str:
 
 
 def _checkpoint(found: CheckpointDiff) -> Iterator[Section]:
+    if found.metrics:
+        measures = [(row.name, _measure(row.a), _measure(row.b)) for row in found.metrics]
+        yield Section("Measures", columns=("measure", "A", "B"), rows=measures)
     components = [
         (row.component, *(shortened(as_text(value)) or NONE for value in (row.before, row.after)))
         for row in found.components
     ]
     yield Section("Key", columns=("component", "A", "B"), rows=components)
-    if found.metrics:
-        measures = [(row.name, _measure(row.a), _measure(row.b)) for row in found.metrics]
-        yield Section("Measures", columns=("measure", "A", "B"), rows=measures)
 
 
 def _constitution(found: ConstitutionDiff) -> Section:

@@ -11,6 +11,7 @@ from flows.explain.data_report.report import DataRow, LeftOut, Measure, Verdict
 from storage.errors import InputError
 from storage.ids import kind_of
 from storage.ledger import Ledger, Row
+from storage.own_refs import target
 from storage.refs import find
 from tasks.generation.teaching import Lesson
 
@@ -197,14 +198,15 @@ def examples_by_source(ledger: Ledger, run_id: str) -> dict[str, int]:
         WITH near AS (
             SELECT dataset_id, 0 AS place, created_at FROM datasets
             WHERE run_id = ? AND kind = 'sft'
-            UNION ALL SELECT target_id, 1, updated_at FROM refs WHERE name = 'latest/sft-rows'
+            UNION ALL SELECT dataset_id, 1, created_at FROM datasets WHERE dataset_id = ?
             ORDER BY place, created_at DESC LIMIT 1
         )
         SELECT e.source, count(*) AS rows FROM near JOIN dataset_rows r USING (dataset_id)
         JOIN examples e ON e.example_id = r.row_id WHERE NOT r.is_held_out
         GROUP BY ALL ORDER BY rows DESC, source
     """
-    return {row["source"]: row["rows"] for row in ledger.query(sql, [run_id])}
+    found = ledger.query(sql, [run_id, target(ledger, "latest/sft-rows")])
+    return {row["source"]: row["rows"] for row in found}
 
 
 def judge(ledger: Ledger, run_id: str) -> list[Measure]:

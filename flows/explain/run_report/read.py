@@ -16,6 +16,7 @@ from flows.plan.answers import quantized
 from storage.errors import InputError
 from storage.ids import kind_of
 from storage.ledger import Ledger, Row
+from storage.own_refs import target
 from storage.refs import find
 from tasks.evaluation.rows import BASE
 from tasks.generation import teaching_text
@@ -35,7 +36,6 @@ MADE = """
     LEFT JOIN constitutions k USING (constitution_id)
     LEFT JOIN models m ON m.model_id = c.base_model_id
     WHERE c.checkpoint_id = ?"""
-REF = "SELECT target_id AS id FROM refs WHERE name = ?"
 RUNS = "SELECT run_id FROM runs WHERE starts_with(run_id, ?) LIMIT 2"
 RUN = """
     SELECT r.*, k.name AS constitution, k.body FROM runs r
@@ -117,7 +117,7 @@ def _others(settings: Mapping[str, str]) -> dict[str, str]:
 
 def subject(ledger: Ledger, name: str | None) -> Subject:
     """What a person means by an id, its start or a ref; None: the latest evaluation."""
-    if name is None and not (ledger.exists and _first(ledger, REF, LATEST)):
+    if name is None and not target(ledger, LATEST):
         raise InputError("report", "no evaluation has been made yet", "solon run, then again")
     runs = _runs(ledger, name or "")
     if len(runs) == 1:

@@ -312,6 +312,15 @@ def test_an_adapter_loads_with_peft(home, made, tmp_path: Path) -> None:
         assert (model(ids).logits - adapted(ids).logits).abs().max() < 1e-4
 
 
+def test_an_adapter_that_names_its_base_here_needs_no_more(home, made, tmp_path: Path) -> None:
+    from peft import AutoPeftModelForCausalLM
+
+    out = tmp_path / "adapter"
+    said = solon("export-model", "latest/dpo", "--here", "--out", str(out)).stdout
+    assert f"its base    {made / 'tiny-base'}" in said
+    assert AutoPeftModelForCausalLM.from_pretrained(out).peft_config
+
+
 def _engine(home: Workspace) -> Generator:
     """The checkpoint as evaluations ask it."""
     base = subject(Ledger(home.ledger), home, "latest/dpo", "demo").base

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flows.explain.compare.build import compare
+from flows.explain.compare.describe import sections
 from flows.explain.compare.report import Measure
 
 PARTS = {"stage": "sft", "settings": {"lr": 0.1, "epochs": 1}, "seed": 7, "code": "abc"}
@@ -29,7 +30,9 @@ def test_measures_side_by_side(book: Any) -> None:
     book.metric(b, "dpo/reward", 0.7, low=0.3, high=1.1, sample_count=14)
     book.metric(b, "loss", 2.0, step=1)
     book.metric(b, "loss", 1.0, step=9)
-    found = compare(book.ledger, a, b, 50).checkpoint
+    report = compare(book.ledger, a, b, 50)
+    assert [section.title for section in sections(report)][:2] == ["Measures", "Key"]
+    found = report.checkpoint
     metrics = {row.name: (row.a, row.b) for row in found.metrics}  # type: ignore[union-attr]
     assert metrics["dpo/reward"] == (Measure(0.5, 0.1, 0.9, 14), Measure(0.7, 0.3, 1.1, 14))
     assert metrics["loss"] == (None, Measure(1.0, None, None, None))
