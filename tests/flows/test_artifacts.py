@@ -52,7 +52,7 @@ with server.running(Workspace.open().create()):
     refresh("smoke", given["settings"])
     with get_client(sync_client=True) as client:
         found = {artifact.key: artifact.data for artifact in client.read_artifacts()}
-print(json.dumps([found["samples"], found["review-page"]]))
+print(json.dumps([found["smoke-samples"], found["smoke-review-page"]]))
 """
 
 
