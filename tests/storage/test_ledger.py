@@ -73,9 +73,9 @@ def test_a_ledger_of_a_newer_solon_is_refused(ledger: Ledger) -> None:
         Ledger(ledger.path).query("SELECT 1")
 
 
-def test_migrations_have_a_number_each() -> None:
-    numbers = [int(f.name[:4]) for f in MIGRATIONS.iterdir() if f.name.endswith(".sql")]
-    assert len(numbers) == len(set(numbers))
+def test_migrations_are_numbered_without_gaps() -> None:
+    numbers = sorted(int(f.name[:4]) for f in MIGRATIONS.iterdir() if f.name.endswith(".sql"))
+    assert numbers == list(range(1, len(numbers) + 1))
 
 
 HOLD = """
