@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flows.plan.first_rates import START_S
+from flows.plan.settings import filled
 from flows.plan.work import work_of
 from storage.ledger import Columns, Ledger, Row
 from tasks.machine import machine_name
@@ -137,7 +138,8 @@ class Measured:
         counts = row["row_count"], row["held_out_count"]
         members = self.ledger.query(MEMBERS, [row["dataset_id"]])
         of_a_row = self.row_tokens([member["row_id"] for member in members]) or 0.0
-        return work_of(stage, json.loads(row["settings"]), *counts, of_a_row).tokens
+        settings = filled(stage, {}) | json.loads(row["settings"])  # a key has those that decide
+        return work_of(stage, settings, *counts, of_a_row).tokens
 
     def row_tokens(self, ids: Sequence[str]) -> float | None:
         """Mean tokens of rows of a snapshot, by their characters; None where none is kept yet."""

@@ -49,13 +49,14 @@ EVALUATIONS_OF = """
 
 @dataclass(frozen=True)
 class Need:
-    """A checkpoint, or an evaluation. `parents`: the checkpoints it reads, by role; `parts`: those
-    of its key.
+    """A checkpoint, or an evaluation. `parents`: the checkpoints it reads, by role; `settings`: all
+    of them; `parts`: those of its key, which has the settings that decide what comes out.
     """
 
     step: Step
     snapshot: Snapshot
     parents: Mapping[str, str]
+    settings: Mapping[str, Any]
     parts: dict[str, Any]
 
     @cached_property
@@ -119,9 +120,10 @@ def ids(needs: Needs) -> dict[str, str]:
 def _need(inputs: Inputs, step: Step, snapshot: Snapshot, parents: Mapping[str, str]) -> Need:
     recipe = inputs.recipe
     number_type = "" if recipe.compute == "auto" else f", {recipe.compute}"  # only if asked for
+    settings = _settings(inputs, step, snapshot)
     parts = components(
         step,
-        _settings(inputs, step, snapshot),
+        settings,
         dataset_id=snapshot.dataset_id,
         base_model_id=inputs.base_model_id,
         parents=dict(parents),
@@ -129,7 +131,7 @@ def _need(inputs: Inputs, step: Step, snapshot: Snapshot, parents: Mapping[str, 
         precision=recipe.quantization + number_type,
         chat=inputs.template.filling if inputs.template else None,
     )
-    return Need(step, snapshot, parents, parts)
+    return Need(step, snapshot, parents, settings, parts)
 
 
 def _settings(inputs: Inputs, step: Step, snapshot: Snapshot) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class TrainingPlanner:
         if need:
             known = need.snapshot
             rows, held_out = (len(known.training),) * 2, (len(known.held_out),) * 2
-            settings, row_tokens = need.parts["settings"], self._row_tokens(stage, need)
+            settings, row_tokens = need.settings, self._row_tokens(stage, need)
         else:
             rows, held_out = self._most_rows(stage)
             settings, row_tokens = self._settings(stage), self._row_tokens(stage, None)

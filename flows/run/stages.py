@@ -32,7 +32,7 @@ from storage.errors import SolonError
 from storage.ids import short
 from storage.ledger import insert, now
 from tasks.process import run_job
-from tasks.training.keys import WITHOUT_EFFECT, changes
+from tasks.training.keys import changes
 from tasks.training.settings import WEIGHT_CHANGE
 
 RESULT = "result.json"
@@ -162,7 +162,6 @@ def _spec(session: Session, need: Need, out: Path) -> dict[str, Any]:
     state, recipe = session.workspace.state / need.id, session.recipe
     state.mkdir(parents=True, exist_ok=True)
     data = write_rows(session.ledger, need, session.workers.log(need.step).parent)
-    free = {k: v for k, v in getattr(recipe, need.step).items() if k in WITHOUT_EFFECT}
     return {
         "job": need.step,
         "out": str(out),
@@ -179,7 +178,7 @@ def _spec(session: Session, need: Need, out: Path) -> dict[str, Any]:
             for role, parent in need.parents.items()
         },
         "data": data,
-        "settings": need.parts["settings"] | free,
+        "settings": dict(need.settings),
         "seed": recipe.seed,
         "threads": recipe.threads,
     }
