@@ -10,6 +10,7 @@ import pytest
 
 from constitution.schema import Constitution
 from flows.explain.show import plan_lines
+from flows.plan.needs import stage_needs
 from flows.plan.plan import Plan
 from flows.plan.planner import Planner
 from storage.lineage import trace
@@ -281,3 +282,18 @@ def test_a_plan_says_which_stages_have_too_few_rows(tmp_path: Path) -> None:
     assert list(notes) == ["sft", "reward", "dpo", "ppo"]
     assert f"sft: {notes['sft']}" in list(plan_lines(plan))
     assert "rows are too few to learn from" in notes["ppo"]
+
+
+def test_a_stage_is_given_all_of_its_settings_and_named_by_those_that_decide(
+    world: World,
+) -> None:
+    """What saves memory or says more often how it goes reaches the training, and no key."""
+    free = {"gradient_checkpointing": True, "eval_steps": 3}
+    sft = {f"sft.{name}": value for name, value in free.items()}
+    other = world.read(**sft, **{"ppo.rollout_batch_size": 8})
+    before, after = (stage_needs(inputs, world.rows) for inputs in (world.inputs, other))
+    assert free.items() <= after["sft"].settings.items()
+    assert after["sft"].settings["learning_rate"] == before["sft"].settings["learning_rate"]
+    assert after["sft"].id == before["sft"].id
+    assert after["ppo"].settings["rollout_batch_size"] == 8
+    assert after["ppo"].id != before["ppo"].id
