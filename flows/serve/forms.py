@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from prefect.input import RunInput
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 MAX_CHARS = 4000
 MAX_SLUG_CHARS = 64
@@ -51,8 +51,6 @@ class Decision(RunInput):
         1, "Who answers; kept with the answer"
     )
     note: Annotated[str, StringConstraints(max_length=2000)] = _at(2, "Why; kept with it", "")
-    limit_calls: Annotated[
-        int | None, Field(ge=0), WithJsonSchema({"type": "integer", "minimum": 0})
-    ] = _at(
+    limit_calls: Annotated[int, Field(ge=0)] | None = _at(  # the UI sends null where it is empty
         3, "Model calls at most: where the plan may need more, the run ends. Empty: no limit", None
     )

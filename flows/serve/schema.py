@@ -57,11 +57,8 @@ def _plain(own: Json) -> Json:
 
 
 def _chosen(own: Json, values: list[str] | None) -> Json:
-    """With the values that it may have; null among them where it may be left empty."""
-    if values and own.get("type") == "string":
-        own = own | {"enum": values}
-    is_left_out = "enum" in own and "default" not in own
-    return own | {"enum": [*own["enum"], None]} if is_left_out else own
+    """With the values that it may have: a list to choose from, where null is none of them."""
+    return own | {"enum": values} if values and own.get("type") == "string" else own
 
 
 def _untouched(part: Json) -> None:

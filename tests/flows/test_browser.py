@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -78,9 +78,14 @@ class Ui:
         self.open(f"deployments/deployment/{self.served.deployment(flow)['id']}/run")
         self.page.locator("button", has_text="demo").click()
         self.page.get_by_role("option", name="mine").click()
+        self.add(overrides)
+
+    def add(self, overrides: Sequence[str]) -> None:
+        """Enter overrides, each into an item of its own."""
+        button = self.page.get_by_role("button", name="Add item").first
         for text in overrides:
-            self.page.get_by_role("button", name="Add item").click()
-            self.page.locator("textarea").last.fill(text)
+            button.click()
+            button.locator("xpath=ancestor::*[.//textarea][1]").locator("textarea").last.fill(text)
 
     def submit(self) -> str:
         """Send the form and open the run that comes of it; returns its id."""
@@ -232,7 +237,5 @@ def amend(ui: Ui, file: Path, words: str = WORDS) -> None:
     ui.page.get_by_label("Slug").first.click()
     ui.page.get_by_role("option", name=SLUG, exact=True).click()
     ui.page.get_by_label("Critique").fill(words)
-    for text in SMALL:
-        ui.page.get_by_role("button", name="Add item").click()
-        ui.page.locator("textarea").last.fill(text)
+    ui.add(SMALL)
     ui.shoot("amend")
