@@ -49,11 +49,18 @@ def lineage_lines(found: dict[str, Any], direction: str) -> Iterator[str]:
         for row_id, node in found["nodes"].items():
             if node["kind"] == kind and row_id != found["id"]:
                 more = _more(node)
-                label = one_line(node["label"], max(NAME_CHARS - len(more), LEAST_CHARS))
+                label = _named(node["label"], max(NAME_CHARS - len(more), LEAST_CHARS))
                 yield f"  {kind:<12} {short(row_id)}  {label}{more}"
     for row_id, node in found["nodes"].items():
         if "components" in node and (direction == "up" or row_id == found["id"]):
             yield from component_lines(row_id, node)
+
+
+def _named(label: str, limit: int) -> str:
+    """A label on one line; of a path that is too long its end, which tells it from others."""
+    line = one_line(label, len(label))
+    is_path = line.startswith(("/", "./", "~/"))
+    return f"…{line[1 - limit :]}" if is_path and len(line) > limit else one_line(line, limit)
 
 
 def _more(node: dict[str, Any]) -> str:
