@@ -146,7 +146,7 @@ def test_a_run_shows_its_steps_curves_lineage_and_report(
     found = served.shown(first["id"])
     rows = json.loads(found["steps"]["data"])
     assert [row["step"] for row in rows][-1] == "evaluate"
-    assert {"reused", "generated", "excluded", "trained", "id"} <= set(rows[0])
+    assert {"reused", "generated", "left out", "trained", "id"} <= set(rows[0])
     pictures = {key for key, artifact in found.items() if artifact["type"] == "image"}
     curves = {f"loss-{stage}" for stage in ("sft", "reward", "dpo", "ppo")}
     drawn = {
@@ -196,8 +196,8 @@ def test_the_log_says_what_was_done_and_not_that_tasks_are_over(
 
 
 def test_every_step_has_a_bar_that_ends_full(served: Served, first: dict[str, Any]) -> None:
-    shown = served.shown(first["id"]).values()
-    bars = {a["key"]: a["data"] for a in shown if a["type"] == "progress"}
+    shown = served.shown(first["id"]).items()
+    bars = {key: found["data"] for key, found in shown if found["type"] == "progress"}
     wanted = {"progress-drafts", "progress-revisions-round-0", "progress-sft", "progress-ppo"}
     assert wanted <= set(bars)
     assert set(bars.values()) == {100.0}
