@@ -173,7 +173,7 @@ COUNTS = (
 )
 MEASURES = (
     *("temperature", "adam_eps", "max_grad_norm", "kl_target", "cliprange", "cliprange_value"),
-    *("score_clip", "target_kl", "kl_warn", "kl_stop"),
+    *("score_clip", "ratio_threshold", "target_kl", "kl_warn", "kl_stop"),
 )
 WEIGHTS = (
     *("top_k", "actor_lr", "critic_lr", "warmup_updates", "critic_warmup", "kl_coef", "vf_coef"),
@@ -184,7 +184,7 @@ RANGES = {
     **dict.fromkeys(MEASURES, ABOVE_0),
     **dict.fromkeys(WEIGHTS, FROM_0),
     **dict.fromkeys(("gamma", "lam"), Range("from 0 to 1", lambda value: 0 <= value <= 1)),
-    **dict.fromkeys(("dual_clip", "ratio_threshold"), Range("above 1", lambda value: value > 1)),
+    "dual_clip": Range("above 1", lambda value: value > 1),
     "top_p": Range("above 0, at most 1", lambda value: 0 < value <= 1),
 }
 KINDS: dict[str, tuple[type, ...]] = {
