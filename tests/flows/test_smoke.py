@@ -91,7 +91,7 @@ def test_every_command_that_is_said_runs_as_it_was_said(
     rows = re.findall(r"solon ((?:why|data report) [\w\\]+)", page)
     said += [line.replace("\\", "") for line in rows]
     assert {"ckp", "con", "dst"} <= {line.split()[-1].split("_")[0] for line in rows}
-    assert [line.split()[0] for line in said[:3]] == ["plan", "why", "export"]
+    assert {"plan", "why", "data"} <= {line.split()[0] for line in said}
     assert said[0] == "plan --recipe smoke --set gate.questions=4"
     for line in dict.fromkeys(said):
         solon.run(*shlex.split(line), cwd=tmp_path)

@@ -271,5 +271,5 @@ def test_nll_weight_of_a_recipe_reaches_the_loss(hard_dpo: Trained, run: Any) ->
 def test_refuses_what_is_no_probability_and_negative_weights(stage: Any) -> None:
     with pytest.raises(TrainingInputError, match=r"p0: preference 1\.5 is no probability"):
         stage("dpo").data(pairs([1.5, 1.0]), []).run()
-    with pytest.raises(TrainingInputError, match=r"nll_weight=-0\.5: must not be negative"):
+    with pytest.raises(TrainingInputError, match=r"nll_weight=-0\.5: must be at least 0"):
         stage("dpo", "weight").data(pairs([1.0]), []).run(nll_weight=-0.5)
