@@ -2,7 +2,8 @@
 
 The UI writes "(Optional)" beside what the schema does not require, and offers None where a value
 may be null. So what has a default is required, and filled in by the deployment; what may be left
-empty has no default and no null: the server takes an absent or a null value all the same.
+empty has no default and no null: it is left out. The UI shows a list that has null as a field to
+type into.
 """
 
 from __future__ import annotations
