@@ -87,11 +87,11 @@ def test_every_command_that_is_said_runs_as_it_was_said(
 ) -> None:
     out = solon.run("run", "--recipe", "smoke", "--set", "gate.questions=4")[0]
     page = Path(first["report"]).with_suffix(".md").read_text(encoding="utf-8")
-    said = re.findall(r"(?m)^  solon (\S.*?)(?:\s{2,}.*)?$", out)
+    said = re.findall(r"(?m)^  solon (\S.*?)(?: {2,}.*)?$", out)
     rows = re.findall(r"solon ((?:why|data report) [\w\\]+)", page)
     said += [line.replace("\\", "") for line in rows]
     assert {"ckp", "con", "dst"} <= {line.split()[-1].split("_")[0] for line in rows}
-    assert {"plan", "why", "data"} <= {line.split()[0] for line in said}
+    assert [line.split()[0] for line in said[:3]] == ["plan", "why", "export"]
     assert said[0] == "plan --recipe smoke --set gate.questions=4"
     for line in dict.fromkeys(said):
         solon.run(*shlex.split(line), cwd=tmp_path)
