@@ -25,18 +25,22 @@ def resolve(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
     if not (isinstance(name_or_path, str) and _BARE.fullmatch(name_or_path)):
         return path
-    packaged = HERE / f"{name_or_path}.yaml"
-    if packaged.is_file():
-        return packaged
+    own = HERE / f"{name_or_path}.yaml"
+    if own.is_file():
+        return own
     if path.exists():
         return path
-    known = ", ".join(sorted(p.stem for p in HERE.glob("*.yaml")))
     rule = "no constitution has this name"
-    fix = f"use one of: {known}, or the path of a file"
-    alike = get_close_matches(name_or_path, known.split(", "), n=1)
+    fix = f"use one of: {', '.join(packaged())}, or the path of a file"
+    alike = get_close_matches(name_or_path, packaged(), n=1)
     if alike:
         fix = f"did you mean {alike[0]}? Or {fix}"
     raise ConstitutionError(name_or_path, rule, fix)
+
+
+def packaged() -> list[str]:
+    """The names of the constitutions of this folder, sorted."""
+    return sorted(path.stem for path in HERE.glob("*.yaml"))
 
 
 def meant_file(name: str) -> Path | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -33,6 +34,8 @@ WORDS: dict[str, Reader] = {
 TEXT = Path("constitution.yaml")  # what a text without a file is called
 BOM = "\ufeff"
 INDENT = 2  # spaces by which a block's lines stand deeper than their key
+BLOCKS = ("|", ">")
+NOTE = re.compile(r"[ \t]+#[^\r\n]*")  # after a block's sign, it is no part of the text
 
 
 def rewritten(text: str, slug: str, changes: Mapping[str, str]) -> str:
@@ -124,32 +127,36 @@ def _drafts(text: str, slug: str, name: str, value: str) -> Iterator[str]:
         start, end, before = node.start_mark.index, node.end_mark.index, ""
         end -= len(text[start:end]) - len(text[start:end].rstrip())  # a block's has blank lines
         column, style = key.start_mark.column, node.style
+        note = NOTE.search(text[start:end].partition("\n")[0]) if style in BLOCKS else None
     else:  # only a title may be missing: put after the slug
         start = end = found["slug"][1].end_mark.index
         before = f", {name}: "
-        column, style = principle.value[0][0].start_mark.column, None
+        column, style, note = principle.value[0][0].start_mark.column, None, None
         if not principle.flow_style:
             before = f"{line_end}{' ' * column}{name}: "
             rest = text.find("\n", end)  # after a comment that follows the slug
             start = end = rest - (line_end == "\r\n") if rest >= 0 else len(text)
-    for scalar in _scalars(value, style, column + INDENT, line_end):
+    for scalar in _scalars(value, style, column + INDENT, line_end, note[0] if note else ""):
         yield text[:start] + before + scalar + text[end:]
 
 
-def _scalars(value: str, style: str | None, column: int, line_end: str) -> Iterator[str]:
-    """Ways to write a text in YAML, the given style's first."""
+def _scalars(value: str, style: str | None, column: int, line_end: str, note: str) -> Iterator[str]:
+    """Ways to write a text in YAML, the given style's first.
+
+    note: the comment in the line in which the old text began, with the spaces before it.
+    """
     lines = value.split("\n")
     indent = line_end + " " * column
-    block = "|-" + "".join(indent + line if line else line_end for line in lines)
+    block = "|-" + note + "".join(indent + line if line else line_end for line in lines)
     double = json.dumps(value, ensure_ascii=False)
     single = "'" + value.replace("'", "''") + "'"
-    if style in ("|", ">") or (style is None and len(lines) > 1):
+    if style in BLOCKS or (style is None and len(lines) > 1):
         yield block
     elif style == "'" and len(lines) == 1:
         yield single
     elif style is None:
         yield value
-    yield double
+    yield double + note
 
 
 def _principle(text: str, slug: str) -> yaml.MappingNode:

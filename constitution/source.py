@@ -7,6 +7,7 @@ nesting (they let a small file grow without bound), one document.
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +57,23 @@ def _check_size(path: Path, size: int) -> None:
         raise ConstitutionError(size, rule, "split or shorten it", at(path, 1))
 
 
+def _no_file(path: Path) -> ConstitutionError:
+    """Of a path that is not there, the one in its folder that is meant."""
+    if path.exists():
+        return ConstitutionError(str(path), "is no regular file", "give a YAML file", at(path, 1))
+    there = [other.name for other in path.absolute().parent.glob("*.y*ml")]
+    alike = get_close_matches(path.name, there, n=1)
+    fix = f"did you mean {alike[0]}?" if alike else "give a YAML file"
+    return ConstitutionError(str(path), "no such file", fix, at(path, 1))
+
+
 def read_bytes(path: Path) -> bytes:
     """Return what the file holds; raise ConstitutionError unless it is a small regular file."""
     try:
         if path.is_dir():
             raise ConstitutionError(str(path), "is a directory", "give a YAML file", at(path, 1))
         if not path.is_file():
-            rule = "is no regular file" if path.exists() else "no such file"
-            raise ConstitutionError(str(path), rule, "give a YAML file", at(path, 1))
+            raise _no_file(path)
         _check_size(path, path.stat().st_size)
         with path.open("rb") as file:
             return file.read(MAX_BYTES)

@@ -28,7 +28,7 @@ from flows.serve.ending import named, plainly
 from flows.serve.forms import PrincipleEdit
 from flows.serve.proposal import (
     Proposal,
-    forget,
+    kept_until_settled,
     propose,
     reworded,
     samples_markdown,
@@ -73,29 +73,26 @@ def amend(
     chosen = recipes.load(recipe, overrides)
     ledger = Ledger(workspace.ledger, recipe=chosen.name)
     name = constitution or chosen.constitution
-    proposal = propose(workspace, run, name, edit)
-    if approve == "yes" and proposal.is_edit:
-        check_unasked(proposal.path)
-    tried = (overrides or {}) | {"constitution": proposal.planned}
-    made, inputs = make_plan(recipe, tried, None)
-    if made.is_empty and not proposal.is_edit:
-        forget(workspace, run)
-        text = "Nothing to do: every row and checkpoint is there."
-        publish_markdown("plan", text, "Nothing to do", chosen.name)
-        return nothing_done(made, inputs, workspace)
-    before = proposal.words_before(ledger)
-    text, run_id = _question(recipe, tried, made, reworded(inputs, before), samples)
-    publish_markdown("plan", text, "What the amendment changes and costs", chosen.name, run_id)
-    author = ""
-    if approve == "ask":
-        decision = ask(ledger, inputs.constitution_id, made, text, wait_hours, run_id)
-        if not decision.approve:
-            forget(workspace, run)
-            return rejected(decision)  # type: ignore[no-any-return]
-        author = decision.by
-    result = _carry_out(recipe, overrides, proposal, promote, author)
-    forget(workspace, run)
-    return result
+    with kept_until_settled(workspace, run):
+        proposal = propose(workspace, run, name, edit)
+        if approve == "yes" and proposal.is_edit:
+            check_unasked(proposal.path)
+        tried = (overrides or {}) | {"constitution": proposal.planned}
+        made, inputs = make_plan(recipe, tried, None)
+        if made.is_empty and not proposal.is_edit:
+            text = "Nothing to do: every row and checkpoint is there."
+            publish_markdown("plan", text, "Nothing to do", chosen.name)
+            return nothing_done(made, inputs, workspace)
+        before = proposal.words_before(ledger)
+        text, run_id = _question(recipe, tried, made, reworded(inputs, before), samples)
+        publish_markdown("plan", text, "What the amendment changes and costs", chosen.name, run_id)
+        author = ""
+        if approve == "ask":
+            decision = ask(ledger, inputs.constitution_id, made, text, wait_hours, run_id)
+            if not decision.approve:
+                return rejected(decision)  # type: ignore[no-any-return]
+            author = decision.by
+        return _carry_out(recipe, overrides, proposal, promote, author)
 
 
 def _carry_out(

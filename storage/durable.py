@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import uuid
 from pathlib import Path
-from typing import Any
 
 
 def sync(path: Path) -> None:
@@ -30,23 +28,3 @@ def replace_text(path: Path, text: str) -> None:
     finally:
         beside.unlink(missing_ok=True)
     sync(path.parent)
-
-
-def seal(folder: Path, name: str, /, **facts: Any) -> None:
-    """Sync every file of a folder, then write `name` into it: the facts, and each file's size."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and name not in p.name)
-    for path in files:
-        sync(path)
-    sizes = {str(path.relative_to(folder)): path.stat().st_size for path in files}
-    replace_text(folder / name, json.dumps({**facts, "files": sizes}, indent=1))
-
-
-def sealed(folder: Path, name: str) -> dict[str, Any] | None:
-    """What `seal` wrote; None where it is missing, or a file is not of the size it says."""
-    try:
-        found: dict[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))
-        sizes = found["files"].items()
-        is_whole = all((folder / file).stat().st_size == size for file, size in sizes)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return None
-    return found if is_whole else None

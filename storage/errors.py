@@ -25,7 +25,8 @@ class InputError(SolonError):
         shown = " ".join((value if isinstance(value, str) else repr(value)).split()) or "(empty)"
         if len(shown) > 120:
             shown = shown[:117] + "..."
-        super().__init__(f"{where + ': ' if where else ''}{shown}: {rule}; {fix}")
+        line = f"{where + ': ' if where else ''}{shown}: {rule}; {fix}"
+        super().__init__(" ".join(line.splitlines()))
 
 
 class LedgerBusy(SolonError):

@@ -13,13 +13,16 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from storage import lease
+from storage.damage import one_line
 from storage.errors import LedgerBusy, SolonError
+from storage.journal import journalled, roll_back
 from storage.lock import POLL_S, file_lock
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 CONFIG: dict[str, Any] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
+    "checkpoint_threshold": "1TB",  # a checkpoint only where the file is let go: storage/journal.py
 }
 STORAGE_VERSION = "v1.5.0"
 # DuckDB writes the last, partial row group anew at every checkpoint: with its default of 122,880
@@ -65,7 +69,8 @@ class Ledger:
     def transaction(self) -> Iterator[Connection]:
         """One transaction: committed at the end of the block, rolled back on any exception."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with file_lock(self.path.with_suffix(".lock"), self.wait_s, self.holder):
+        lock = file_lock(self.path.with_suffix(".lock"), self.wait_s, self.holder)
+        with lock, one_line(self.path):
             con = self._attach()
             try:
                 if not self._is_current:
@@ -94,18 +99,16 @@ class Ledger:
     def _attached(self, instance: Connection, is_last_try: bool) -> bool:
         """Attach the file; False while another program, which knows no lock of ours, has it open.
 
-        Raises LedgerBusy if this is the last try, SolonError where the file cannot be opened.
+        Raises LedgerBusy if this is the last try.
         """
-        quoted = str(self.path).replace("'", "''")
+        lease.hold(self.path.with_suffix(".host"), self.wait_s)
         try:
-            instance.execute(
-                f"ATTACH '{quoted}' AS ledger"
-                f" (STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE {ROW_GROUP_SIZE})"
-            )
-        except duckdb.Error as error:
+            roll_back(self.path)
+            self._open(instance)
+        except (duckdb.Error, BlockingIOError) as error:
             reason = " ".join(str(error).split())
-            if OPEN_ELSEWHERE not in reason:
-                raise SolonError(f"{self.path}: the ledger cannot be opened: {reason}") from error
+            if OPEN_ELSEWHERE not in reason and not isinstance(error, BlockingIOError):
+                raise
             if is_last_try:
                 found = HOLDER.search(reason)
                 who = f"process {found[2]} ({found[1]})" if found else "another program"
@@ -114,12 +117,24 @@ class Ledger:
             return False
         return True
 
+    def _open(self, instance: Connection) -> None:
+        options = f"(STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE {ROW_GROUP_SIZE})"
+        if not self.path.exists():  # made beside its place: half of a header is no database
+            beside, log = (self.path.with_name(f"{self.path.name}.{end}") for end in ("new", "wal"))
+            beside.unlink(missing_ok=True)
+            log.unlink(missing_ok=True)  # of a ledger that is gone
+            instance.execute(f"ATTACH {quoted(beside)} AS made {options}")
+            instance.execute("DETACH made")
+            beside.replace(self.path)
+        instance.execute(f"ATTACH {quoted(self.path)} AS ledger {options}")
+
     def _detach(self, con: Connection) -> None:
         """Write the file and let go of it, whatever became of the transaction."""
-        con.close()
         instance, self._instance = self._instance, None
         if instance:
-            instance.execute("DETACH ledger")
+            with journalled(con, self.path):
+                con.close()
+                instance.execute("DETACH ledger")
             self._instance = instance
 
     def query(
@@ -135,6 +150,11 @@ class Ledger:
             if wanted is not None:
                 con.register("wanted", _table(wanted))
             return rows(con, sql, parameters)
+
+
+def quoted(path: Path) -> str:
+    """A path as a text of SQL."""
+    return "'" + str(path).replace("'", "''") + "'"
 
 
 def migrate(con: Connection) -> None:
@@ -160,6 +180,11 @@ def migrate(con: Connection) -> None:
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+def now_after(last: datetime | None) -> datetime:
+    """Now; just after `last` where the clock was set back, so that the order stays what it was."""
+    return max(now(), last + timedelta(microseconds=1)) if last else now()
 
 
 def rows(con: Connection, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:

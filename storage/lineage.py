@@ -9,7 +9,7 @@ from typing import Any
 from storage.ids import kind_of
 from storage.ledger import Connection, Ledger, Row, rows
 from storage.lineage_walk import EDGES, HOMES, KINDS, MANY, Direction, Walk, table_kind
-from storage.refs import opened
+from storage.lookup import opened
 
 MADE = """
     SELECT checkpoint_id AS id, stage AS label, components, c.path, run_id, runs.git_commit,
@@ -19,7 +19,7 @@ MADE = """
 
 # What a reader wants to see of a row, by kind: columns of its table.
 DETAILS = {
-    "principle": "slug AS label, title, critique, revision",
+    "principle": "slug AS label, critique, revision",  # a title names no version
     "constitution": "name AS label, version, path, git_commit, git_author",
     "prompt": "messages->-1->>'content' AS label, category, source",
     "few_shot": "'worked examples' AS label, messages",
@@ -95,7 +95,7 @@ def _add_steps(walk: Walk, nodes: dict[str, Row]) -> None:
     completions, comparisons = (walk.has(k, f"{k}_id") for k in ("completion", "comparison"))
     found = rows(
         walk.con,
-        "SELECT model_id, list(step ORDER BY first) AS steps FROM ("
+        "SELECT model_id, list(step ORDER BY first, step) AS steps FROM ("
         f" SELECT model_id, step, min(created_at) AS first FROM completions WHERE {completions}"
         " GROUP BY ALL UNION ALL"
         " SELECT model_id, 'comparison', min(created_at) FROM comparisons"
@@ -134,9 +134,11 @@ def _head(starts: list[str]) -> dict[str, Any]:
 
 
 def _few(walk: Walk) -> list[str]:
-    """The ids of the kinds with few rows."""
-    parts = (f"SELECT key FROM {walk.table(kind)}" for kind in KINDS if kind not in MANY)
-    return [key for (key,) in walk.con.execute(" UNION ALL ".join(parts)).fetchall()]
+    """The ids of the kinds with few rows, always in the same order: as the walk came to them."""
+    few = (kind for kind in KINDS if kind not in MANY)
+    parts = (f"SELECT {n} AS n, wave, key FROM {walk.table(kind)}" for n, kind in enumerate(few))
+    found = walk.con.execute(" UNION ALL ".join(parts) + " ORDER BY ALL").fetchall()
+    return [key for _, _, key in found]
 
 
 def _counts(walk: Walk, starts: list[str]) -> dict[str, int]:
@@ -168,7 +170,8 @@ def _edges(walk: Walk, boxed: Set[str] = frozenset(), alone: Set[str] = frozense
         found += rows(
             walk.con,
             f"SELECT DISTINCT {end(*child)} AS child, {end(*parent)} AS parent, {edge.role} AS role"
-            f" FROM {edge.table} WHERE {edge.only} AND {walk.has(*child)} AND {walk.has(*parent)}",
+            f" FROM {edge.table} WHERE {edge.only} AND {walk.has(*child)} AND {walk.has(*parent)}"
+            " ORDER BY ALL",
         )
     return found
 

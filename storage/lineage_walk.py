@@ -32,8 +32,9 @@ PARENTS = (
     "(SELECT checkpoint_id, unnest(parent_ids) AS parent_id, unnest(parent_roles) AS parent_role"
     " FROM checkpoints)"
 )
-ASKED = "step = 'critique'"
+ASKED = "step IN ('critique', 'revision')"
 OWN = "source <> 'revision'"  # a revision's rows have its edges
+MADE = "NOT coalesce(is_later, false)"
 PAIRS, EXAMPLES, PROMPTS = (f"starts_with(row_id, '{p}_')" for p in ("par", "exm", "prm"))
 
 
@@ -57,26 +58,27 @@ class Edge:
 
 
 # Child, parent, role, table, the columns of both without their `_id`, and which rows.
-# A critique belongs to the principle that asked first: one whose revision request alone is new
-# asks nothing there.
+# A critique or revision belongs to the principle that asked first: one that came to the same
+# request later made nothing. So do rows to the revision that gave them first, which they name; and
+# a row names its prompt, as a completion may answer several that ask the same.
 _TABLE = f"""
 completion  model         'model'         completions   completion           model
 completion  prompt        'prompt'        completions   completion           prompt
 completion  few_shot      'examples'      completions   completion           few_shot
 completion  principle     'principle'     completions   completion           principle  {ASKED}
-completion  principle     'principle'     revisions     revision_completion  principle
 completion  completion    'critique'      revisions     revision_completion  critique_completion
 completion  completion    'response'      revisions     revision_completion  response_completion
 completion  completion    'response'      revisions     critique_completion  response_completion
 revision    completion    'completion'    revisions     revision             revision_completion
-example     revision      'revision'      revisions     example              revision
-pair        revision      'revision'      revisions     pair                 revision
+example     revision      'revision'      examples      example              revision
 pair        revision      'revision'      pairs         pair                 revision
+example     prompt        'prompt'        examples      example              prompt
+pair        prompt        'prompt'        pairs         pair                 prompt
 example     completion    'completion'    examples      example              completion  {OWN}
 pair        completion    'chosen'        pairs         pair           chosen_completion  {OWN}
 pair        completion    'rejected'      pairs         pair                 rejected_completion
-pair        principle     'label'         labels        pair                 principle
-pair        comparison    'label'         labels        pair                 comparison
+pair        principle     'label'         labels        pair                 principle  {MADE}
+pair        comparison    'label'         labels        pair                 comparison  {MADE}
 pair        set           'set'           set_rows      row                  set  {PAIRS}
 example     set           'set'           set_rows      row                  set  {EXAMPLES}
 prompt      completion    'written'       made_prompts  prompt               completion
@@ -142,7 +144,23 @@ class Walk:
             sql = f"INSERT INTO {self.table(kind)} VALUES ({key(kind, '$1::VARCHAR')}, 0)"
             con.execute(sql, [start])
             self.latest[kind] = 0
-        order = KINDS if direction == "up" else KINDS[::-1]
+        self.go()
+
+    def add(self, kind: str, sql: str) -> int:
+        """Start from the ids as well that a SELECT gives, with the next `go`; how many are new."""
+        if kind in self.whole:
+            return 0
+        table, found = self.table(kind), f"SELECT DISTINCT {key(kind, 'id')} FROM ({sql}) AS f(id)"
+        new = f"FROM ({found} WHERE id IS NOT NULL) AS f(key) ANTI JOIN {table} USING (key)"
+        count = self._number(f"INSERT INTO {table} SELECT key, {self.wave + 1} {new}")
+        if count:
+            self.wave += 1
+            self.latest[kind] = self.wave
+        return count
+
+    def go(self) -> None:
+        """Walk on from all that was not left yet."""
+        order = KINDS if self.direction == "up" else KINDS[::-1]
         while waiting := [kind for kind in order if self.latest[kind] > self.left[kind]]:
             self._leave(waiting[0])
 

@@ -1,4 +1,4 @@
-"""What a person types, as ids; and named pointers: the champion, the constitution in force, others.
+"""Named pointers: the champion, the constitution in force, others.
 
 `latest/...` is moved by runs (storage.ledger.point), every other ref by a person. A move is never
 forgotten: `rollback` takes the last one back and is itself a move. A name that every recipe has
@@ -8,110 +8,22 @@ means that of the ledger's recipe (storage/own_refs.py).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from storage.errors import InputError
 from storage.ids import kind_of
-from storage.ledger import Connection, Ledger, Row, move, rows
-from storage.lineage_walk import HOMES, table_kind
-from storage.nearest import meant
-from storage.own_refs import at_hand, full, full_name, is_own, others, shown
+from storage.ledger import Ledger, Row, move, rows
+from storage.lookup import CLEARED, find, is_cleared, names_of
+from storage.nearest import meant, nearest
+from storage.own_refs import REF, full_name, shown
 
-HELP = "give an id from a run's output, a ref as latest/ppo, or a slug"
-MANY = 10_000  # ids among which the one that is meant is looked for
-BACK = re.compile(r"(?P<ref>.+)~(?P<moves>[0-9]{1,6})")
-NAME = re.compile(r"[a-z0-9-]+(/[a-z0-9-]+)*")
+NAME = re.compile(r"(?=.{1,200}\Z)[a-z0-9-]+(/[a-z0-9-]+)*")
+ROLES = ("champion", "constitution")
 POLICY_STAGES = ("sft", "dpo", "ppo")
-OWN_PRINCIPLES = """
-    SELECT DISTINCT unnest(principle_ids) FROM constitutions JOIN runs USING (constitution_id)
-    WHERE recipe = ?"""
 # What the last evaluation that judged a checkpoint found of it.
 LAST_VERDICTS = """
     SELECT is_passed, reason FROM gates WHERE checkpoint_id = $1 AND evaluation_id = (
         SELECT evaluation_id FROM gates WHERE checkpoint_id = $1 ORDER BY created_at DESC LIMIT 1
     ) ORDER BY number"""
-
-
-def find(ledger: Ledger, name: str) -> list[str]:
-    """The ids a person may mean by `name`: an id, the start of one, a ref, or a principle's slug.
-
-    `REF~1` is where a ref pointed before its last move. A slug names every version of that
-    principle that the recipe used. Raises InputError where nothing or two things fit.
-    """
-    with opened(ledger, name) as (_, ids):
-        return ids
-
-
-@contextmanager
-def opened(ledger: Ledger, name: str) -> Iterator[tuple[Connection, list[str]]]:
-    """A transaction, and what `find` finds."""
-    if not ledger.exists:
-        raise _nothing(name, [])
-    with ledger.transaction() as con:
-        yield con, _find(con, name, ledger.recipe)
-
-
-def _find(con: Connection, name: str, recipe: str) -> list[str]:
-    found: list[str] = []
-    for ref in (full(con, name, recipe), name):
-        found = found or _ids(con, "SELECT target_id FROM refs WHERE name = ?", ref)
-        found = found or _moved(con, ref)
-    found = found or _versions(con, name, recipe)
-    if found:
-        return found
-    if table_kind(name) in HOMES:
-        table, column = HOMES[table_kind(name)]
-        sql = f"SELECT DISTINCT {column} FROM {table} WHERE starts_with({column}, ?) LIMIT 2"
-        found = _ids(con, sql, name)
-    if len(found) > 1:
-        raise InputError(name, "several ids begin so", "give more of its digits")
-    if not found and is_own(name) and (there := others(con, name, recipe)):
-        rule = f"recipe {at_hand(con, recipe)} has no such ref yet"
-        raise InputError(name, rule, f"there is {', '.join(there)}")
-    if not found:
-        raise _nothing(name, _names(con, name, recipe))
-    return found
-
-
-def _versions(con: Connection, slug: str, recipe: str) -> list[str]:
-    """The versions of a principle that the recipe at hand has used; all, where it used none."""
-    every = _ids(con, "SELECT principle_id FROM principles WHERE slug = ?", slug)
-    own = set(_ids(con, OWN_PRINCIPLES, at_hand(con, recipe))) if every else set()
-    return [version for version in every if version in own] or every
-
-
-def _names(con: Connection, like: str, recipe: str) -> list[str]:
-    """What `like` may be a slip of: refs, slugs and, where it is the start of an id, short ids."""
-    names = _ids(con, "SELECT name FROM refs UNION SELECT slug FROM principles WHERE ? <> ''", like)
-    names = shown(names, at_hand(con, recipe))
-    if table_kind(like) not in HOMES:
-        return names
-    table, column = HOMES[table_kind(like)]
-    start, length = like[: len(like) // 2], len(like)
-    sql = f"SELECT DISTINCT left({column}, {length}) FROM {table} WHERE starts_with({column}, ?)"
-    return [*names, *_ids(con, f"{sql} LIMIT {MANY}", start)]
-
-
-def _moved(con: Connection, name: str) -> list[str]:
-    """Of `REF~n`, where the ref pointed before its last n moves."""
-    back = BACK.fullmatch(name)
-    if back is None:
-        return []
-    sql = "SELECT target_id FROM ref_moves WHERE name = ? ORDER BY number DESC"
-    targets, moves = _ids(con, sql, back["ref"]), int(back["moves"])
-    if targets and moves >= len(targets):
-        rule = f"before this the ref has pointed to {len(targets) - 1} others"
-        raise InputError(name, rule, f"see solon ref list {back['ref']}")
-    return targets[moves : moves + 1]
-
-
-def _ids(con: Connection, sql: str, parameter: str) -> list[str]:
-    return [row_id for (row_id,) in con.execute(sql, [parameter]).fetchall()]
-
-
-def _nothing(name: str, known: list[str]) -> InputError:
-    return InputError(name, "no id, ref or principle has this name", meant(name, known, HELP))
 
 
 def refs(ledger: Ledger) -> list[Row]:
@@ -145,6 +57,7 @@ def set_ref(
     """
     name = full_name(ledger, name)
     _check_name(ledger, name)
+    _check_new(ledger, name)
     target_id, *more = find(ledger, to)
     if more:
         raise InputError(to, "this names several ids", "give one of them", "TARGET")
@@ -179,7 +92,7 @@ def rollback(ledger: Ledger, name: str, author: str) -> tuple[str, str]:
     with ledger.transaction() as con:
         moves = rows(con, "SELECT * FROM ref_moves WHERE name = ? ORDER BY number", [name])
         if not moves:
-            raise _no_ref(name, _names(con, name, ledger.recipe))
+            raise _no_ref(name, names_of(con, name, ledger.recipe))
         standing: list[str] = []
         for made in moves:
             if made["is_rollback"]:
@@ -190,18 +103,29 @@ def rollback(ledger: Ledger, name: str, author: str) -> tuple[str, str]:
             rule = "it has pointed nowhere before this"
             raise InputError(name, rule, f"use solon ref set {name} ID")
         is_now, was = standing[-2:]
+        if is_cleared(con, is_now):
+            raise InputError(name, CLEARED, f"use solon ref set {name} ID")
         move(con, name, is_now, author, "rollback", is_rollback=True)
     return was, is_now
 
 
 def _check_name(ledger: Ledger, name: str) -> None:
     if not NAME.fullmatch(name):
-        rule = "a ref's name is small letters, digits and dashes, with slashes between"
+        rule = "a ref's name is small letters, digits and dashes, with slashes between, at most 200"
         raise InputError(name, rule, "name it as env/production", "NAME")
     if "latest" in name.split("/")[:2]:
         raise InputError(name, "only runs move this ref", "name another, as champion", "NAME")
     if ledger.query("SELECT 1 FROM principles WHERE slug = ? LIMIT 1", [name]):
         raise InputError(name, "a principle has this name", "name another", "NAME")
+
+
+def _check_new(ledger: Ledger, name: str) -> None:
+    """A new ref is no slip of one that has a meaning of its own."""
+    like = nearest(_role(name), ROLES)
+    if like is None or like in name or ledger.query(REF, [name]):
+        return
+    fix = f"did you mean {like}? Or give it a name less like it"
+    raise InputError(name, "no ref has this name", fix, "NAME")
 
 
 def _check_target(ledger: Ledger, name: str, target_id: str, given: str) -> None:

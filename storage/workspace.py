@@ -7,6 +7,16 @@ from pathlib import Path
 
 from storage.errors import InputError
 
+READING = (
+    "plan, why, impact, diff, status, report and export answer; for more get the right to write"
+)
+MODEL_MANIFEST = "MODEL.json"  # of a folder in models/: what it is, and what is in it
+
+
+def no_workspace(root: Path) -> str:
+    """What is said of a folder that is none yet, and often is the wrong one."""
+    return f"no workspace at {root}: nothing was run here yet"
+
 
 class Workspace:
     """Where things are. Nothing is created until `create` is called."""
@@ -15,6 +25,7 @@ class Workspace:
         self.root = root
         self.ledger = root / "ledger.duckdb"
         self.models = root / "models"
+        self.templates = self.models / "templates.json"  # that were tried, by digest
         self.artifacts = root / "artifacts"
         self.logs = root / "logs"
         self.tmp = root / "tmp"  # work in progress: safe to delete when no run is alive
@@ -30,11 +41,17 @@ class Workspace:
             raise InputError(path, "the workspace must be a folder", "set SOLON_HOME to one")
         return cls(path)
 
-    def create(self) -> Workspace:
-        """Make its folders. It is its owner's alone: ledger and logs hold what people wrote, and
-        Prefect's folder the login.
+    def make_root(self) -> None:
+        """Make the folder, its owner's alone: ledger and logs hold what people wrote, and Prefect's
+        folder the login. One that is there stays as open as it is.
         """
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def create(self) -> Workspace:
+        """Make its folders. Raises InputError where one may only read it."""
+        self.make_root()
+        if not os.access(self.root, os.W_OK):
+            raise InputError(self.root, "may only be read", READING)
         for folder in (self.models, self.artifacts, self.logs, self.tmp, self.state):
             folder.mkdir(parents=True, exist_ok=True)
         return self

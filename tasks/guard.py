@@ -60,31 +60,33 @@ def end(program: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         program.terminate()
     deadline = time.monotonic() + GRACE_S
-    while left := children(program):
+    while left := children():
         if program.returncode is not None:
             deadline = min(deadline, time.monotonic() + AFTER_S)
         if time.monotonic() > deadline:
             for pid in left:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+        reap(program, left)
         time.sleep(0.05)
 
 
-def children(program: subprocess.Popen[bytes]) -> list[int]:
-    """This process's children that are alive, adopted ones too; those that ended are waited for."""
-    program.poll()  # before anybody else waits for it: its exit code is wanted
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and _parent(entry) == os.getpid():
-            found.append(int(entry.name))
-    alive = []
-    for pid in found:
+def children() -> list[int]:
+    """This process's children, adopted ones too, with those that ended and are not waited for.
+
+    One that has ended counts: what it left behind is adopted while this looks, and seen next time.
+    """
+    entries = [entry for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [int(entry.name) for entry in entries if _parent(entry) == os.getpid()]
+
+
+def reap(program: subprocess.Popen[bytes], ended: list[int]) -> None:
+    """Wait for those of these children that have ended; the program's exit code is kept."""
+    for pid in ended:
         if pid == program.pid:
-            is_over = program.poll() is not None
+            program.poll()
         else:
-            is_over = os.waitpid(pid, os.WNOHANG)[0] != 0
-        alive += [] if is_over else [pid]
-    return alive
+            os.waitpid(pid, os.WNOHANG)
 
 
 def _parent(entry: Path) -> int:

@@ -2,70 +2,101 @@
 
 from __future__ import annotations
 
-import hashlib
+import fcntl
 import json
+import os
 import shutil
-from collections.abc import Iterable
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from storage.durable import replace_text, sealed
+from storage import digests
 from storage.errors import InputError
-from storage.ids import content_id
-from storage.workspace import Workspace
+from storage.ids import content_id, is_id
+from storage.seals import sealed
+from storage.workspace import MODEL_MANIFEST, Workspace
 
-MANIFEST = "MODEL.json"
+MANIFEST = MODEL_MANIFEST
+DRAFT = "model-"  # begins the names of folders in tmp/ in which models are made
 WEIGHTS = "*.safetensors"
 INDEXES = "*.safetensors.index.json"
 SETTINGS = ("*.json", "*.jinja", "tokenizer.model", "*.txt")
 
 
-def publish(aside: Path, folder: Path) -> None:
+@contextmanager
+def draft(workspace: Workspace) -> Iterator[Path]:
+    """A new folder in which a model is made, gone after the block. While it is held (`flock`, which
+    the kernel ends with its process) nobody else clears it away.
+    """
+    name = uuid.uuid4().hex
+    folder = workspace.tmp / f"new-{name}"
+    folder.mkdir(parents=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # of a file system without locks, where none is cleared
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        folder = folder.rename(workspace.tmp / f"{DRAFT}{name}")
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+def clear_drafts(workspace: Workspace) -> None:
+    """Delete the drafts of models whose process was killed."""
+    for folder in () if workspace.tmp.is_symlink() else workspace.tmp.glob(f"{DRAFT}*"):
+        with suppress(OSError):  # somebody is at it, or has just published it
+            descriptor = os.open(folder, os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(descriptor)
+
+
+def publish(aside: Path, folder: Path, is_whole: Callable[[Path], bool]) -> None:
     """Rename `aside` to `folder`, over a torn one there; another process's whole one stays."""
-    if folder.exists() and sealed(folder, MANIFEST) is None:
+    if folder.exists() and not is_whole(folder):
         torn = aside.with_name(aside.name + "-torn")
         folder.rename(torn)
         shutil.rmtree(torn, ignore_errors=True)
     try:
         aside.rename(folder)
     except OSError:
-        if sealed(folder, MANIFEST) is None:
+        if not is_whole(folder):
             raise
 
 
-class Digests:
-    """BLAKE2b-128 of files, remembered by path, size and time of change in models/digests.json."""
+class HasDigests(Protocol):
+    """Tells the BLAKE2b-128 of a file."""
+
+    def of(self, path: Path) -> str: ...
+
+
+class Digests(digests.Digests):
+    """BLAKE2b-128 of a model's files, kept in models/digests.json."""
 
     def __init__(self, workspace: Workspace) -> None:
-        self._path = workspace.models / "digests.json"
-        self._new: dict[str, list[Any]] = {}
-        self._known = self._read()
-
-    def of(self, path: Path) -> str:
-        """32 hexadecimal digits."""
-        status = path.stat()
-        stamp = [status.st_size, status.st_mtime_ns]
-        entry = self._known.get(str(path))
-        if entry is None or entry[:2] != stamp:
-            with path.open("rb") as file:
-                made = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
-            entry = [*stamp, made.hexdigest()]
-            self._known[str(path)] = self._new[str(path)] = entry
-        return str(entry[2])
-
-    def save(self) -> None:
-        """Keep what was hashed since; another process's entries are kept too."""
-        if self._new:
-            replace_text(self._path, json.dumps({**self._read(), **self._new}, indent=1))
-
-    def _read(self) -> dict[str, list[Any]]:
-        try:
-            return dict(json.loads(self._path.read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            return {}
+        super().__init__(workspace.models / "digests.json", "blake2b")
 
 
-def folder_id(folder: Path, digests: Digests) -> str:
+def whole(folder: Path, digests: HasDigests) -> dict[str, Any] | None:
+    """What the manifest of a model's folder in the workspace says; None where it is torn, or holds
+    what was not written there: a conversion by the digests in its seal, a download by its id.
+    """
+    found = sealed(folder, MANIFEST, digests.of)
+    if found is None or is_id(folder.name):
+        return found if found and found.get("model_id") == folder.name else None
+    try:
+        is_same = folder_id(folder, digests) == found.get("model_id")
+    except InputError:
+        is_same = False
+    return found if is_same else None
+
+
+def folder_id(folder: Path, digests: HasDigests) -> str:
     """The id of a folder's weights, tokenizer and settings.
 
     InputError if it holds no safetensors, or names weights that are not among them.
@@ -114,14 +145,14 @@ def _check_index(index: Path) -> None:
         raise InputError(wrong[0], rule, "save the model with save_pretrained", where=str(index))
 
 
-def adapter_id(folder: Path, base_id: str, digests: Digests) -> str:
+def adapter_id(folder: Path, base_id: str, digests: HasDigests) -> str:
     """The id of an adapter: its files plus its base's id."""
     if not (folder / "adapter_config.json").is_file():
         raise InputError(folder, "no adapter_config.json", "run `solon doctor`, or train it again")
     return content_id("model", ["adapter", _digests_of(folder, ("*",), digests), base_id])
 
 
-def _digests_of(folder: Path, patterns: Iterable[str], digests: Digests) -> dict[str, str]:
+def _digests_of(folder: Path, patterns: Iterable[str], digests: HasDigests) -> dict[str, str]:
     """File name to digest, of the files right in `folder` that match; our manifest is no part."""
     paths = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
     return {path.name: digests.of(path) for path in sorted(paths) if path.name != MANIFEST}

@@ -8,6 +8,7 @@ import json
 import re
 import struct
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ def look_at(folder: Path, template: Template | None) -> None:
     """Raise InputError where a model's folder cannot be asked or trained as it is."""
     config = read_json(folder / "config.json")
     _check_code(folder, config)
+    for path in sorted(folder.glob(WEIGHTS)):
+        _check_places(path)
     _check_layers(folder, text_config(config))
     if template is not None:
         _check_end(folder, template)
@@ -102,6 +105,35 @@ def header(path: Path) -> dict[str, Any]:
     raise InputError(
         path, "no safetensors file: its header cannot be read", "get it again", "model"
     )
+
+
+def _check_places(path: Path) -> None:
+    """The places that a header gives its tensors are those of the file: one after the other, each
+    as long as its shape and type say.
+    """
+    found = header(path)
+    found.pop("__metadata__", None)
+    try:
+        tensors = sorted((*map(int, t["data_offsets"]), _bytes_of(t)) for t in found.values())
+        ends = [0, *(end for _, end, _ in tensors)]
+        is_whole = all(
+            begin == before and size in (None, end - begin)
+            for before, (begin, end, size) in zip(ends, tensors, strict=False)
+        )
+        with path.open("rb") as file:
+            start = 8 + struct.unpack("<Q", file.read(8))[0]
+        is_whole = is_whole and start + ends[-1] == path.stat().st_size
+    except (LookupError, TypeError, ValueError, AttributeError):
+        is_whole = False
+    if not is_whole:
+        rule = "its header does not say what is in the file"
+        raise InputError(path, rule, "get it again", "model")
+
+
+def _bytes_of(tensor: dict[str, Any]) -> int:
+    """How long a tensor is by its shape and type, of which the digits are bits."""
+    bits = re.search(r"\d+", tensor["dtype"])
+    return prod(tensor["shape"]) * (int(bits[0]) if bits else 8) // 8
 
 
 def _check_end(folder: Path, template: Template) -> None:

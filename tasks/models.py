@@ -17,17 +17,26 @@ from __future__ import annotations
 import importlib.util
 import re
 import shutil
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from storage.durable import seal, sealed
 from storage.errors import InputError
-from storage.ids import content_id
+from storage.ids import content_id, is_id
+from storage.nearest import meant
+from storage.seals import seal
 from storage.workspace import Workspace
-from tasks.model_files import MANIFEST, Digests, adapter_id, folder_id, publish
+from tasks.model_files import (
+    MANIFEST,
+    Digests,
+    HasDigests,
+    adapter_id,
+    draft,
+    folder_id,
+    publish,
+    whole,
+)
 from tasks.process import Event, run_job
 
 Kind = Literal["hub", "folder", "package", "checkpoint", "random"]
@@ -99,14 +108,15 @@ def parse(reference: str) -> Reference:
         return Reference("folder", text, str(Path(text).expanduser().absolute()))
     if match := re.fullmatch(r"([\w-][\w.-]*/[\w-][\w.-]*)(?:@([\w./-]+))?", text):
         return Reference("hub", text, match[1], match[2] or "main")
-    raise InputError(reference, "not a model reference", FOUR_KINDS)
+    known = ["random:tiny", f"checkpoint:{rest}", f"package:{rest}"] if rest else []
+    raise InputError(reference, "not a model reference", meant(text, known, FOUR_KINDS))
 
 
 def identify(
     reference: str,
     workspace: Workspace,
     find_checkpoint: FindCheckpoint = _no_checkpoints,
-    digests: Digests | None = None,
+    digests: HasDigests | None = None,
 ) -> ModelInfo:
     """What a reference stands for, without converting, downloading or writing anything.
 
@@ -123,7 +133,7 @@ def identify(
         folder = Path(found.value)
         return ModelInfo(folder_id(folder, digests), found.kind, folder.name)
     if found.kind == "hub":
-        manifest = sealed(_hub_folder(found, workspace), MANIFEST)
+        manifest = whole(_hub_folder(found, workspace), digests)
         name = f"{found.value}@{found.detail}"
         return ModelInfo(manifest["model_id"] if manifest else None, found.kind, name)
     content = ["random", found.value, CONVERSION]
@@ -143,7 +153,7 @@ def there(
         return Path(found.value)
     folder = workspace.models / str(identify(reference, workspace).model_id)
     folder = _hub_folder(found, workspace) if found.kind == "hub" else folder
-    return folder if sealed(folder, MANIFEST) is not None else None
+    return folder if whole(folder, Digests(workspace)) is not None else None
 
 
 def prepare(
@@ -182,21 +192,32 @@ def _built(found: Reference, workspace: Workspace, on_event: Callable[[Event], N
         source = {"kind": "hub", "repo": found.value, "revision": found.detail}
     elif found.kind == "package":
         source = {"kind": "gguf", "path": str(_package_file(found))}
-    if sealed(folder, MANIFEST) is not None:
+    if _is_proven(folder, digests):
+        digests.save()
         return folder
-    aside = workspace.tmp / f"model-{uuid.uuid4().hex}"
-    aside.mkdir(parents=True)
-    try:
+    with draft(workspace) as aside:
         is_hub = found.kind == "hub"
         spec = {"job": "convert", "source": source, "out": str(aside), "online": is_hub}
-        run_job(spec, workspace.logs / "convert.log", on_event)
+        try:
+            run_job(spec, workspace.logs / "convert.log", on_event)
+        except InputError as error:
+            if not folder.exists():
+                raise
+            rule = f"its files here are damaged, and {error.rule}"
+            raise InputError(found.text, rule, error.fix) from error
         shutil.rmtree(aside / ".cache", ignore_errors=True)  # the hub client's bookkeeping
         model_id = known.model_id or folder_id(aside, Digests(workspace))
         seal(aside, MANIFEST, model_id=model_id, name=known.name)
-        publish(aside, folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        publish(aside, folder, lambda there: _is_proven(there, Digests(workspace)))
     return folder
+
+
+def _is_proven(folder: Path, digests: Digests) -> bool:
+    """Whether a folder holds what was written there. A conversion from before they had digests
+    proves nothing, and is made again.
+    """
+    found = whole(folder, digests)
+    return found is not None and ("blake2b" in found or not is_id(folder.name))
 
 
 def _package_file(reference: Reference) -> Path:

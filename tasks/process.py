@@ -25,6 +25,7 @@ from storage.errors import InputError, SolonError
 
 ROOT = Path(__file__).resolve().parents[1]
 TERMINATE_WAIT_S = 20.0
+SAVED = 128 + signal.SIGTERM  # the exit code of tasks/training/ending.py
 
 Event = dict[str, Any]
 
@@ -194,6 +195,8 @@ class Worker:
         if code < 0:
             how = f"was killed by {signal.Signals(-code).name}"
             how += " (often: out of memory)" if -code == signal.SIGKILL else ""
+        if code == SAVED:
+            how = "was asked to end (SIGTERM) and saved its step: the next run goes on from there"
         with self.log_path.open("rb") as log:
             log.seek(max(self._log_start, self.log_path.stat().st_size - 4096))
             lines = log.read().decode("utf-8", "replace").splitlines()

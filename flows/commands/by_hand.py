@@ -176,13 +176,14 @@ def compare(
 def _questions(said: list[str], file: Path | None, system: str) -> list[list[dict[str, str]]]:
     """The conversations that both sides are asked to go on with."""
     from tasks.prompts import read_prompts
+    from tasks.prompts.left_out import rows_in
 
     opening = [{"role": "system", "content": system}] if system else []
     asked = [[*opening, {"role": "user", "content": text}] for text in said]
     if file is not None:
         batch = read_prompts(str(file))
         if batch.exclusions:
-            err.print(f"{len(batch.exclusions)} rows of {file} are no prompts", markup=False)
+            err.print(f"{rows_in(batch.exclusions)} rows of {file} are no prompts", markup=False)
         asked += [[*opening, *map(dict, found.messages)] for found in batch.prompts]
     if not asked or any(not question[-1]["content"].strip() for question in asked):
         fix = 'give it as "prompt", with --prompt or in a --file'

@@ -35,7 +35,7 @@ def report(
     from flows.explain.data_report.build import build
     from flows.explain.data_report.describe import AUTHOR, document
     from flows.explain.document.terminal import show
-    from flows.explain.document.write import check_folder, write
+    from flows.explain.document.write import check_folder, put, write
 
     if to is not None:
         check_folder(to, AUTHOR)
@@ -43,8 +43,7 @@ def report(
         found = build(ledger(snapshot, recipe=recipe), snapshot, status.update)
         status.update("drawing")
         made = document(found)
-        folder = to or Workspace.open().reports / found.id
-        page = write(folder, made)
+        page = write(to, made) if to else put(Workspace.open().reports / found.id, made)
     if as_json:
         print_result(as_json, found.to_json() | {"report": str(page)}, ())
         return

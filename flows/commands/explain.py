@@ -23,14 +23,14 @@ from flows.explain.lineage_text import (
     lineage_lines,
     mermaid,
     retrained_lines,
-    story_lines,
 )
+from flows.explain.row_story import story_lines
 from flows.explain.standard import standard_lines, standard_rows
 from storage.errors import InputError
 from storage.ledger import Connection, Ledger
 from storage.lineage import boxes, summary, traced
 from storage.lineage_walk import Direction
-from storage.refs import opened
+from storage.lookup import opened
 from storage.workspace import Workspace
 
 app = typer.Typer()
@@ -189,16 +189,16 @@ def report(
     """
     from flows.explain.document.terminal import show
     from flows.explain.document.write import check_folder, put, write
-    from flows.explain.run_report import read
     from flows.explain.run_report.build import build
     from flows.explain.run_report.describe import AUTHOR, document
+    from flows.explain.run_report.subject import LATEST, subject
 
     if to is not None:
         check_folder(to, AUTHOR)
     workspace = Workspace.open()
     with err.status("reading"):
-        book = ledger(id or read.LATEST, recipe=recipe)
-        found = build(book, workspace, read.subject(book, id))
+        book = ledger(id or LATEST, recipe=recipe)
+        found = build(book, workspace, subject(book, id))
         made, data = document(found), found.to_json()
         folder = workspace.reports / found.about.id
         page = put(folder, made, data) if to is None else write(to, made, data)

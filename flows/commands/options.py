@@ -18,7 +18,8 @@ from storage.errors import InputError
 from storage.ledger import Ledger
 from storage.nearest import meant
 from storage.own_refs import is_own, recipes
-from storage.workspace import Workspace
+from storage.readable import ledger_at
+from storage.workspace import Workspace, no_workspace
 
 out = Console(soft_wrap=True, emoji=False)
 err = Console(stderr=True, emoji=False)
@@ -64,6 +65,12 @@ def print_lines(shown: Iterable[RenderableType]) -> None:
         out.print(part, markup=False, highlight=False, soft_wrap=not isinstance(part, Table))
 
 
+def none_yet(said: str) -> str:
+    """What is said where nothing is to be told: `said`, or that there is no workspace at all."""
+    root = Workspace.open().root
+    return said if root.exists() else no_workspace(root)
+
+
 def again(recipe: str, set_: list[str] | None) -> str:
     """The options with which another command is about the same run: what is found is not named."""
     named = [] if recipe == chosen("") else ["--recipe", recipe]
@@ -77,7 +84,7 @@ def ledger(*names: str, recipe: str = "") -> Ledger:
     `latest/…`, champion and constitution are those of the recipe, else of the current folder's,
     else of the one that ran last: where `names` has such a ref and several have run, it is said.
     """
-    found = Ledger(Workspace.open().ledger)
+    found = ledger_at(Workspace.open().ledger)
     known = recipes(found)
     found.recipe = recipe if recipe in known else name_of(recipe) if recipe else project_name()
     own = [name for name in names if is_own(name) or found.query(SLUG, [name])]

@@ -7,11 +7,18 @@ from typing import Annotated, Any
 import typer
 
 from constitution.errors import ConstitutionError
-from flows.commands.options import JsonOption, RecipeOption, SetOption, ledger, print_result
+from flows.commands.options import (
+    JsonOption,
+    RecipeOption,
+    SetOption,
+    ledger,
+    none_yet,
+    print_result,
+)
 from flows.explain import overview
 from flows.explain.compare.text import visible
 from flows.plan.recipe import parse_overrides
-from flows.plan.recipe_file import FIRST, name_of, names
+from flows.plan.recipe_file import FIRST, called, names
 from storage.errors import InputError, SolonError
 from storage.nearest import meant
 from storage.workspace import Workspace
@@ -34,14 +41,15 @@ def list_runs(
         known = {run["recipe"] for run in overview.runs(ledger(), None, LAST)}
         rule = "no recipe of this name has run here"
         raise InputError(project, rule, meant(project, known, "see solon status"), "NAME")
-    print_result(as_json, {"runs": found}, overview.run_lines(found))
+    lines = overview.run_lines(found) if found else [none_yet("no run yet")]
+    print_result(as_json, {"runs": found}, lines)
 
 
 @app.command()
 def status(recipe: RecipeOption = "", set_: SetOption = None, as_json: JsonOption = False) -> None:
     """The workspace by recipe: last run, champion and what is in its way, what is stale; bytes."""
     found = overview.status(ledger(), Workspace.open())
-    at_hand = name_or(recipe)
+    at_hand = called(recipe)
     own: dict[str, Any] = {"recipe": recipe} | staleness(recipe, set_)
     offered = names()
     for project in found["projects"]:
@@ -58,14 +66,6 @@ def status(recipe: RecipeOption = "", set_: SetOption = None, as_json: JsonOptio
         problem = visible(own["problem"] or "")
         lines.append(f"recipe {recipe} " + (f"cannot run: {problem}" if problem else "has not run"))
     print_result(as_json, found | own, lines)
-
-
-def name_or(recipe: str) -> str:
-    """What a recipe calls itself; what it was given as, where it cannot be read."""
-    try:
-        return name_of(recipe)
-    except SolonError:
-        return recipe
 
 
 def staleness(recipe: str, set_: list[str] | None = None) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shlex
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from string import Template
@@ -23,6 +22,7 @@ from flows.plan.recipe import parse_overrides
 from flows.plan.told import Told, told
 from storage.errors import InputError
 from tasks.prompts import UNSPECIFIED, read_prompts
+from tasks.prompts.left_out import by_reason, rows_in
 from tasks.prompts.read import PromptBatch
 from tasks.prompts.source import OWN
 
@@ -54,15 +54,15 @@ def init(
     """
     check_free(folder, (RECIPE, RULES, *([] if prompts else [QUESTIONS])))
     batch = read_prompts(prompts) if prompts else None
-    count = len(batch.prompts) if batch else STARTER_QUESTIONS
-    texts = _texts(folder, prompts, count)
+    kept = len(batch.prompts) if batch else STARTER_QUESTIONS
+    texts = _texts(folder, prompts, kept)
     written = _write(folder, texts)
     value: dict[str, Any] = {"folder": str(folder), "written": written}
     lines = [f"{name} is in {folder.absolute()}" for name in written]
     if GUIDE not in written:
         lines.append(f"{GUIDE} was there and is as it was")
     if batch:
-        value["prompts"] = {"kept": len(batch.prompts), "left_out": len(batch.exclusions)}
+        value["prompts"] = {"kept": len(batch.prompts), "left_out": rows_in(batch.exclusions)}
         lines += understood(prompts or "", batch)
     is_here = folder.resolve() == Path().resolve()
     inside = "" if is_here else f"cd {shlex.quote(str(folder))} && "
@@ -138,10 +138,9 @@ def understood(source: str, batch: PromptBatch) -> Iterator[str]:
     talks = sum(len(prompt.messages) > 1 for prompt in kept)
     yield f"{source}: {len(kept)} prompts kept{of}" + (f", {talks} with more turns" * bool(talks))
     yield "  " + one_line(f"the first: {kept[0].messages[-1]['content']}", LINE_CHARS)
-    reasons = Counter(found.reason for found in left_out)
-    for reason, count in reasons.most_common(REASONS):
+    for reason, rows in by_reason(left_out).most_common(REASONS):
         first = next(found for found in left_out if found.reason == reason)
-        detail = f"left out: {count} {reason}, as row {first.line}: {first.detail}"
+        detail = f"left out: {rows} {reason}, as row {first.line}: {first.detail}"
         yield "  " + one_line(detail, LINE_CHARS)
 
 

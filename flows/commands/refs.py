@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands.options import JsonOption, WhoseOption, ledger, print_result
+from flows.commands.options import JsonOption, WhoseOption, ledger, none_yet, print_result
 from flows.explain.compare.text import one_line
 from storage import refs
 from storage.ids import kind_of, short
@@ -104,4 +104,4 @@ def _lines(found: list[Row]) -> Iterator[str]:
         said = one_line(": ".join(filter(None, [row["author"] or "", why])), LINE_CHARS)
         yield f"{short(row['target_id'])}  {row['name']:<{width}}  {when}  {said}".rstrip()
     if not found:
-        yield "no ref yet"
+        yield none_yet("no ref yet")

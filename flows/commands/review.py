@@ -53,8 +53,11 @@ def review(
     asked = [n for n, on in _modes(show_status, web, to, from_).items() if on]
     if len(asked) > 1:
         raise InputError(" ".join(asked), "one at a time", f"give {asked[0]} alone")
+    from flows.plan.paths import missing
     from tasks.review.say import checked_name
 
+    if from_ is not None and not from_.exists():
+        raise missing(from_, "--import", "give what solon review --export wrote")
     author = checked_name(by or person())
     if web:
         _serve(recipe, set_, author)
@@ -81,7 +84,7 @@ def _modes(show_status: bool, web: bool, to: Path | None, from_: Path | None) ->
 
 
 def _items(recipe: str, set_: list[str] | None) -> tuple[Ledger, str, list[Item]]:
-    from flows.plan.inputs import inputs_of
+    from flows.plan.read_inputs import inputs_of
     from flows.plan.reviewed import review_items
 
     with err.status("reading"):

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from flows.commands.options import err
+from flows.commands.ran_out import check_addresses
 from storage.workspace import Workspace
 
 MODULES = {
@@ -26,6 +27,7 @@ def run_flow(flow: str, parameters: dict[str, Any], workspace: Workspace) -> dic
     from flows.serve import server
 
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    check_addresses()
     workspace.create()
     bar = BarProgress(err)
     progress.use(bar)

@@ -26,6 +26,7 @@ from flows.plan import recipe as recipes
 from flows.plan.steps import STAGES
 from storage.errors import InputError
 from storage.nearest import meant
+from storage.readable import ledger_at
 from storage.workspace import Workspace
 
 app = typer.Typer()
@@ -47,7 +48,10 @@ def run(
 
 @app.command()
 def refresh(recipe: RecipeOption = "", set_: SetOption = None, as_json: JsonOption = False) -> None:
-    """Drafts, critiques, revisions and pairs; trains nothing."""
+    """Drafts, critiques, revisions and pairs; trains nothing.
+
+    Example: solon refresh --recipe smoke
+    """
     _run("refresh", recipe, set_, "pairs", as_json)
 
 
@@ -60,7 +64,7 @@ def train(
     ] = "ppo",
     as_json: JsonOption = False,
 ) -> None:
-    """SFT, reward model, DPO and PPO on rows that are there."""
+    """SFT, reward model, DPO and PPO on rows that are there. Example: solon train --until dpo"""
     if until not in STAGES:
         stages = ", ".join(STAGES)
         fix = meant(until, STAGES, f"use {stages}")
@@ -72,7 +76,10 @@ def train(
 def evaluate(
     recipe: RecipeOption = "", set_: SetOption = None, as_json: JsonOption = False
 ) -> None:
-    """Measure checkpoints that are there on the held-out prompts."""
+    """Measure checkpoints that are there on the held-out prompts.
+
+    Example: solon evaluate --set evaluation.answers=4
+    """
     _run("evaluate", recipe, set_, None, as_json)
 
 
@@ -88,15 +95,22 @@ def plan(
 
     Examples: solon plan; solon plan --until pairs; solon plan --set prompts=questions.csv
     """
+    from flows.plan.latest import moves, targets
     from flows.plan.planner import make_plan
 
     made, inputs = make_plan(recipe, recipes.parse_overrides(set_), step_named(until))
     if markdown and not as_json:
         print(show.plan_markdown(made))
     else:
-        head, value = show.plan_head(recipe, inputs), {"recipe": inputs.recipe.name}
+        head = show.plan_head(recipe, inputs)
+        value: dict[str, Any] = {"recipe": inputs.recipe.name}
         lines: list[RenderableType] = [head, show.plan_table(made), *show.training_tables(made)]
         lines += show.plan_lines(made)
+        own = ledger_at(Workspace.open().ledger, recipe=inputs.recipe.name)
+        moved = list(moves(own, targets(made, inputs)))
+        if made.is_empty and moved:
+            lines += show.moved_lines(moved)
+            value["moves"] = {name: {"from": was, "to": to} for name, was, to in moved}
         print_result(as_json, value | made.to_json(), lines)
 
 

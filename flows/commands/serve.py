@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.commands.options import JsonOption, err, print_result
+from flows.commands.options import JsonOption, err, none_yet, print_result
 from flows.explain.compare.text import one_line
 from storage.ids import short
 from storage.workspace import Workspace
@@ -55,4 +55,4 @@ def _lines(seen: Examination) -> Iterator[str]:
     for text in seen.skipped:
         yield f"not looked at: {one_line(text, LINE_CHARS)}"
     if not seen.findings:
-        yield "healthy"
+        yield none_yet("nothing wrong in what was looked at" if seen.skipped else "healthy")

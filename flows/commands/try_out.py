@@ -29,7 +29,7 @@ def preview(
     Example: solon preview be-concise -n 4
     """
     from flows.explain.preview import choose, compare, to_json
-    from flows.plan.inputs import inputs_of
+    from flows.plan.read_inputs import inputs_of
 
     overrides = recipes.parse_overrides(set_)
     inputs, workspace, ledger = inputs_of(recipe, overrides)
@@ -57,8 +57,8 @@ def ablate(
     """
     from flows.explain.ablation import left_out_line
     from flows.plan.constitutions import principle_named
-    from flows.plan.inputs import inputs_of
     from flows.plan.planner import Planner
+    from flows.plan.read_inputs import inputs_of
 
     overrides = recipes.parse_overrides(set_)
     inputs, workspace, ledger = inputs_of(recipe, overrides)

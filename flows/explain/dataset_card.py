@@ -21,7 +21,7 @@ from flows.explain.show import markdown_table
 from storage.errors import InputError
 from storage.ledger import Ledger, Row
 from storage.lineage import summary
-from storage.refs import opened
+from storage.lookup import opened
 from storage.workspace import Workspace
 from tasks import models
 from tasks.evaluation.escape import markdown_cell
@@ -29,10 +29,10 @@ from tasks.evaluation.escape import markdown_cell
 PRINCIPLES = """
     SELECT p.slug, p.principle_id, count(DISTINCT r.row_id) AS rows
     FROM dataset_rows r JOIN (
-        SELECT pair_id AS row_id, principle_id FROM revisions
-        UNION ALL SELECT example_id, principle_id FROM revisions
-        UNION ALL SELECT x.pair_id, principle_id FROM pairs x JOIN revisions USING (revision_id)
-        UNION ALL SELECT pair_id, principle_id FROM labels
+        SELECT x.pair_id AS row_id, principle_id FROM pairs x JOIN revisions USING (revision_id)
+        UNION ALL SELECT e.example_id, principle_id FROM examples e
+            JOIN revisions USING (revision_id)
+        UNION ALL SELECT pair_id, principle_id FROM labels WHERE NOT coalesce(is_later, false)
     ) m USING (row_id)
     JOIN principles p USING (principle_id)
     WHERE r.dataset_id = ? GROUP BY ALL ORDER BY rows DESC, slug

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,8 +24,8 @@ from flows.explain.export_rows import (
 from storage.errors import InputError
 from storage.ids import dataset_id, kind_of
 from storage.ledger import Ledger, Row
+from storage.lookup import find
 from storage.nearest import meant
-from storage.refs import find
 
 SUFFIXES = {"trl": ".jsonl", "hh": ".jsonl", "parquet": ".parquet"}
 """Of the file in which all rows may be, by format."""
@@ -61,17 +63,29 @@ def export_snapshot(ledger: Ledger, name: str, format: str, out: Path) -> dict[s
         "left_out": len(every) - len(rows),
     }
     written = {"written": dataset_id(found["kind"], *sides), "format": format, **counts}
-    if is_file:
-        _write(out, format, rows)
-        card = out.with_name(f"{out.name}.card.md")
-    else:
-        folder = out / "data" if format == "hf" else out
-        folder.mkdir(parents=True, exist_ok=True)
-        for split, members in splits.items():
-            _write(folder / f"{split}{SUFFIXES.get(format, '.parquet')}", format, members)
-        card = out / "README.md"
-    files = () if is_file else tuple(splits)
-    card.write_text(dataset_card(ledger, found, written, rows, files), encoding="utf-8")
+    aside = out.absolute().with_name(f".{out.name[:50]}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        aside.mkdir(parents=True)
+        if is_file:
+            _write(aside / out.name, format, rows)
+            card = f"{out.name}.card.md"
+        else:
+            folder = aside / "data" if format == "hf" else aside
+            folder.mkdir(exist_ok=True)
+            for split, members in splits.items():
+                _write(folder / f"{split}{SUFFIXES.get(format, '.parquet')}", format, members)
+            card = "README.md"
+        files = () if is_file else tuple(splits)
+        text = dataset_card(ledger, found, written, rows, files)
+        (aside / card).write_text(text, encoding="utf-8")
+        _check_place(out, is_file)  # again: something may have come meanwhile
+        if is_file:
+            (aside / card).replace(out.with_name(card))
+            (aside / out.name).rename(out)
+        else:
+            aside.rename(out)  # over an empty folder, too
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
     return {"id": found["dataset_id"], **counts, "out": str(out.absolute())}
 
 

@@ -45,7 +45,7 @@ LEARNED_UNDER = """
     SELECT DISTINCT e.example_id AS id, n.slug
     FROM dataset_rows r JOIN examples e ON e.example_id = r.row_id
     JOIN (
-        SELECT example_id, principle_id FROM revisions WHERE example_id IS NOT NULL
+        SELECT x.example_id, principle_id FROM examples x JOIN revisions USING (revision_id)
         UNION ALL
         SELECT x.example_id, s.principle_id FROM examples x JOIN completions USING (completion_id)
         JOIN shown_principles s USING (few_shot_id) WHERE x.source = 'distilled'

@@ -12,8 +12,9 @@ from flows.explain.compare.text import one_line
 from storage.ids import short
 from storage.ledger import Ledger, Row
 from storage.own_refs import target
+from storage.readable import ledger_at
 from storage.refs import not_passed
-from storage.workspace import Workspace
+from storage.workspace import Workspace, no_workspace
 
 LINE_CHARS = 200
 WIDTH = 80
@@ -47,8 +48,6 @@ def run_lines(found: list[Row]) -> Iterator[str]:
         )
         if run["message"]:
             yield "    " + one_line(run["message"], LINE_CHARS)
-    if not found:
-        yield "no run yet"
 
 
 def status(ledger: Ledger, workspace: Workspace) -> dict[str, Any]:
@@ -65,7 +64,7 @@ def status(ledger: Ledger, workspace: Workspace) -> dict[str, Any]:
 
 def standing(ledger: Ledger, recipe: str) -> dict[str, Any]:
     """A recipe's champion, its newest candidate, and what stands in that one's way."""
-    own = Ledger(ledger.path, recipe=recipe)
+    own = ledger_at(ledger.path, recipe=recipe)
     stage = next((row["stage"] for row in own.query(CANDIDATE, [recipe])), None) or "ppo"
     candidate = target(own, f"latest/{stage}")
     against = not_passed(own, candidate) if candidate else ""
@@ -84,7 +83,7 @@ def size_of(path: Path) -> int:
 
 def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
     if not found["exists"]:
-        yield f"no workspace at {found['workspace']}: nothing was run here yet"
+        yield no_workspace(found["workspace"])
         return
     of = sorted(found["bytes"].items(), key=lambda each: -each[1])[:4]
     most = ", ".join(f"{name} {human(size)}" for name, size in of)

@@ -10,6 +10,8 @@ from flows.explain.show import because
 from storage.errors import InputError
 from storage.ids import short
 from storage.ledger import Ledger, Row
+from storage.lookup import names_like
+from storage.nearest import meant
 
 LINE_CHARS = 200
 RUN = """
@@ -30,7 +32,8 @@ def run_story(ledger: Ledger, run_id: str) -> dict[str, Any]:
     found = ledger.query(RUN, [run_id])
     if len(found) != 1:
         rule = "several runs begin so" if found else "no run has this id"
-        raise InputError(run_id, rule, "see solon runs", "ID")
+        fix = meant(run_id, names_like(ledger, run_id), "see solon runs")
+        raise InputError(run_id, rule, fix, "ID")
     (run,) = found
     decided = ledger.query(DECISIONS, [run["run_id"]])
     return {"id": run["run_id"], "kind": "run", "run": run, "decisions": decided}

@@ -28,6 +28,7 @@ PROMPT_CHARS = 200
 CELL_CHARS = 80
 NOTE_CHARS = 600
 DIGEST = re.compile(r"^([0-9a-f]{8})[0-9a-f]{24}$")  # of code
+STAND_IN = re.compile(r"mdl_([a-z]+(?:-[a-z]+)+)(?:-[0-9a-f]{32})?")  # of a model not known yet
 VALUE_CHARS = 60
 
 
@@ -112,6 +113,12 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         yield from teaching_text.lines(plan.teaching.to_json())
 
 
+def moved_lines(moved: Iterable[tuple[str, str, str]]) -> Iterator[str]:
+    """The refs that a run moves though nothing is made: an edit before it was taken back."""
+    for name, was, to in moved:
+        yield f"{name} points to {short(was)}: solon run moves it back to {short(to)}"
+
+
 def _notes(notes: Iterable[str]) -> Iterator[str]:
     """They quote files and principles."""
     return (f"note: {one_line(note, NOTE_CHARS)}" for note in notes)
@@ -143,9 +150,16 @@ def because(component: str, was: Any, is_now: Any) -> str:
 
 def changed(component: str, was: Any, is_now: Any) -> str:
     """Why something is made anew, with the values of the component that changed."""
-    texts = (DIGEST.sub(r"\1", short(str(text))) for text in (component, was, is_now))
+    texts = (_plain(str(text)) for text in (component, was, is_now))
     name, old, new = (one_line(text, VALUE_CHARS) for text in texts)
     return f"because {name} changed ({old} -> {new})"
+
+
+def _plain(value: str) -> str:
+    """A value without the digits that tell people nothing."""
+    if stand_in := STAND_IN.fullmatch(value):
+        return stand_in[1].replace("-", " ")
+    return DIGEST.sub(r"\1", short(value))
 
 
 def run_table(result: dict[str, Any]) -> Table:
@@ -173,6 +187,7 @@ def run_lines(result: dict[str, Any], options: str = "", whose: str = "") -> Ite
             yield f"{step['step']} is not trained: {step['note']}"
     if result["verdict"]:
         yield result["verdict"]
+    yield from result["equal"]
     for found in result["exclusions"]:
         yield f"left out by {found['step']}: {found['rows']} {found['reason']}"
     yield from _notes(result["notes"])

@@ -19,16 +19,19 @@ ROWS = {
     "pair": "SELECT * FROM pairs WHERE pair_id = ?",
     "example": "SELECT * FROM examples WHERE example_id = ?",
 }
-# The column of the completion that a row's text is, and that text.
-OWN = {"pair": ("chosen_completion_id", "chosen"), "example": ("completion_id", "response")}
+# The columns of the completion that a row's text is, of that text, and of where it was cut.
+OWN = {
+    "pair": ("chosen_completion_id", "chosen", "chosen_cut_at"),
+    "example": ("completion_id", "response", "cut_at"),
+}
 LABELS = """
-    SELECT given_by, slug, rule, l.preference, is_turned, comparison_id, m.reference AS model,
-           v.author, v.created_at::VARCHAR AS said_at, v.note
+    SELECT DISTINCT given_by, slug, rule, l.preference, is_turned, comparison_id,
+           m.reference AS model, v.author, v.created_at::VARCHAR AS said_at, v.note
     FROM labels l LEFT JOIN principles USING (principle_id)
     LEFT JOIN comparisons c USING (comparison_id) LEFT JOIN models m ON m.model_id = c.model_id
     LEFT JOIN verdicts v USING (verdict_id)
     WHERE l.pair_id = ? AND NOT coalesce(v.is_undone, false)
-    ORDER BY given_by, slug, v.created_at
+    ORDER BY given_by, slug, said_at
 """
 FACTS = ("step", "round", "completion_id", "text", "finish_reason", "cut_at")
 SAMPLING = ("temperature", "top_p", "sample_index")
@@ -92,12 +95,11 @@ def _chain(past: Past, kind: str, row: Row) -> tuple[list[Link], Row | None]:
         return past.chain(row["completion_id"]), None
     if kind == "revision":
         return past.chain_of(row), row
-    column, text = OWN[kind]
-    known = row["revision_id"] if kind == "pair" else None
-    revision = past.maker(f"{kind}_id", row[f"{kind}_id"], row[column], known)
+    column, text, cut_at = OWN[kind]
+    revision = past.maker(f"{kind}_id", row[f"{kind}_id"], row[column], row["revision_id"])
     if revision:
         return past.chain_of(revision, row[text]), revision
-    return past.chain(row[column] or "", shown_in=row[text]), None
+    return past.chain(row[column] or "", shown_in=row[text], cut_at=row[cut_at]), None
 
 
 def _row(

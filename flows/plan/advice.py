@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from flows.plan.inputs import Inputs
 from flows.plan.sizes import LEAST_ROWS
 from storage.ledger import Columns, Ledger
-from tasks.generation.choose import NO_EVIDENCE
+from tasks.generation.decisions import NO_EVIDENCE
 
 MANY_CUT = 1 / 3  # of a step's answers
 LIMITS = {

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from flows.plan.inputs import Inputs
 from storage.artifacts import artifact_path, is_whole
+from storage.errors import SolonError
 from storage.ids import content_id
 from storage.ledger import Ledger
 from storage.own_refs import target
@@ -61,13 +62,19 @@ def with_champion(
     inputs: Inputs, workspace: Workspace, ledger: Ledger, checkpoints: Mapping[str, str]
 ) -> dict[str, str]:
     """A run's checkpoints by stage, and the champion: where it is none of them, is trained on the
-    same base, and its files are there.
+    same base, and its files are there. Raises SolonError where they are damaged: without it a gate
+    would be passed that was never asked.
     """
     own = {stage: found for stage, found in checkpoints.items() if stage != CHAMPION}
     for row in ledger.query(ON_BASE, [target(ledger, CHAMPION), inputs.base_model_id]):
         champion = row["checkpoint_id"]
-        if champion not in own.values() and is_whole(artifact_path(workspace, champion)):
-            return own | {CHAMPION: champion}
+        path = artifact_path(workspace, champion)
+        if champion in own.values() or not path.exists():
+            continue
+        if not is_whole(path):
+            fix = "run the recipe that made it, or move the ref: solon ref rollback champion"
+            raise SolonError(f"champion {champion}: its files are damaged; {fix}")
+        return own | {CHAMPION: champion}
     return own
 
 

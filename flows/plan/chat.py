@@ -16,6 +16,7 @@ from tasks.chat.folder import read_template
 from tasks.chat.manner import Manner
 from tasks.chat.template import Refusal, Template
 from tasks.chat.think import Thinking, opens_thought
+from tasks.chat.trial import try_out
 from tasks.models import FindCheckpoint, ModelInfo
 
 
@@ -31,8 +32,12 @@ class Seen:
 
 
 def seen(reference: str, *, workspace: Workspace, find: FindCheckpoint, manner: Manner) -> Seen:
-    """Raises InputError where the reference names nothing or its template cannot be read."""
+    """Raises InputError where the reference names nothing, or its template cannot be read or takes
+    too much.
+    """
     folder = models.there(reference, workspace, find)
+    if folder:
+        try_out(folder, workspace, manner)
     template = read_template(folder, manner) if folder else None
     info = as_filled(models.identify(reference, workspace, find), template)
     return Seen(info, folder, template)

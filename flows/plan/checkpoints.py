@@ -10,6 +10,8 @@ from storage.artifacts import artifact_path, is_whole
 from storage.errors import InputError
 from storage.ids import short
 from storage.ledger import Ledger
+from storage.lookup import names_like
+from storage.nearest import meant
 from storage.own_refs import target
 from storage.workspace import Workspace
 from tasks import models
@@ -27,7 +29,8 @@ def find_checkpoint(ledger: Ledger, workspace: Workspace, name: str) -> tuple[st
         raise InputError(name, "several checkpoints' ids begin so", "give more digits", "model")
     if not found:
         rule = "no checkpoint of a policy has this id or ref"
-        raise InputError(name, rule, "see solon why latest/ppo", "model")
+        fix = meant(name, names_like(ledger, name), "see solon why latest/ppo")
+        raise InputError(name, rule, fix, "model")
     checkpoint_id = found[0]["checkpoint_id"]
     path = artifact_path(workspace, checkpoint_id)
     if not is_whole(path):

@@ -30,6 +30,10 @@ def check_inputs(inputs: Inputs, until: Step | None) -> None:
             "set judge.use=true, give principles a check, or set pairs.evidence=presumed",
             "pairs",
         )
+    if inputs.recipe.ppo["check_weight"] > 0 and at_most("ppo", until) and not is_checked:
+        rule = "no enabled principle has a check that PPO could be rewarded by"
+        fix = "give principles a check, or set ppo.check_weight=0"
+        raise InputError(inputs.constitution.name, rule, fix, "ppo.check_weight")
     if at_most("evaluate", until) and not inputs.evaluation_prompts:
         raise InputError(
             f"{len(inputs.prompts)} prompts",

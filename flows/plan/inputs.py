@@ -1,36 +1,27 @@
-"""Read and check everything a run is made of, before anything is written or spent."""
+"""Everything a run is made of: the recipe, and all it points to."""
 
 from __future__ import annotations
 
-import gc
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cache, cached_property, partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
-from constitution.assign import Assigner
 from constitution.schema import Constitution
-from flows.plan.chat import Seen, check_switch, seen, takes_calls, thinking_of
-from flows.plan.checkpoints import find_checkpoint
-from flows.plan.constitutions import kept_as, read_constitution
-from flows.plan.hands import UNKNOWN_MODEL, Hand, Hands, read_hands
+from flows.plan.chat import thinking_of
+from flows.plan.hands import UNKNOWN_MODEL, Hand, Hands
 from flows.plan.pair_parts import sources
-from flows.plan.paths import check_files
-from flows.plan.recipe import Recipe, load
+from flows.plan.recipe import Recipe
 from flows.plan.steps import DataStep
 from flows.plan.unmet import coverage_notes
 from storage.errors import InputError
-from storage.ledger import Ledger
-from storage.workspace import Workspace
 from tasks import models
 from tasks.chat.template import Template
 from tasks.chat.think import Thinking
 from tasks.evaluation.probes import Question, name_of, questions
 from tasks.evaluation.rows import HELD_OUT
 from tasks.generation.assemble import Exclusion
-from tasks.generation.calls import Sampling, category_of
+from tasks.generation.calls import Sampling
 from tasks.generation.choose import Chooser, Standards
 from tasks.generation.method import Method, Role
 from tasks.generation.record import constitution_id
@@ -39,11 +30,11 @@ from tasks.hygiene.rows import phrases
 from tasks.judging.gold import GoldPair, read_gold
 from tasks.judging.judge import Judge
 from tasks.judging.people import People, people
-from tasks.prompts import Prompt, is_held_out, read_prompts
+from tasks.prompts import Prompt, is_held_out
+from tasks.prompts.left_out import rows_in
 from tasks.prompts.read import often_left_out
 from tasks.prompts.rows import Exclusion as NotRead
-from tasks.review.record import standing
-from tasks.review.verdicts import Reviews, reviews
+from tasks.review.verdicts import Reviews
 
 
 @dataclass(frozen=True)
@@ -170,7 +161,7 @@ class Inputs:
         often = [
             note
             for each in self.people.every
-            for note in often_left_out(each.left_out, each.own.row_count + len(each.left_out))
+            for note in often_left_out(each.left_out, each.own.row_count + rows_in(each.left_out))
         ]
         return [*self.prompt_notes, *often, *coverage_notes(self.method, self.prompts, judged)]
 
@@ -202,7 +193,7 @@ class Inputs:
     @property
     def left_out(self) -> list[Exclusion]:
         """Every row of the files of prompts and of people's sets that is not used."""
-        return [*self.exclusions, *(_left_out(found, "people") for found in self.people.left_out)]
+        return [*self.exclusions, *(unused_row(found, "people") for found in self.people.left_out)]
 
     @cached_property
     def gold(self) -> Sequence[GoldPair]:
@@ -240,58 +231,5 @@ class Inputs:
         return found
 
 
-def read_inputs(recipe: Recipe, workspace: Workspace, ledger: Ledger) -> Inputs:
-    """Load constitution and prompts, identify the models. InputError or ConstitutionError."""
-    check_files(recipe.files())
-    constitution, path = read_constitution(recipe.constitution, ledger)
-    find = partial(find_checkpoint, ledger, workspace)
-    manner = recipe.generation.manner
-    see = cache(partial(seen, workspace=workspace, find=find, manner=manner))
-    own = None if recipe.generation.engine == "scripted" else recipe.server or recipe.model
-    hands = read_hands(own, recipe.models.named(), workspace, manner, see)
-    trained = see(recipe.model)
-    check_switch(trained.template, manner)
-    reading = replace(recipe.prompts.reading, tools=_take_calls(trained, hands))
-    batch = read_prompts(recipe.prompts.path, recipe.prompts.limit, reading)
-    for more in recipe.prompts.more:
-        batch = batch.with_more(read_prompts(more, None, replace(reading, columns={})))
-    assigner, rounds = Assigner(constitution), recipe.generation.rounds
-    rounds = max(rounds, recipe.pairs.principles, recipe.judge.n_principles * recipe.judge.use)
-    for category in {category_of(prompt) for prompt in batch.prompts}:
-        assigner.principles("", rounds, category)  # raises where none may be
-    unused = tuple(_left_out(found, "prompts") for found in batch.exclusions)
-    prompts, known = tuple(batch.prompts), kept_as(ledger, constitution)
-    read = recipe, constitution, path, prompts, unused, trained.info, known, hands
-    found = trained.folder, trained.template, tuple(batch.notes), reviews(standing(ledger))
-    return Inputs(*read, *found)
-
-
-def _take_calls(trained: Seen, hands: Hands) -> bool:
-    """Whether all who are given the turns of a prompt take calls of tools; the others read it as
-    text. Of servers, and of models that are not here yet, it is not known."""
-    given = (hands.own, hands.of("draft"), hands.of("teacher"))
-    seen_of = [hand.seen for hand in given if hand.kind != "scripted"]
-    return all(takes_calls(each.template if each else None) for each in (trained, *seen_of))
-
-
-def _left_out(found: NotRead, step: str) -> Exclusion:
-    return Exclusion(f"{found.source}:{found.line}", step, found.reason, found.detail)
-
-
-def inputs_of(recipe: str, overrides: dict[str, Any]) -> tuple[Inputs, Workspace, Ledger]:
-    """What a run of this recipe would read, checked."""
-    # Look for cycles less often: rows make none, and the walk keeps hundreds of thousands.
-    # Measured over 10,000 prompts: an eighth more prompts a second, the same peak memory.
-    gc.set_threshold(100_000, 50, 50)
-    workspace = Workspace.open()
-    chosen = load(recipe, overrides)
-    ledger = Ledger(workspace.ledger, recipe=chosen.name)
-    return read_inputs(chosen, workspace, ledger), workspace, ledger
-
-
-def count_exclusions(
-    exclusions: Iterable[Exclusion], left_out: Counter[tuple[str, str]]
-) -> list[dict[str, Any]]:
-    """`[{"step", "reason", "rows"}]` of prompts and rows, most rows first."""
-    counts = left_out + Counter((found.step, found.reason) for found in exclusions)
-    return [{"step": s, "reason": r, "rows": n} for (s, r), n in counts.most_common()]
+def unused_row(found: NotRead, step: str) -> Exclusion:
+    return Exclusion(f"{found.source}:{found.line}", step, found.reason, found.detail, found.rows)

@@ -17,6 +17,7 @@ from flows.plan.inputs import Inputs
 from flows.plan.questions import asked_parts
 from flows.plan.sizes import sized
 from flows.plan.steps import Stage, Step, at_most
+from storage.ids import canonical_json
 from storage.ledger import Ledger
 from storage.workspace import Workspace
 from tasks.evaluation.rows import CHAMPION
@@ -130,8 +131,15 @@ def _need(inputs: Inputs, step: Step, snapshot: Snapshot, parents: Mapping[str, 
         seed=recipe.seed,
         precision=recipe.quantization + number_type,
         chat=inputs.template.filling if inputs.template else None,
+        checks=_checks(inputs) if step == "ppo" and settings["check_weight"] > 0 else (),
     )
     return Need(step, snapshot, parents, settings, parts)
+
+
+def _checks(inputs: Inputs) -> list[Any]:
+    """The checks of the constitution that PPO is rewarded by, in an order of their own."""
+    found = {canonical_json(p.check): p.check for p in inputs.constitution.enabled if p.check}
+    return [list(check) for _, check in sorted(found.items())]
 
 
 def _settings(inputs: Inputs, step: Step, snapshot: Snapshot) -> dict[str, Any]:

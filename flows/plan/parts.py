@@ -101,7 +101,7 @@ class GenerationSettings(Part):
     max_new_tokens: TokenLimits = TokenLimits()
     max_prompt_tokens: Positive = Field(2048, description="Longer requests are excluded")
     batch_tokens: Positive = Field(16_384, description="Tokens in a batch: memory and speed only")
-    batch_rows: Positive = Field(64, description="Rows in a batch: memory and speed only")
+    batch_rows: Positive = Field(128, description="Rows in a batch: memory and speed only")
     chunk_rows: int = Field(256, ge=8, le=4096, description="Rows in one Prefect task")
     thinking: bool | None = Field(
         None, description="Think aloud, of models with a switch for it; null leaves it to them"
@@ -151,7 +151,8 @@ class ServerSettings(Part):
 def _arguments(value: Any) -> Any:
     found = as_tuple(value)
     for text in found if isinstance(found, list | tuple) else ():
-        if str(text).split("=")[0].replace("_", "-").lower() in OURS:
+        name = str(text).split("=")[0].replace("_", "-").lower()
+        if any(own.startswith(name) for own in OURS):  # vLLM takes the start of a name for it
             raise ValueError(f"{str(text).split('=')[0]} is none of a recipe's business")
     return found
 
@@ -242,6 +243,10 @@ class JudgeSettings(Part):
     card_pairs: int = Field(64, ge=0, description="Pairs that programs decided, for its card")
     gold: str | None = Field(None, description="File of pairs of which the better one is known")
     floor: FloorSettings = FloorSettings()
+
+
+Tracker = Literal["tensorboard", "mlflow", "wandb"]
+LIBRARIES: dict[str, str] = {"tensorboard": "tensorboardX"}  # of a tracker, where named otherwise
 
 
 class BudgetSettings(Part):

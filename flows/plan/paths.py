@@ -27,11 +27,19 @@ def _check(key: str, value: str) -> None:
     try:
         if path.exists():
             return
-        folder = path.absolute().parent
-        there = [other.name for other in folder.iterdir()] if folder.is_dir() else []
     except OSError:
         return  # whoever reads it says what is wrong
-    rule = f"no such file in {folder}"
-    if not is_path(key, value) and own_names(key):
-        rule = f"no file in {folder}, and none of {', '.join(own_names(key))}"
-    raise InputError(value, rule, meant(path.name, [*there, *own_names(key)], COUNT), key)
+    raise missing(value, key, COUNT)
+
+
+def missing(value: str | Path, key: str, fix: str) -> InputError:
+    """The error about a file that is not there: where it was looked for, the one that is meant."""
+    path, own = Path(value).expanduser().absolute(), own_names(key)
+    try:
+        there = [other.name for other in path.parent.iterdir()]
+    except OSError:
+        there = []
+    rule = f"no such file in {path.parent}"
+    if own and not is_path(key, str(value)):
+        rule = f"no file in {path.parent}, and none of {', '.join(own)}"
+    return InputError(value, rule, meant(path.name, [*there, *own], fix), key)

@@ -24,11 +24,12 @@ from flows.plan.data_plan import DataPlanner, compared
 from flows.plan.duels import duels_of, most_duels
 from flows.plan.history import History
 from flows.plan.input_checks import check_inputs
-from flows.plan.inputs import Inputs, inputs_of
+from flows.plan.inputs import Inputs
 from flows.plan.measured import Measured
 from flows.plan.model_checks import check_models
 from flows.plan.needs import Need, evaluation_now, ids, stage_needs
 from flows.plan.plan import Plan, StepPlan
+from flows.plan.read_inputs import inputs_of
 from flows.plan.said import VERDICT
 from flows.plan.sizes import too_few
 from flows.plan.steps import STAGES, Step, at_most
@@ -36,6 +37,7 @@ from flows.plan.tempo import Tempo
 from flows.plan.training import TrainingPlanner
 from storage.artifacts import artifact_path, is_whole
 from storage.ledger import Ledger
+from storage.report_files import whole_page
 from storage.workspace import Workspace
 from tasks.evaluation.answers import Answered
 from tasks.evaluation.rows import BASE
@@ -145,9 +147,9 @@ class Planner:
         if not is_known:
             self._unknown(step)
         elif self._artifact(step, need):
-            report = self.workspace.reports / str(step.id) / "report.html"
+            page = whole_page(self.workspace.reports / str(step.id))
             is_measured = self.history.known("metrics", "subject_id", [str(step.id)])
-            self.plan.to_record += not (is_measured and report.is_file())
+            self.plan.to_record += not (is_measured and page)
             step.reused = answer_count(self.inputs, checkpoints)
             return
         self._answers(step, checkpoints)

@@ -7,6 +7,7 @@ A recipe never enters a task: tasks take plain arguments. Single values are over
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
@@ -24,6 +25,7 @@ from pydantic import (
 from flows.plan.evaluation_parts import EvaluationSettings, GateSettings
 from flows.plan.pair_parts import PairSettings, SnapshotSettings
 from flows.plan.parts import (
+    LIBRARIES,
     REFERENCE,
     SERVER,
     BudgetSettings,
@@ -33,10 +35,11 @@ from flows.plan.parts import (
     PromptSettings,
     RoleSettings,
     ServerSettings,
+    Tracker,
     VllmSettings,
 )
 from flows.plan.recipe_file import RecipeFile, as_settings, read
-from flows.plan.recipe_yaml import read_yaml
+from flows.plan.recipe_yaml import NO_TEXT, is_text, read_yaml
 from flows.plan.settings import Setting, filled, settings_of, unknown
 from flows.plan.steps import STAGES
 from storage.errors import InputError, SolonError
@@ -87,6 +90,9 @@ class Recipe(Part):
     evaluation: EvaluationSettings = EvaluationSettings()
     gate: GateSettings = GateSettings()
     budget: BudgetSettings = BudgetSettings()
+    track: list[Tracker] = Field(
+        ["tensorboard"], description="Which tools follow a training: tensorboard, mlflow, wandb"
+    )
 
     def files(self) -> dict[str, Sequence[str | None]]:
         """What may be a file's path, or a name of ours, by key."""
@@ -109,6 +115,15 @@ class Recipe(Part):
             raise ValueError("a server is asked by generation.engine=openai only")
         return self
 
+    @field_validator("track")
+    @classmethod
+    def _is_installed(cls, value: list[str]) -> list[str]:
+        for name in value:
+            library = LIBRARIES.get(name, name)
+            if importlib.util.find_spec(library) is None:
+                raise ValueError(f"{library} is not installed here: pip install {library}")
+        return value
+
     @field_validator(*STAGES)
     @classmethod
     def _fill(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
@@ -124,6 +139,8 @@ def load(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
     file = read(name)
     content = file.content
     for path, value in (overrides or {}).items():
+        if not is_text(value):
+            raise InputError(ascii(value), NO_TEXT, "remove it", path)
         _override(content, path, value)
     _check_stages(content, name)
     try:
@@ -178,7 +195,9 @@ def _given(path: str, value: str) -> Any:
         return None if value == "null" and "null" in kinds else value
     try:
         return read_yaml(value).value
-    except InputError:
+    except InputError as error:
+        if error.rule == NO_TEXT:
+            raise InputError(error.value, NO_TEXT, error.fix, path) from None
         return value
 
 

@@ -12,9 +12,9 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from constitution.load import HERE
+from constitution.load import packaged
 from flows.plan.recipe_yaml import read_yaml
-from storage.errors import InputError
+from storage.errors import InputError, SolonError
 from storage.nearest import meant
 from storage.workspace import Workspace
 from tasks.evaluation.probes import names as probe_names
@@ -70,6 +70,14 @@ def chosen(recipe: str) -> str:
 def name_of(recipe: str) -> str:
     """What a recipe calls itself. InputError where there is none."""
     return str(read(recipe).content.get("name", recipe))
+
+
+def called(recipe: str) -> str:
+    """What a recipe calls itself; what it was given as, where it cannot be read."""
+    try:
+        return name_of(recipe)
+    except SolonError:
+        return recipe
 
 
 def project_name(path: Path = Path(PROJECT)) -> str:
@@ -176,7 +184,7 @@ def is_path(key: str, value: str, folder: Path = Path()) -> bool:
 def own_names(key: str) -> list[str]:
     """What a value of one of `PATHS` names without being a path: what ships."""
     if key == "constitution":
-        return sorted(path.stem for path in HERE.glob("*.yaml"))
+        return packaged()
     if key == "evaluation.probes":
         return ["all", *probe_names()]
     return sorted(OWN) if key == "prompts.path" else []

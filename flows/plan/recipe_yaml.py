@@ -17,6 +17,10 @@ from storage.errors import InputError
 
 MAX_DEPTH = 10  # mappings and lists within one another; a recipe needs 5
 DEEPEST = 6  # keys below one another whose line is told
+NO_CHARACTER = re.compile("[\0\ud800-\udfff]")  # though an escape may write it
+NO_TEXT = "holds a character that no text has: NUL, or half of a pair"
+# What PyYAML raises where a tag (`!!bool x`) or a date is of another value.
+NO_VALUE = (ValueError, LookupError, AttributeError, TypeError)
 EXPONENT = re.compile(r"^[-+]?\d+[eE][-+]?\d+$")
 
 
@@ -58,6 +62,12 @@ class _Loader(yaml.SafeLoader):
                 first[key.value] = line
         return node
 
+    def compose_scalar_node(self, anchor: Any) -> Any:
+        node = super().compose_scalar_node(anchor)
+        if not is_text(node.value):
+            raise self._fault(ascii(node.value), NO_TEXT, "remove the escape", node)
+        return node
+
     def _fault(self, value: object, rule: str, fix: str, place: Any) -> InputError:
         line = place.start_mark.line + 1
         return InputError(value, rule, fix, f"{self.where}:{line}" if self.where else "")
@@ -71,12 +81,18 @@ def read_yaml(data: bytes | str, where: str = "") -> Written:
 
     Raises InputError, with the line, for what is not UTF-8, no YAML, or stands above.
     """
-    loader = _Loader(_decoded(data, where) if isinstance(data, bytes) else data)
+    text = _decoded(data, where) if isinstance(data, bytes) else data
+    if found := _Loader.NON_PRINTABLE.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        rule = "a control character, which YAML does not allow"
+        fix = "remove it, or write it as an escape in double quotes"
+        raise InputError(ascii(found[0]), rule, fix, f"{where}:{line}" if where else "")
+    loader = _Loader(text)
     loader.where = where
     try:
         node = loader.get_single_node()
         value = loader.construct_document(node) if node else None
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, *NO_VALUE) as error:
         mark = getattr(error, "problem_mark", None)
         problem = str(getattr(error, "problem", None) or "cannot be read")
         place = f"{where}:{mark.line + 1}" if mark and where else where
@@ -84,6 +100,15 @@ def read_yaml(data: bytes | str, where: str = "") -> Written:
     finally:
         loader.dispose()
     return Written(value, dict(_lines(node)))
+
+
+def is_text(value: Any) -> bool:
+    """Whether every text in it could be written to a file."""
+    if isinstance(value, dict):
+        return all(is_text(part) for pair in value.items() for part in pair)
+    if isinstance(value, list):
+        return all(map(is_text, value))
+    return not (isinstance(value, str) and NO_CHARACTER.search(value))
 
 
 def _decoded(data: bytes, where: str) -> str:

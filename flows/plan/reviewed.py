@@ -11,7 +11,8 @@ from flows.plan.plan import Plan
 from storage.ledger import Ledger
 from storage.workspace import Workspace
 from tasks.generation.calls import Answer
-from tasks.generation.choose import NO_EVIDENCE, Chooser, Decision
+from tasks.generation.choose import Chooser
+from tasks.generation.decisions import NO_EVIDENCE, Decision
 from tasks.generation.labels import Contest
 from tasks.generation.reviewed import subject_in
 from tasks.generation.teaching import strongest

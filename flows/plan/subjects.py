@@ -12,7 +12,7 @@ from flows.plan.recipe import load
 from storage.errors import InputError
 from storage.ids import short
 from storage.ledger import Ledger
-from storage.refs import find
+from storage.lookup import find
 from storage.workspace import Workspace
 from tasks.chat.manner import DEFAULT, Manner
 from tasks.models import parse
@@ -67,7 +67,7 @@ def subject(ledger: Ledger, workspace: Workspace, name: str, recipe: str | None)
         loaded = chosen.quantization, chosen.compute, chosen.threads
         wanted = Base(reference, *loaded, chosen.generation.manner)
         return Subject(BASE, wanted)
-    target = find(ledger, name)[0]
+    target = find(ledger, name, [] if recipe is None else [BASE])[0]
     rows = ledger.query(
         "SELECT c.stage, r.settings FROM checkpoints c LEFT JOIN runs r USING (run_id)"
         " WHERE c.checkpoint_id = ? AND c.stage IN ('sft', 'dpo', 'ppo')",

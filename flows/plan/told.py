@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flows.plan.recipe import load, settings
-from flows.plan.recipe_file import read
+from flows.plan.recipe_file import names, read
 from flows.plan.settings import REQUIRED, Setting, unknown
 from storage.errors import InputError
 
@@ -37,6 +37,8 @@ def told(recipe: str, overrides: Mapping[str, Any], key: str | None) -> list[Tol
     file, values = read(recipe), load(recipe, overrides).model_dump(mode="json")
     known = settings()
     chosen = [name for name in known if key is None or f"{name}.".startswith(f"{key}.")]
+    if key in names():
+        raise InputError(str(key), "this is a recipe", f"use --recipe {key}", "KEY")
     if not chosen:
         raise InputError(str(key), "no recipe has this key", unknown(str(key), known), "KEY")
     found = []

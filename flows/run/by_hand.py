@@ -21,6 +21,7 @@ from storage.workspace import Workspace
 from tasks import models
 from tasks.chat.folder import read_template
 from tasks.chat.think import Thinking
+from tasks.chat.trial import try_out
 from tasks.engines.child import WorkerEngine
 from tasks.engines.engine import Completion, Engine, Message, Request
 from tasks.generation.calls import CallForm, Sampling
@@ -67,6 +68,7 @@ def engine_of(
     say: told where the model must be downloaded or converted first, which may take a while.
     """
     model = models.prepare(base.reference, workspace, lambda event: say("preparing the model"))
+    try_out(model.path, workspace, base.manner)
     look_at(model.path, read_template(model.path, base.manner))
     logs = workspace.tmp / f"by-hand-{uuid.uuid4().hex}"
     adapters = {s.checkpoint_id: s.adapter for s in subjects if s.checkpoint_id and s.adapter}

@@ -25,14 +25,8 @@ from tasks.generation.demonstrated import learned
 from tasks.generation.labels import Contest
 from tasks.generation.memo import look_up
 from tasks.generation.method import Method
-from tasks.generation.record import (
-    record_exclusions,
-    record_prompts,
-    record_rows,
-    record_shown,
-    record_snapshot,
-    record_teaching,
-)
+from tasks.generation.record import record_exclusions, record_prompts
+from tasks.generation.record_rows import record_rows, record_shown, record_snapshot, record_teaching
 from tasks.generation.record_sets import record_set
 from tasks.generation.sets import BroughtSet, SetRow
 from tasks.generation.snapshots import Rows, WindowRows
@@ -169,7 +163,7 @@ class DataSide:
             record_set(con, own, of, self.session.run_id)
 
     def _walk(self, method: Method, prompts: Sequence[Prompt], answer: Answerer) -> None:
-        record_prompts(self.session.ledger, prompts)
+        record_prompts(self.session.ledger, prompts, is_own=True)
         walked = walk(method, prompts, answer)
         if at_most("pairs", self.until):
             self._keep(method, walked)
@@ -217,7 +211,7 @@ class DataSide:
                 session.results.point(f"{snapshot.kind}-rows", snapshot.dataset_id)
             if not rows.later:
                 self._result.id = rows.preferences.dataset_id
-                record_teaching(session.ledger, rows.preferences, rows.teaching)
+                record_teaching(session.ledger, rows.preferences.dataset_id, rows.teaching)
         return rows
 
 
@@ -236,5 +230,5 @@ def _check_known(step: Step, missing: int) -> None:
 
 def make_some(session: Session, method: Method, prompts: Sequence[Prompt]) -> None:
     """Draft, critique and revise these prompts only; no rows to train on come of it."""
-    record_prompts(session.ledger, prompts)
+    record_prompts(session.ledger, prompts, is_own=True)
     walk(method, prompts, Generator(session, "revisions"))

@@ -43,7 +43,8 @@ from tasks.evaluation.rows import (
 )
 from tasks.evaluation.scores import Key, Wanted
 from tasks.evaluation.wins import Win, read_wins
-from tasks.generation.record import record_prompts, record_snapshot
+from tasks.generation.record import record_prompts
+from tasks.generation.record_rows import record_snapshot
 from tasks.model_files import Digests
 
 

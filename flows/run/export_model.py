@@ -14,8 +14,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from flows.plan.subjects import Base, Subject
-from storage.durable import seal
 from storage.errors import InputError
+from storage.seals import seal
 from storage.workspace import Workspace
 from tasks import models
 from tasks.process import run_job
@@ -65,8 +65,8 @@ def export_model(
             _copy(base, TOKENIZER, aside)
             _adapter_config(subject.base, subject.adapter, aside, base if is_here else None)
         (aside / "README.md").write_text(card(base, dtype), encoding="utf-8")
-        facts = {"checkpoint_id": subject.checkpoint_id, "base": subject.base.public_name}
-        seal(aside, MARK, **facts, is_merged=merged)
+        own, base_name = subject.checkpoint_id, subject.base.public_name
+        seal(aside, MARK, checkpoint_id=own, base=base_name, is_merged=merged)
         check_target(out)  # again: something may have come meanwhile
         if out.exists():
             shutil.rmtree(out)

@@ -9,10 +9,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from flows.plan.paths import missing
+from flows.plan.recipe_yaml import read_yaml
 from storage.errors import InputError
-from storage.ids import dataset_id, digest, short
+from storage.ids import dataset_id, digest, is_id, short
 from storage.ledger import Ledger
 from storage.refs import NAME
 from tasks.generation.record import record_prompts
@@ -25,6 +25,7 @@ from tasks.prompts.turns import RowError
 
 SUFFIXES = (".jsonl", ".parquet", ".arrow")
 BELOW = ("", "data", *SPLITS)  # folders of an export, and of what `datasets` saved of it
+MOST_OF_A_CARD = 1 << 20  # characters that are read of it
 WHOLE = "take the export as it was written, or export again"
 
 
@@ -45,7 +46,7 @@ def import_rows(ledger: Ledger, path: Path, name: str | None = None) -> dict[str
         IMPORTED,
         str(path),
         digest("".join(map(file_digest, files)).encode()),
-        f"snapshot {card.get('snapshot', found)}",
+        f"snapshot {_origin(card) or found}",
         None,
         None,
         len(members),
@@ -67,8 +68,7 @@ def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        rule = "is no file or folder that exists"
-        raise InputError(str(path), rule, "give what solon export wrote", "PATH")
+        raise missing(path, "PATH", "give what solon export wrote")
     folders = [path / below for below in BELOW if (path / below).is_dir()]
     files = sorted(p for folder in folders for p in folder.iterdir() if p.suffix in SUFFIXES)
     if not files:
@@ -112,17 +112,26 @@ def _members(files: list[Path]) -> list[Member]:
 def _card(path: Path) -> dict[str, Any]:
     """What the front matter of the export's card says; nothing where there is no card."""
     place = path / "README.md" if path.is_dir() else path.with_name(f"{path.name}.card.md")
+    if not place.is_file():
+        return {}
     try:
-        text = place.read_text(encoding="utf-8")
+        with place.open(encoding="utf-8") as file:
+            text = file.read(MOST_OF_A_CARD)
     except (OSError, UnicodeDecodeError):
         return {}
     front = re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)
     try:
-        said = yaml.safe_load(front[1]) if front else None
-    except yaml.YAMLError:
+        said = read_yaml(front[1]).value if front else None
+    except InputError:
         return {}
     own = said.get("solon") if isinstance(said, dict) else None
     return own if isinstance(own, dict) else {}
+
+
+def _origin(card: dict[str, Any]) -> str:
+    """The snapshot that was exported; empty where the card names none."""
+    named = card.get("snapshot")
+    return named if isinstance(named, str) and is_id(named) else ""
 
 
 def _checked(path: Path, members: list[Member], card: dict[str, Any]) -> str:

@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from prefect.artifacts import (
-    create_image_artifact,
     create_link_artifact,
     create_markdown_artifact,
     create_table_artifact,
 )
 
-from flows.run.progress import key_of
+from flows.run.progress import key_of, log
 from flows.run.session import Session
 from storage.artifacts import artifact_path
 from storage.ids import short
@@ -56,7 +55,7 @@ SAMPLE = """
     LEFT JOIN (
         SELECT x.pair_id, min(slug) AS principle
         FROM wanted JOIN pairs x USING (pair_id)
-        JOIN revisions v ON v.revision_id = x.revision_id OR v.pair_id = x.pair_id
+        JOIN revisions USING (revision_id)
         JOIN principles USING (principle_id) GROUP BY x.pair_id
     ) r USING (pair_id)
     ORDER BY x.pair_id"""
@@ -80,7 +79,7 @@ def described(shows: str, recipe: str, run_id: str | None = None) -> str:
 
 def publish_samples(session: Session, rows: Rows) -> None:
     """What the pairs teach, and a few of them, chosen by their ids, which are hashes: not
-    hand-picked. Markdown, as the cells of a table artifact do not wrap.
+    hand-picked. Paragraphs, as a table does not fit a phone.
     """
     wanted = {"pair_id": list(rows.preferences.training[:SAMPLES])}
     found = session.ledger.query(SAMPLE, wanted=wanted)
@@ -113,8 +112,7 @@ def _samples(rows: Sequence[Row]) -> Iterator[str]:
         prompt, rejected, chosen = (markdown_cell(text, SAMPLE_CHARS) for text in texts)
         made = row["source"] + (f" under {row['principle']}" if row["principle"] else "")
         said = row["said"] or "nothing but its source"
-        yield from ("", f"**{prompt}**", "", "| rejected | chosen |", "|---|---|")
-        yield from (f"| {rejected} | {chosen} |", "")
+        yield from ("", f"**{prompt}**", "", f"rejected: {rejected}", "", f"chosen: {chosen}", "")
         yield f"Made by {markdown_cell(made)}; said better by {markdown_cell(said)}."
 
 
@@ -129,6 +127,7 @@ def publish_run(
     of_run = session.recipe.name, session.run_id
     sums = {name: sum(step[name] for step in steps) for name in ("reused", "generated", "trained")}
     shows = "By step: " + ", ".join(f"{count} {name}" for name, count in sums.items())
+    log(shows)
     table = [{name: step[own] for name, own in STEP_COLUMNS.items()} for step in steps]
     table = [row | {"id": short(row["id"] or "")} for row in table]
     own = partial(key_of, session.recipe.name)
@@ -149,21 +148,23 @@ def publish_run(
 
 
 def _publish_report(page: Path, link: str, recipe: str, run_id: str) -> None:
-    """A link to the page, and its Markdown with every picture as an artifact of its own."""
+    """A link to the page, and its Markdown with its pictures."""
     text = page.with_suffix(".md").read_text(encoding="utf-8")
     verdict = text.partition("\n")[0].removeprefix("# ")
     said = f"{verdict} (recipe {markdown_cell(recipe)}, {short(run_id)})"
     own = partial(key_of, recipe)
     create_link_artifact(link, str(page), key=own("report-page"), description=said)
-    shown = PICTURE.sub(rf"*\1: the artifact `{own('')}\2`*", text)
+    shown = PICTURE.sub(lambda found: _shown(found[1], page.with_name(f"{found[2]}.svg")), text)
     create_markdown_artifact(shown, key=own("report"), description=said)
-    for shows, name in PICTURE.findall(text):
-        said = f"{shows} (recipe {markdown_cell(recipe)}, {short(run_id)})"
-        publish_picture(page.with_name(f"{name}.svg"), own(name), said)
 
 
 def publish_picture(picture: Path, key: str, description: str) -> None:
+    """As Markdown: below an image artifact the UI writes its whole address, which holds it."""
     if picture.is_file():
-        data = base64.b64encode(picture.read_bytes()).decode()
-        url = f"data:{IMAGES[picture.suffix]};base64,{data}"
-        create_image_artifact(url, key=key, description=description)
+        create_markdown_artifact(_shown(description, picture), key=key, description=description)
+
+
+def _shown(says: str, picture: Path) -> str:
+    """A picture's Markdown with the picture in it, as no file of ours has an address there."""
+    data = base64.b64encode(picture.read_bytes()).decode()
+    return f"![{says}](data:{IMAGES[picture.suffix]};base64,{data})"

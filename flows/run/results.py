@@ -13,15 +13,25 @@ from typing import Any
 
 from flows.plan import gates
 from flows.plan.advice import advice
-from flows.plan.inputs import Inputs, count_exclusions
+from flows.plan.inputs import Inputs
+from flows.plan.latest import targets
 from flows.plan.plan import Plan
+from flows.plan.read_inputs import count_exclusions
 from flows.plan.steps import STAGES, STEPS
 from flows.run.killed import end_killed_runs
 from flows.run.verdicts import judge_policies
+from storage.artifacts import artifact_path
 from storage.ledger import Ledger, insert, move, now, point
 from storage.own_refs import full, full_name
+from storage.readable import ledger_at
+from storage.report_files import whole_page
 from storage.workspace import Workspace
+from tasks.evaluation.rows import read_answers
+from tasks.evaluation.verdict import equal_sentences
+from tasks.generation.record import record_prompts
+from tasks.generation.record_rows import record_teaching
 from tasks.generation.teaching import Teaching
+from tasks.generation.walk import windows
 
 Change = tuple[object, object, object]  # a component of a key, its value before, its value now
 
@@ -108,12 +118,13 @@ def run_result(
         "teaching": teaching.to_json() if teaching else None,
         "snapshots": {"sft": sft_rows_id, "preferences": ids.get("pairs")},
         "checkpoints": {stage: ids.get(stage) for stage in STAGES},
+        "equal": _equal(workspace, ids.get("evaluate")),
         "report": str(report) if report else None,
         "advice": advice(
             inputs,
             left_out,
             {name: step.rows for name, step in steps.items()},
-            Ledger(workspace.ledger, recipe=inputs.recipe.name),
+            ledger_at(workspace.ledger, recipe=inputs.recipe.name),
             run_id,
             ids.get("evaluate"),
         ),
@@ -121,34 +132,40 @@ def run_result(
     }
 
 
+def _equal(workspace: Workspace, evaluation_id: str | None) -> list[str]:
+    """Which policies answer as their parents do."""
+    if evaluation_id is None:
+        return []
+    return list(equal_sentences(read_answers(artifact_path(workspace, evaluation_id))).values())
+
+
 def nothing_done(made: Plan, inputs: Inputs, workspace: Workspace) -> dict[str, Any]:
     """The result of a run that had nothing to do: the same ids as the run that made them.
 
-    The refs `latest/...` follow it, as they follow every run, and the gates are those of now.
+    The refs `latest/...` follow it, as they follow every run, and the gates are those of now. So is
+    what the files say of the prompts, and the rules say of the pairs.
     """
-    ledger = Ledger(workspace.ledger, recipe=inputs.recipe.name)
+    ledger = ledger_at(workspace.ledger, recipe=inputs.recipe.name)
     end_killed_runs(ledger)
     steps = {
         name: StepResult(name, reused=step.reused, excluded=step.excluded, id=step.id)
         for name, step in made.steps.items()
     }
     evaluation = made.steps["evaluate"].id if "evaluate" in made.steps else None
-    report = workspace.reports / (evaluation or "") / "report.html"
-    found = report if report.is_file() else None
+    found = whole_page(workspace.reports / (evaluation or ""))
     known = made.left_out, made.sft_rows_id, made.teaching
     settings = inputs.recipe.gate
     if evaluation:
         judge_policies(ledger, evaluation, settings)
     judged = gates.told(ledger, evaluation, settings.candidate)
     result = run_result(inputs, workspace, None, steps, *known, found, judged)
-    targets = {f"{kind}-rows": row_id for kind, row_id in result["snapshots"].items()}
-    targets |= result["checkpoints"] | {"evaluate": evaluation}
-    if targets["preferences-rows"]:
-        targets["prompts-rows"] = inputs.prompt_snapshot.dataset_id
+    for window in windows(inputs.prompts):
+        record_prompts(ledger, window, is_own=True)
+    if made.teaching and (pairs := result["snapshots"]["preferences"]):
+        record_teaching(ledger, pairs, made.teaching)
     with ledger.transaction() as con:
-        for name, target in targets.items():
-            if target:
-                move(con, full(con, f"latest/{name}", ledger.recipe), target)
+        for name, target in targets(made, inputs).items():
+            move(con, full(con, f"latest/{name}", ledger.recipe), target)
     return result
 
 

@@ -14,9 +14,10 @@ from prefect.runtime import flow_run
 
 from flows.plan.constitutions import keep_constitution
 from flows.plan.input_checks import check_inputs
-from flows.plan.inputs import Inputs, read_inputs
+from flows.plan.inputs import Inputs
 from flows.plan.model_checks import check_models
 from flows.plan.parts import ServerSettings
+from flows.plan.read_inputs import read_inputs
 from flows.plan.recipe import Overrides, Recipe, load
 from flows.plan.steps import Step
 from flows.run.killed import end_killed_runs
@@ -24,10 +25,11 @@ from flows.run.results import Results
 from flows.run.servers import ask_servers
 from flows.run.workers import Workers, prepare_model
 from storage.code import ROOT
-from storage.ledger import Ledger, insert, now
+from storage.ledger import Ledger, insert, now, now_after, rows
 from storage.workspace import Workspace
 from tasks.generation.record import record_exclusions, record_model
 from tasks.machine import machine_name
+from tasks.model_files import clear_drafts
 
 
 @dataclass
@@ -68,6 +70,7 @@ def open_session(recipe: str, overrides: Overrides, until: Step | None) -> Itera
     check_inputs(inputs, until)
     check_models(inputs, until)
     end_killed_runs(ledger)
+    clear_drafts(workspace)
     _record_inputs(ledger, inputs, run_id, until)
     session = Session(inputs, workspace, ledger, run_id)
     try:
@@ -107,11 +110,11 @@ def _record_inputs(ledger: Ledger, inputs: Inputs, run_id: str, until: Step | No
         "pid": os.getpid(),
         "state": "running",
         "message": None,
-        "started_at": now(),
         "ended_at": None,
     }
     with ledger.transaction() as con:
-        insert(con, "runs", [run])
+        last = rows(con, "SELECT max(started_at) AS last FROM runs")[0]["last"]
+        insert(con, "runs", [run | {"started_at": now_after(last)}])
     _record_models(ledger, inputs)
     record_exclusions(ledger, run_id, inputs.left_out)
 

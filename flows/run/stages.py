@@ -26,16 +26,18 @@ from flows.run import progress
 from flows.run.results import timed
 from flows.run.session import Session
 from flows.run.stage_rows import write_rows
+from flows.run.tracking import Training, followed
 from flows.run.workers import hearer
 from storage.artifacts import artifact_path, check, is_whole, writing
 from storage.errors import SolonError
 from storage.ids import short
-from storage.ledger import insert, now
+from storage.ledger import insert, now, rows
 from tasks.process import run_job
 from tasks.training.keys import changes
 from tasks.training.settings import WEIGHT_CHANGE
 
 RESULT = "result.json"
+FIRST_MADE = "SELECT run_id, constitution_id, created_at FROM checkpoints WHERE checkpoint_id = ?"
 COUNTS = ("steps", "trainable_parameters", "peak_memory")  # of a result, kept with its metrics
 
 Produce = Callable[[Path], dict[str, Any]]  # fills an artifact; returns what to keep as RESULT
@@ -71,23 +73,22 @@ def _make(session: Session, need: Need, produce: Produce) -> None:
 
     A run that was killed between the two left a whole artifact, which is taken over as it is.
     """
-    is_made = not is_whole(_path(session, need))
-    if is_made:
-        _fill(session, need, produce)
-    if is_made or not is_known(session, need):
-        _record(session, need)
+    was_known = is_known(session, need)
+    is_made = not is_whole(_path(session, need)) and _fill(session, need, produce)
+    if is_made or not was_known:
+        _record(session, need, is_made, was_known)
     shutil.rmtree(session.workspace.state / need.id, ignore_errors=True)
 
 
-def _fill(session: Session, need: Need, produce: Produce) -> None:
-    """Fill the artifact, the device held."""
+def _fill(session: Session, need: Need, produce: Produce) -> bool:
+    """Fill the artifact, the device held; False where another run did while this one waited."""
     workers = session.workers
     workers.end_engine()
     workers.hold_device()
     started = time.monotonic()  # what waited for the device is no part of what it took
     try:
-        if is_whole(_path(session, need)):  # another run's, meanwhile
-            return
+        if is_whole(_path(session, need)):
+            return False
         for parent in need.parents.values():
             check(artifact_path(session.workspace, parent))
         with writing(session.workspace, need.id, components=need.parts) as out:
@@ -95,6 +96,7 @@ def _fill(session: Session, need: Need, produce: Produce) -> None:
             (out / RESULT).write_text(json.dumps(result, indent=1), encoding="utf-8")
     finally:
         workers.release()
+    return True
 
 
 def ensure(session: Session, need: Need, produce: Produce) -> bool:
@@ -146,7 +148,10 @@ def _train(session: Session, need: Need, following: Step | None, out: Path) -> d
     spec = _spec(session, need, out)
     if following:
         workers.warm_up(following)
-    return run_job(spec, workers.log(stage), hearer(stage), warm)
+    log, recipe, root = workers.log(stage), session.recipe, session.workspace.root
+    training = Training(recipe.name, session.run_id, stage, need.id, log.parent, root)
+    with followed(recipe.track, training, hearer(stage)) as hear:
+        return run_job(spec, log, hear, warm)
 
 
 def is_known(session: Session, need: Need) -> bool:
@@ -179,6 +184,7 @@ def _spec(session: Session, need: Need, out: Path) -> dict[str, Any]:
         },
         "data": data,
         "settings": dict(need.settings),
+        "checks": need.parts.get("checks", []),
         "seed": recipe.seed,
         "threads": recipe.threads,
     }
@@ -189,8 +195,12 @@ def _result_of(session: Session, need: Need) -> dict[str, Any]:
     return found
 
 
-def _record(session: Session, need: Need) -> None:
-    """Tell the ledger of an artifact: the checkpoint and its metrics."""
+def _record(session: Session, need: Need, is_made: bool = True, was_known: bool = False) -> None:
+    """Tell the ledger of an artifact: the checkpoint and its metrics.
+
+    Run and constitution are those of the first making: a run that waited for another's writes
+    nothing over them, nor does one that repairs (`was_known`).
+    """
     result = _result_of(session, need)
     counts = {name: result[name] for name in COUNTS if name in result}
     metrics = result.get("metrics", {}) | counts
@@ -216,8 +226,10 @@ def _record(session: Session, need: Need) -> None:
         "created_at": now(),
     }
     with session.ledger.transaction() as con:
-        insert(con, "checkpoints", [row], replace=True)
-        insert(con, "metrics", values, replace=True)
+        if was_known:
+            row |= rows(con, FIRST_MADE, [need.id])[0]
+        insert(con, "checkpoints", [row], replace=is_made)
+        insert(con, "metrics", values, replace=is_made)
     if need.step in STAGES:
         progress.current().finish(not_learned(need, metrics) or _summary(metrics))
 

@@ -21,6 +21,7 @@ from storage.ledger import Ledger
 from storage.workspace import Workspace
 from tasks import models
 from tasks.chat.folder import read_template
+from tasks.chat.trial import try_out
 from tasks.engines.engine import Engine
 from tasks.engines.relay import Relay
 from tasks.engines.scripted import ScriptedEngine
@@ -56,7 +57,9 @@ class Workers:
         """A model on disk; converted or downloaded at first use, and then looked at."""
         if reference not in self._prepared:
             found = prepare_model(reference, self.workspace, self.ledger)
-            template = read_template(found.path, self.inputs.recipe.generation.manner)
+            manner = self.inputs.recipe.generation.manner
+            try_out(found.path, self.workspace, manner)
+            template = read_template(found.path, manner)
             check_folder(self.inputs, found.path, template)
             self._prepared[reference] = found
         return self._prepared[reference]

@@ -20,21 +20,37 @@ from flows.serve import zombies
 from flows.serve.findings import Examination
 from storage.artifacts import artifact_path, is_whole
 from storage.ids import is_id
+from storage.lease import network_type
 from storage.workspace import Workspace
+from tasks.integrity.faults import Looked
+from tasks.integrity.files import Files
+from tasks.integrity.keys import broken_keys
+from tasks.model_files import Digests
 
+NOT_LOOKED_AT = "ids of rows, files that no row knows, bytes read before: solon verify looks at all"
+SHARED = "processes and locks of other machines: this workspace is on {}; use it on one at a time"
 LOCKS = ("*.lock", "prefect/*.lock")
 
 
 def examine(workspace: Workspace, fix: bool = False) -> Examination:
-    """Look at everything, the causes before what hangs on them; with `fix`, mend it."""
+    """Look at everything, the causes before what hangs on them; with `fix`, mend it.
+
+    Raises LedgerDamaged before anything is touched where the ledger cannot be read.
+    """
     seen = Examination(workspace, fix)
     if workspace.root.is_dir():
+        seen.ledger.query("SELECT 1")
         _orphans(seen)
         _locks(seen)
         _runs(seen)
         _left_overs(seen)
         _artifacts(seen)
+        _integrity(seen)
         zombies.look(seen)
+        if seen.ledger.exists:
+            seen.skipped.append(NOT_LOOKED_AT)
+        if kind := network_type(workspace.root):
+            seen.skipped.append(SHARED.format(kind))
     return seen
 
 
@@ -91,6 +107,19 @@ def _artifacts(seen: Examination) -> None:
             detail = "torn, and unknown to the ledger"
             if seen.found("artifact", artifact_id, detail, "deleted"):
                 _delete(path)
+
+
+def _integrity(seen: Examination) -> None:
+    """The quick part of `solon verify`: keys between rows, models and reports, each file read once
+    for each state of it."""
+    looked = Looked(faults=broken_keys(seen.ledger) if seen.ledger.exists else [])
+    digests = Digests(seen.workspace)
+    Files(seen.workspace, seen.ledger, looked, None).look_at_rest(digests)
+    digests.try_to_save()
+    for fault in looked.faults:
+        kind = "file" if "/" in fault.subject else "row"
+        seen.found(kind, fault.subject, fault.rule, fault.repair, mends=False)
+    seen.skipped += looked.skipped
 
 
 def _left_overs(seen: Examination) -> None:

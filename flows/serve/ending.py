@@ -17,6 +17,7 @@ from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled, Failed
 
 from constitution.errors import ConstitutionError
+from flows.plan.recipe_file import called
 from storage.errors import SolonError
 
 P = ParamSpec("P")
@@ -52,6 +53,6 @@ def named(flow: str) -> Callable[[], str]:
         edit, until = given.get("edit"), given.get("until")
         slug = edit.get("slug") if isinstance(edit, dict) else getattr(edit, "slug", None)
         stop = f" until {until}" if until else ""
-        return f"{flow} {given.get('recipe', 'demo')}{stop}" + (f": {slug}" if slug else "")
+        return f"{flow} {called(given.get('recipe', 'demo'))}{stop}" + (f": {slug}" if slug else "")
 
     return name

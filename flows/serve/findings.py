@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from storage.ledger import Ledger
+from storage.readable import ledger_at
 from storage.workspace import Workspace
 from tasks.compute import Compute, cpu_compute_type
 from tasks.machine import gpus, machine_name
@@ -42,7 +43,7 @@ class Examination:
 
     @property
     def ledger(self) -> Ledger:
-        return Ledger(self.workspace.ledger, holder="solon doctor")
+        return ledger_at(self.workspace.ledger, holder="solon doctor")
 
     def found(self, kind: str, subject: str, detail: str, action: str, mends: bool = True) -> bool:
         """Note a finding; whether the caller shall mend it now."""

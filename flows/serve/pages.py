@@ -26,6 +26,8 @@ from flows.explain.document.page import POLICY
 from flows.explain.document.style import CSS
 from flows.run.publish import PAGES
 from flows.serve import offered, review_pages
+from flows.serve.patient import Patient, have_automations_wait, have_refused_cursors_closed
+from storage.report_files import whole_page
 from storage.workspace import Workspace
 
 ID = re.compile(r"[a-z]{3}_[0-9a-f]{32}")
@@ -45,6 +47,9 @@ def create_app() -> FastAPI:
     app = prefects()
     own = pages(Workspace(Path(os.environ["PREFECT_HOME"]).parent))
     app.router.routes.insert(0, Mount(PAGES, own))
+    app.add_middleware(Patient)
+    have_automations_wait()
+    have_refused_cursors_closed()
     return app
 
 
@@ -61,9 +66,12 @@ def pages(workspace: Workspace) -> FastAPI:
 
     @app.get("/reports/{name}")
     def report(name: str) -> HTMLResponse:
-        page = workspace.reports / name / "report.html"
-        if not ID.fullmatch(name) or not page.is_file():
+        folder = workspace.reports / name
+        if not ID.fullmatch(name) or not folder.is_dir():
             raise HTTPException(404, "no such report in this workspace")
+        page = whole_page(folder)
+        if page is None:
+            raise HTTPException(404, f"not as it was written: solon report {name} writes it again")
         return HTMLResponse(page.read_text(encoding="utf-8"), headers=SAFE)
 
     review_pages.add_to(app, workspace)

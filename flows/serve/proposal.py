@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,8 +130,20 @@ def _check_edit(edit: PrincipleEdit, name: str, path: Path | None, workspace: Wo
         raise InputError(str(path), rule, "name that file itself", "constitution")
 
 
-def forget(workspace: Workspace, flow_run_id: str) -> None:
-    """Delete what was kept of a proposal that is settled."""
+@contextmanager
+def kept_until_settled(workspace: Workspace, flow_run_id: str) -> Iterator[None]:
+    """What the block keeps of a proposal is deleted as it ends, by a failure too; not where it
+    stops to wait for an answer, which begins it anew.
+    """
+    try:
+        yield
+    except Exception:  # Prefect's signal for a pause is none
+        _forget(workspace, flow_run_id)
+        raise
+    _forget(workspace, flow_run_id)
+
+
+def _forget(workspace: Workspace, flow_run_id: str) -> None:
     shutil.rmtree(workspace.state / "amend" / flow_run_id, ignore_errors=True)
 
 

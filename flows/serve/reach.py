@@ -1,8 +1,10 @@
 """What a run of a deployment may name: whoever has the login fills in its form.
 
 Files are read and written with the rights of the server's owner, and what is read may be shown in
-the UI. So a form and its overrides may name what ships, what the ledger holds and files of the
-workspace, links followed, but for Prefect's folder with the login; no server. A recipe in the
+the UI. So a form and its overrides may name what ships, what the ledger holds, files of the
+workspace, links followed, but for Prefect's folder with the login, and those of the folders in
+SOLON_DATA (with `:` between them), which the server's owner sets; no server, and no argument of
+vLLM, since some name files or run code. A recipe in the
 workspace's folder `recipes`, or the project's beside the workspace, may name any file: its author
 has the owner's rights already.
 """
@@ -10,6 +12,7 @@ has the owner's rights already.
 from __future__ import annotations
 
 import importlib.resources
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,7 @@ from storage.workspace import Workspace
 from tasks import models
 from tasks.prompts.source import OWN
 
+DATA = "SOLON_DATA"
 FIX = "name it in a recipe of the workspace's folder recipes"
 
 
@@ -60,6 +64,9 @@ def check_form(
         for value in now.files()[name]:
             if value and value not in (*before.files()[name], *own_names(name)):
                 _check_inside(name, value)
+    if now.vllm.arguments != before.vllm.arguments:
+        rule = "a form takes no arguments of a program"
+        raise InputError(" ".join(now.vllm.arguments), rule, FIX, "vllm.arguments")
     known = _sources(before).values()
     for name, source in _sources(now).items():
         if source not in known:
@@ -94,9 +101,10 @@ def _check_inside(name: str, value: str) -> None:
         path = Path(value).expanduser().resolve()
     except (OSError, ValueError, RuntimeError):
         raise InputError(value, "no file can have this name", "check the path", name) from None
-    is_inside = path.is_relative_to(workspace.root.resolve())
+    given = [Path(each).resolve() for each in os.environ.get(DATA, "").split(os.pathsep) if each]
+    is_inside = any(path.is_relative_to(root) for root in (workspace.root.resolve(), *given))
     if not is_inside or path.is_relative_to(workspace.prefect.resolve()):
-        raise InputError(value, "a form takes files of the workspace only", FIX, name)
+        raise InputError(value, f"a form takes files of the workspace and {DATA} only", FIX, name)
 
 
 def check_unasked(path: Path | None) -> None:

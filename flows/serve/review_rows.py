@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from flows.plan.inputs import read_inputs
+from flows.plan.read_inputs import read_inputs
 from flows.plan.recipe import Recipe
 from flows.plan.recipe_file import count_from
 from flows.plan.reviewed import review_items

@@ -9,10 +9,12 @@ instead.
 from __future__ import annotations
 
 import base64
+import errno
 import http.client
 import json
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -20,10 +22,13 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from flows.run.keeper import Server, answers, end, kept_up
+from flows.run.killed import is_alive
+from flows.serve.logs import bound
 from storage.errors import SolonError
 from storage.lock import file_lock
 from storage.workspace import Workspace
@@ -34,6 +39,7 @@ HOST = "127.0.0.1"
 PLACE = "serve.json"  # in Prefect's folder: where `solon serve` serves, while it does
 START_WAIT_S = 120.0
 DRAIN_WAIT_S = 10.0
+ROOM = 4 << 20  # bytes: its empty database, and what SQLite writes beside it
 HEARTBEAT_S = 30  # of a flow run, the shortest there is; automations.py counts on it
 POOL = "solon"
 TAG = "solon"  # on every flow run, so that automations on a shared server touch no others
@@ -53,7 +59,8 @@ SCHEDULING = ("SCHEDULER", "LATE_RUNS", "CANCELLATION_CLEANUP", "PAUSE_EXPIRATIO
 def login(workspace: Workspace) -> str:
     """The workspace's `user:password`; drawn once and kept where only the user can read it."""
     path = workspace.prefect / "login"
-    workspace.prefect.mkdir(parents=True, exist_ok=True)
+    workspace.make_root()
+    workspace.prefect.mkdir(exist_ok=True)
     with file_lock(workspace.prefect / "login.lock", START_WAIT_S, "solon"):
         if not (path.exists() and path.read_text().strip()):
             path.unlink(missing_ok=True)  # left empty by a process that was killed
@@ -77,7 +84,7 @@ def environment(workspace: Workspace, port: int, is_scheduling: bool) -> dict[st
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": url,
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES,
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
-        "PREFECT_SERVER_UI_API_URL": f"{url}/api",
+        "PREFECT_SERVER_UI_API_URL": "/api",  # of wherever the page was had: localhost, a tunnel
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     }
     if not is_scheduling:
@@ -149,9 +156,16 @@ def started(
 
 
 def served_port(workspace: Workspace) -> int | None:
-    """The port of this workspace's `solon serve`; None where none answers to its login."""
+    """The port of this workspace's `solon serve`; None where none answers to its login.
+
+    The login is not sent where that process is gone: after `kill -9` the port may be a stranger's.
+    """
+    path = workspace.prefect / PLACE
     try:
-        port = int(json.loads((workspace.prefect / PLACE).read_text(encoding="utf-8"))["port"])
+        place = json.loads(path.read_text(encoding="utf-8"))
+        port, written = int(place["port"]), datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        if not is_alive(int(place["pid"]), written):
+            return None
         secret = base64.b64encode(login(workspace).encode()).decode()
         header = {"Authorization": f"Basic {secret}"}
         request = urllib.request.Request(f"http://{HOST}:{port}/api/admin/version", headers=header)
@@ -199,7 +213,8 @@ def spawn(workspace: Workspace, name: str, *arguments: str, cwd: Path) -> Server
 
     It has a session of its own: Ctrl-C is for us, who may still need it.
     """
-    with (workspace.prefect / f"{name}.log").open("ab") as log:
+    bound(path := workspace.prefect / f"{name}.log")
+    with path.open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-P", "-m", *arguments],
             stdin=subprocess.DEVNULL,
@@ -215,6 +230,8 @@ def _wait_until_healthy(process: Server, port: int, log: Path) -> None:
     deadline = time.monotonic() + START_WAIT_S
     while not answers(os.environ["PREFECT_API_URL"]):
         if process.poll() is not None or time.monotonic() > deadline:
+            if shutil.disk_usage(log.parent).free < ROOM:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(log.parent))
             raise SolonError(f"the Prefect server did not start on port {port}: see {log}")
         time.sleep(0.1)
 

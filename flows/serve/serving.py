@@ -29,7 +29,7 @@ from uuid import UUID
 from rich.console import Console
 
 from flows.run import killed
-from flows.serve import server
+from flows.serve import logs, server
 from storage.durable import replace_text
 from storage.errors import InputError, LedgerBusy, SolonError
 from storage.lock import file_lock
@@ -48,7 +48,8 @@ def serve_until_stopped(workspace: Workspace, port: int, console: Console) -> No
 
     Raises InputError where another program has the port, SolonError where server or worker dies.
     """
-    workspace.prefect.mkdir(parents=True, exist_ok=True)
+    workspace.make_root()
+    workspace.prefect.mkdir(exist_ok=True)
     path = workspace.prefect / server.PLACE
     with ExitStack() as stack, suppress(KeyboardInterrupt):
         if not _is_first(workspace, stack):
@@ -130,7 +131,7 @@ def _worker(workspace: Workspace) -> Iterator[server.Server]:
 
 def _watch(workspace: Workspace, processes: dict[str, server.Server]) -> None:
     """Return never: raises SolonError once one of the processes has ended. Forms follow the files:
-    what is new in recipes and constitutions is offered in a while.
+    what is new in recipes and constitutions is offered in a while. Logs stay within bounds.
     """
     from flows.serve import deployments
     from flows.serve.reach import choices
@@ -143,6 +144,8 @@ def _watch(workspace: Workspace, processes: dict[str, server.Server]) -> None:
                 raise SolonError(f"the {name} ended, exit code {process.returncode}: see {log}")
         if time.monotonic() - looked > FOLLOW_S:
             looked = time.monotonic()
+            for name in processes:
+                logs.bound(workspace.prefect / f"{name}.log")
             if (now := choices()) != offered:
                 offered = now
                 deployments.apply_all()

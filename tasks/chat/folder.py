@@ -17,8 +17,13 @@ def read_template(folder: Path, manner: Manner = DEFAULT) -> Template | None:
 
     Raises Refusal where it cannot be read.
     """
-    config = read_json(folder / CONFIG)
-    source: Any = config.get("chat_template")
+    source = source_of(folder)
+    return None if source is None else Template(source, special_tokens(folder), manner)
+
+
+def source_of(folder: Path) -> str | None:
+    """A template as it is written; None where there is none. Raises Refusal where it is no text."""
+    source: Any = read_json(folder / CONFIG).get("chat_template")
     if (folder / TEMPLATE).is_file():
         source = (folder / TEMPLATE).read_text(encoding="utf-8", errors="replace")
     elif (folder / LEGACY).is_file():
@@ -29,7 +34,7 @@ def read_template(folder: Path, manner: Manner = DEFAULT) -> Template | None:
         return None
     if not isinstance(source, str):
         raise Refusal("chat_template", "the model's chat template is no text", FIX)
-    return Template(source, special_tokens(folder), manner)
+    return source
 
 
 def special_tokens(folder: Path) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -16,19 +17,17 @@ def plan_batches(
 ) -> Iterator[list[T]]:
     """Groups of similar `width`, widest first, in the order given where widths are equal.
 
-    A group has at most `limit` rows, and rows x widest <= `tokens`; at least one row.
+    A group has at most `limit` rows, and rows x widest <= `tokens`; at least one row. Groups are of
+    one size where widths allow it: a few rows that are left over would take as long as many.
     """
-    batch: list[T] = []
-    widest = 0
-    for row in sorted(rows, key=width, reverse=True):
-        if batch and (len(batch) == limit or (len(batch) + 1) * widest > tokens):
-            yield batch
-            batch = []
-        if not batch:
-            widest = width(row)
-        batch.append(row)
-    if batch:
-        yield batch
+    ordered = sorted(rows, key=width, reverse=True)
+    start = 0
+    while start < len(ordered):
+        left = len(ordered) - start
+        most = max(1, min(limit, tokens // max(1, width(ordered[start]))))
+        size = math.ceil(left / math.ceil(left / most))
+        yield ordered[start : start + size]
+        start += size
 
 
 def in_halves(run: Callable[[list[T]], list[R]], batch: list[T]) -> list[R]:

@@ -30,7 +30,7 @@ class WorkerEngine:
         quantization: Literal["nf4", "none"] = "none",
         dtype: Literal["auto", "float32", "bfloat16"] = "auto",
         batch_tokens: int = 16384,
-        batch_rows: int = 64,
+        batch_rows: int = 128,
         threads: int = 0,
         chat: Mapping[str, Any] | None = None,
         on_event: Callable[[dict[str, Any]], None] = lambda event: None,

@@ -35,7 +35,7 @@ class Generator:
     """
 
     def __init__(
-        self, model: AdaptedModel, batch_tokens: int = 16384, batch_rows: int = 64
+        self, model: AdaptedModel, batch_tokens: int = 16384, batch_rows: int = 128
     ) -> None:
         self.model, self.tokenizer = model, model.tokenizer
         self.batch_tokens, self.batch_rows = batch_tokens, batch_rows
@@ -66,7 +66,10 @@ class Generator:
         shared = len(prefix.tokens) if prefix else 0
         run = partial(self._run, model, new, prefix)
         batches = plan_batches(
-            prompts, lambda p: len(p.tokens) - shared + new, self.batch_tokens, self.batch_rows
+            sorted(prompts, key=lambda p: p.tokens),  # equal ones side by side: read once
+            lambda p: len(p.tokens) - shared + new,
+            self.batch_tokens,
+            self.batch_rows,
         )
         for batch in batches:
             items = in_halves(run, batch)

@@ -117,6 +117,18 @@ def _plainly(layer: torch.nn.Linear, weight: Tensor, x: Tensor) -> Tensor:
     return torch.nn.functional.linear(x.to(weight.dtype), weight, bias).to(x.dtype)
 
 
+def feed_head_whole(base: PreTrainedModel) -> None:
+    """Have the head be given its hidden states without gaps between the rows.
+
+    Of the last positions alone they are a view with gaps, for which torch 2.13 multiplies row by
+    row, on a CPU with a copy of the head for each: 7 GB, and 20 of the 25 s in which a model of 135
+    million weights reads 128 prompts.
+    """
+    head = base.get_output_embeddings()
+    if isinstance(head, torch.nn.Module):
+        head.register_forward_pre_hook(lambda _, given: (given[0].contiguous(), *given[1:]))
+
+
 def linear_layers(base: PreTrainedModel) -> list[torch.nn.Linear]:
     """All of them; an NF4 layer is one too, whose sizes are of its weights and not of its bytes."""
     return [module for module in base.modules() if isinstance(module, torch.nn.Linear)]
@@ -136,6 +148,7 @@ def load(model: dict[str, Any]) -> tuple[PreTrainedModel, PreTrainedTokenizerBas
     )
     if not unpack(base):
         never_repack(base)
+    feed_head_whole(base)
     return base.eval(), read_tokenizer(model["path"], model.get("chat"))
 
 

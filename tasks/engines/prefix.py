@@ -2,8 +2,9 @@
 
 transformers' DynamicCache concatenates at every token, which copies the whole cache each step (most
 of the time of a long prompt's step on a CPU). Here each layer reserves its room once and hands out
-views. Models whose layers are not all plain attention (sliding window, linear attention) keep the
-cache that transformers gives them and take no prefix.
+views, or all of it while shapes are fixed (`tasks/engines/graphs.py`). Models whose layers are not
+all plain attention (sliding window, linear attention) keep the cache that transformers gives them
+and take no prefix.
 
 Shapes: keys and values [B, key/value heads, length, head size].
 """
@@ -26,18 +27,23 @@ class RoomyLayer(DynamicLayer):
 
     def __init__(self, room: int) -> None:
         super().__init__()
-        self._room = room
+        self.room = room
+        self._place: Tensor | None = None
 
     def reserve(self, keys: Tensor, values: Tensor, rows: int) -> None:
         """Room for `rows` rows of the heads, head sizes, type and device of `keys` and `values`."""
         self.lazy_initialization(keys, values)
-        self._keys = keys.new_empty((rows, keys.shape[1], self._room, keys.shape[3]))
-        self._values = values.new_empty((rows, values.shape[1], self._room, values.shape[3]))
+        self._keys = keys.new_empty((rows, keys.shape[1], self.room, keys.shape[3]))
+        self._values = values.new_empty((rows, values.shape[1], self.room, values.shape[3]))
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any
     ) -> tuple[Tensor, Tensor]:
         """Append [B or 1, heads, T, head size], one row given to all; returns everything so far."""
+        if self._place is not None:
+            self._keys.index_copy_(2, self._place, key_states)
+            self._values.index_copy_(2, self._place, value_states)
+            return self._keys, self._values
         start = self.get_seq_length()
         if not self.is_initialized:
             self.reserve(key_states, value_states, key_states.shape[0])
@@ -50,6 +56,18 @@ class RoomyLayer(DynamicLayer):
         """Keep only these rows."""
         self._keys, self._values = self._keys[indices], self._values[indices]
         self._show(self.get_seq_length())
+
+    def fix(self, place: Tensor) -> None:
+        """From now on write the one column that `place` [1] names then, and return all the room,
+        with zeros (which a mask can hide) where nothing is written yet."""
+        end = self.get_seq_length()
+        self._keys[:, :, end:], self._values[:, :, end:] = 0, 0
+        self._place = place
+
+    def grow(self, end: int) -> None:
+        """Append again, after the first `end` positions."""
+        self._place = None
+        self._show(end)
 
     def _show(self, end: int) -> tuple[Tensor, Tensor]:
         self.keys, self.values = self._keys[:, :, :end], self._values[:, :, :end]

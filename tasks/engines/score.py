@@ -39,7 +39,7 @@ class Scorer:
     """Scores continuations (fields of `tasks.engines.engine.Continuation`) with a loaded model."""
 
     def __init__(
-        self, model: AdaptedModel, batch_tokens: int = 16384, batch_rows: int = 64
+        self, model: AdaptedModel, batch_tokens: int = 16384, batch_rows: int = 128
     ) -> None:
         self.model, self.tokenizer = model, model.tokenizer
         self.batch_tokens, self.batch_rows = batch_tokens, batch_rows

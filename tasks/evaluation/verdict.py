@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from tasks.evaluation.figures import Figures, Other
 from tasks.evaluation.gate_words import called, interval, number, spoken
 from tasks.evaluation.gates import ANSWERED, WEIGHTS, Verdict, is_passed
+from tasks.evaluation.rows import BASE, HELD_OUT, PARENTS
 
 UNANSWERED = "leaves questions unanswered"
 ABSOLUTE = {
@@ -63,6 +65,23 @@ def verdict_sentence(figures: Figures, verdicts: Sequence[Verdict], policy: str)
         [f"misses {more} other gate{'s' if more > 1 else ''}"] if more > 0 else []
     )
     return f"{name} {_listed(told)}: not promoted."
+
+
+def equal_sentences(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """A sentence on every policy whose held-out answers are its parent's, letter for letter:
+    `PPO answers as SFT does: 36 of 36 answers equal.` `rows`: see rows.py.
+    """
+    texts: dict[str, dict[tuple[str, int], str]] = {}
+    for row in rows:
+        if row["probe"] == HELD_OUT and row["finish_reason"] != "too_long":
+            own = texts.setdefault(row["policy"], {})
+            own[row["question_id"], row["sample"]] = row["text"]
+    said = {}
+    for policy, parent in PARENTS.items():
+        if policy in texts and texts[policy] == texts.get(parent):
+            of, n = "the base" if parent == BASE else parent.upper(), len(texts[policy])
+            said[policy] = f"{policy.upper()} answers as {of} does: {n} of {n} answers equal."
+    return said
 
 
 def _rank(verdict: Verdict) -> int:

@@ -43,12 +43,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Exclusion:
-    """A row that is not used: which, by which step, why."""
+    """A row that is not used: which, by which step, why. It may stand for several, `rows`."""
 
     row_id: str
     step: str
     reason: str
     detail: str = ""
+    rows: int = 1
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Example:
     """A prompt and the response to learn (a row of the SFT snapshot).
 
     `revision_id`: the revision that it is; None where a teacher's answer is learned.
-    `completion_id`: empty for a text that people brought.
+    `completion_id`: empty for a text that people brought; `cut_at`: which of its texts.
     """
 
     prompt_id: str
@@ -64,6 +65,7 @@ class Example:
     response: str
     source: Source
     revision_id: str | None = None
+    cut_at: int | None = None
 
     @cached_property
     def example_id(self) -> str:

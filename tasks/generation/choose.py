@@ -1,4 +1,4 @@
-"""From steps and pools to SFT examples and preference pairs, and why others were left out.
+"""From steps and pools to decisions: which answer is better by whom, and what SFT learns.
 
 A pair needs evidence: people, a program or a judge that prefers one answer. Where the evidence
 speaks against what the source presumes, the pair is turned round.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 from constitution.assign import applicable
@@ -17,13 +17,11 @@ from constitution.schema import Constitution, Principle
 from tasks.generation.assemble import (
     Example,
     Exclusion,
-    Pair,
     Step,
     fault_of,
-    instructions,
-    row_fault,
 )
 from tasks.generation.calls import Answer, category_of
+from tasks.generation.decisions import NO_EVIDENCE, Decision, Faults
 from tasks.generation.labels import (
     Contest,
     Ruled,
@@ -40,9 +38,6 @@ from tasks.hygiene.rows import Phrases
 from tasks.hygiene.same import is_unchanged
 from tasks.review.verdicts import BOTH_BAD, Reviews
 
-NO_EVIDENCE = "no_evidence"
-NOTHING_TOLD: tuple[str, ...] = ()
-
 
 @dataclass(frozen=True)
 class Standards:
@@ -57,56 +52,6 @@ class Standards:
     whole: bool = True
     examples_each: int = 2
     final_only: bool = False
-
-
-class Faults:
-    """Why each answer of a pool must not be learned from, found out when it is asked for."""
-
-    def __init__(self, pool: Pool, shown: Phrases) -> None:
-        self.pool, self.shown = pool, shown
-        self._known: dict[str, str | None] = {}
-
-    def of(self, answer: Answer) -> str | None:
-        if answer.completion_id not in self._known:
-            self._known[answer.completion_id] = self._found(answer)
-        return self._known[answer.completion_id]
-
-    def _found(self, answer: Answer) -> str | None:
-        """Of a revision, its draft and what was asked for count as well."""
-        pool, draft, told = self.pool, "", NOTHING_TOLD
-        if pool.source == "revision" and answer in pool.better:
-            draft, told = pool.worse[0].text, instructions(pool.principles)
-        asked, reason = pool.prompt.messages[-1]["content"], answer.finish_reason
-        return row_fault(asked, draft, answer.text, reason, self.shown, told)
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What came of a pool: a contest, or the reason why there is none.
-
-    `losers`: the completion ids of answers that may be the rejected side of a pair.
-    """
-
-    pool: Pool
-    ruled: tuple[Ruled, ...]
-    faults: Faults
-    losers: frozenset[str]
-    contest: Contest | None
-    reason: str = ""
-    detail: str = ""
-
-    @property
-    def source(self) -> Source:
-        """Of its pair: people's where one of them edited the better answer."""
-        return "people" if self.contest and self.contest.is_edited else self.pool.source
-
-    def may_win(self, answer: Answer) -> bool:
-        return self.faults.of(answer) is None
-
-    @property
-    def is_open(self) -> bool:
-        """Whether no program decided, so that a judge may."""
-        return not (self.contest and self.contest.labels) and self.reason in ("", NO_EVIDENCE)
 
 
 @dataclass(frozen=True)
@@ -239,38 +184,10 @@ class Chooser:
         return None if self._may_lose(draft) else "cut_draft"
 
 
-def pairs(decisions: Sequence[Decision]) -> tuple[list[Pair], list[Exclusion]]:
-    """The pairs of those with a contest, and why the others give none."""
-    kept: list[Pair] = []
-    left_out: list[Exclusion] = []
-    for decision in decisions:
-        pool, contest = decision.pool, decision.contest
-        if contest is None:
-            reason = decision.reason, decision.detail
-            left_out.append(Exclusion(pool.row_id, "pairs", *reason))
-        else:
-            kept.append(
-                Pair(
-                    pool.prompt.prompt_id,
-                    _stripped(contest.chosen),
-                    _stripped(contest.rejected),
-                    decision.source,
-                    contest.preference,
-                    contest.labels,
-                    contest.is_turned,
-                    pool.revision_id,
-                )
-            )
-    return kept, left_out
-
-
 def _example(prompt_id: str, answer: Answer, revision_id: str | None) -> Example:
     source: Source = "distilled" if revision_id is None else "revision"
-    return Example(prompt_id, answer.completion_id, answer.text.strip(), source, revision_id)
-
-
-def _stripped(answer: Answer) -> Answer:
-    return replace(answer, text=answer.text.strip())
+    named = prompt_id, answer.completion_id, answer.text.strip(), source
+    return Example(*named, revision_id, answer.cut_at)
 
 
 def _counted(faults: Faults) -> str:

@@ -21,14 +21,18 @@ from tasks.generation.calls import Answer, Call, CallForm, Sampling, heard
 T = TypeVar("T")
 COMMIT_EVERY_S = 1.0
 
-# An answer serves a limit it ended within, the limit it was cut at, and any narrower prompt limit.
+# An answer serves a limit it ended within and the limit it was cut at. Whatever came of a prompt,
+# it says that the prompt is too long for a narrower limit: nothing is asked to know that.
 SERVED = """
-    SELECT c.completion_id, c.text, c.finish_reason, c.completion_tokens, c.cut_at
+    SELECT c.completion_id, w.max_prompt_tokens < c.prompt_tokens AS is_over,
+        CASE WHEN is_over THEN '' ELSE c.text END AS text,
+        CASE WHEN is_over THEN 'too_long' ELSE c.finish_reason END AS finish_reason,
+        CASE WHEN is_over THEN 0 ELSE c.completion_tokens END AS completion_tokens,
+        CASE WHEN is_over THEN -1 ELSE c.cut_at END AS cut_at
     FROM wanted w JOIN completions c USING (completion_id)
-    WHERE (c.cut_at = 0 AND c.completion_tokens <= w.max_new_tokens)
+    WHERE is_over OR (c.cut_at = 0 AND c.completion_tokens <= w.max_new_tokens)
        OR c.cut_at = w.max_new_tokens
-       OR (c.cut_at = -1 AND c.prompt_tokens > w.max_prompt_tokens)
-    QUALIFY row_number() OVER (PARTITION BY w.position ORDER BY c.created_at, c.cut_at) = 1
+    QUALIFY row_number() OVER (PARTITION BY w.position ORDER BY is_over, c.created_at, c.cut_at) = 1
 """
 
 # done: rows answered so far; tokens: tokens generated so far. Both of this call of `complete` only.
@@ -46,7 +50,8 @@ def look_up(ledger: Ledger, calls: Sequence[Call]) -> dict[str, Answer]:
         "max_prompt_tokens": [call.sampling.max_prompt_tokens for call in calls],
     }
     thinking = {call.completion_id: call.sampling.thinking for call in calls}
-    found = [Answer(**row) for row in ledger.query(SERVED, wanted=wanted)]
+    names = ("completion_id", "text", "finish_reason", "completion_tokens", "cut_at")
+    found = [Answer(*(row[n] for n in names)) for row in ledger.query(SERVED, wanted=wanted)]
     return {a.completion_id: heard(a, thinking[a.completion_id]) for a in found}
 
 

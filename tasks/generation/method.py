@@ -131,11 +131,16 @@ class Method:
         return found
 
     def named(self, label: Label) -> tuple[str | None, str | None]:
-        """The id of the words of a label's principle, and the check that a program held it to."""
+        """The id of the words of a label's principle, and the check that a program held it to.
+
+        A judge was asked the comparison question as it is now, whatever rows are kept under.
+        """
         if label.slug not in self.principle_ids:
             return None, None
         principle = self.constitution.principle(label.slug)
         check = canonical_json(dict([principle.check])).decode() if principle.check else None
+        if label.by == "judge":
+            return principle_id(principle), None
         return self.principle_ids[label.slug], check if label.by == "program" else None
 
     def _as_it_is(self, form: CallForm, prompt: Prompt, sample_index: int = 0) -> Call:

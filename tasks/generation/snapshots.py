@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from storage.ids import dataset_id
 from tasks.generation.assemble import Example, Exclusion, Pair
-from tasks.generation.choose import Chooser, Decision, pairs
+from tasks.generation.choose import Chooser
+from tasks.generation.decisions import Decision, pairs
 from tasks.generation.labels import Contest
 from tasks.generation.mixing import Members, Shared, mixed
 from tasks.generation.teaching import Teaching

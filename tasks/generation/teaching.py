@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasks.generation.choose import Decision
+from tasks.generation.decisions import Decision
 
 AUTHORITY = ("people", "program", "judge")  # the first outranks the others
 NONE = "none"

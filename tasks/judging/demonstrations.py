@@ -25,6 +25,7 @@ from tasks.judging.named_columns import Names, answered_row, asked_row
 from tasks.judging.pair_forms import DEMONSTRATED, MAX_CHARS, asked_in, response, two_responses
 from tasks.prompts import Prompt
 from tasks.prompts.files import iter_rows
+from tasks.prompts.left_out import LeftOut, rows_in
 from tasks.prompts.rows import Exclusion, to_prompt
 from tasks.prompts.source import files_of
 from tasks.prompts.turns import CALL, TOOL, RowError, holds, transcript, turn_list
@@ -55,7 +56,7 @@ def read_demonstrations(
     Raises InputError for a source that cannot be read or has no demonstration.
     """
     found: dict[str, Demonstration] = {}
-    left_out = []
+    others = LeftOut()
     for label, line, row in _rows(source, encoding):
         try:
             read = _demonstration(row, label, line, thinking, columns or {})
@@ -63,10 +64,11 @@ def read_demonstrations(
                 raise RowError("duplicate", "the same prompt and answer came before")
             found[read.example_id] = read
         except RowError as error:
-            left_out.append(Exclusion(label, line, error.reason, error.detail))
+            others.add(Exclusion(label, line, error.reason, error.detail))
+    left_out = others.rows
     if not found:
         first = f"; row {left_out[0].line}: {left_out[0].detail}" if left_out else ""
-        rule = f"holds no demonstration in {len(left_out)} rows{first}"
+        rule = f"holds no demonstration in {rows_in(left_out)} rows{first}"
         raise InputError(source, rule, "give rows with a prompt and an answer")
     return list(found.values()), left_out
 

@@ -14,7 +14,7 @@ from typing import Any
 from storage.ids import content_id
 from tasks.judging.pair_forms import two_responses
 from tasks.prompts import Prompt
-from tasks.prompts.rows import to_prompt
+from tasks.prompts.rows import SURROGATE, to_prompt
 from tasks.prompts.turns import RowError, turn_list
 
 FACTS = ("category", "principle", "source", "evidence", "set", "licence", "ratio")
@@ -54,7 +54,7 @@ class Member:
 def member(row: Any, source: str, line: int) -> Member:
     """The row of an export. Raises RowError for one that is none, or is not what its id says."""
     prompt = to_prompt(row, source, line, sys.maxsize, tools=True)
-    if row.get("split") not in SPLITS:
+    if not isinstance(row.get("split"), str) or row["split"] not in SPLITS:
         raise RowError("malformed", f"`split` is {row.get('split')!r}, not train or test")
     found = Member(
         str(row.get("id")),
@@ -62,7 +62,7 @@ def member(row: Any, source: str, line: int) -> Member:
         *_answers(row),
         _preference(row),
         SPLITS[row["split"]],
-        *(str(row.get(name) or "") for name in ("principle", "evidence", "set", "licence")),
+        *(_fact(row, name) for name in ("principle", "evidence", "set", "licence")),
     )
     if found.content != found.row_id:
         rule = f"its content makes {found.content}, not {found.row_id}: it was changed"
@@ -78,6 +78,13 @@ def _answers(row: dict[str, Any]) -> tuple[str, str | None]:
     if [turn["role"] for turn in turns] != ["assistant"]:
         raise RowError("malformed", "`completion` is not one turn of the assistant")
     return turns[0]["content"].strip(), None
+
+
+def _fact(row: dict[str, Any], name: str) -> str:
+    value = row.get(name) or ""
+    if not isinstance(value, str) or "\0" in value or SURROGATE.search(value):
+        raise RowError("malformed", f"`{name}` is no text")
+    return value
 
 
 def _preference(row: dict[str, Any]) -> float:

@@ -23,6 +23,7 @@ from tasks.judging.named_columns import Names, answered_row, asked_row
 from tasks.judging.pair_forms import MAX_CHARS, asked_in, two_responses
 from tasks.prompts import Prompt
 from tasks.prompts.files import iter_rows
+from tasks.prompts.left_out import LeftOut, rows_in
 from tasks.prompts.rows import Exclusion, to_prompt
 from tasks.prompts.source import files_of
 from tasks.prompts.turns import RowError
@@ -75,16 +76,17 @@ def read_judged(
 
     columns: {our name: theirs}. Raises InputError for a source that cannot be read or has no pair.
     """
-    pairs, left_out = [], []
+    pairs, others = [], LeftOut()
     for label, file in files_of(str(path)):
         for line, found in _rows(file, thinking, label, columns or {}, encoding):
             if isinstance(found, RowError):
-                left_out.append(Exclusion(label, line, found.reason, found.detail))
+                others.add(Exclusion(label, line, found.reason, found.detail))
             else:
                 pairs.append(found)
+    left_out = others.rows
     if not pairs:
         first = f"; row {left_out[0].line}: {left_out[0].detail}" if left_out else ""
-        rule = f"holds no pair in {len(left_out)} rows{first}"
+        rule = f"holds no pair in {rows_in(left_out)} rows{first}"
         raise InputError(path, rule, "give rows with a prompt, chosen and rejected")
     return pairs, left_out
 

@@ -14,7 +14,7 @@ from itertools import combinations
 
 from constitution.assign import Assigner
 from tasks.generation.calls import Answer, category_of
-from tasks.generation.choose import Decision
+from tasks.generation.decisions import Decision
 from tasks.generation.labels import Contest, Label
 from tasks.hygiene.same import is_unchanged
 from tasks.judging.comparisons import Comparison, Judged, preference

@@ -80,7 +80,7 @@ def _best_and_worst(completions: list[Any]) -> tuple[str, str, bool]:
     try:
         scored = [(float(each["overall_score"]), each["response"]) for each in completions]
         (low, worst), *_, (high, best) = sorted(scored, key=lambda found: found[0])
-    except (TypeError, ValueError, KeyError):
+    except (TypeError, ValueError, KeyError, OverflowError):
         rule = "`completions` must be two or more, each with response and overall_score"
         raise RowError("malformed", rule) from None
     if not low < high or any(math.isnan(score) for score, _ in scored):

@@ -174,7 +174,8 @@ def _add_choices(turns: list[Turn], row: dict[str, Any]) -> Iterable[str]:
         texts, labels = choices.get("text"), choices.get("label")
     else:
         texts, labels = choices, None
-    labels = labels or string.ascii_uppercase
+    if not labels or not isinstance(labels, list | str):
+        labels = string.ascii_uppercase
     try:
         if not isinstance(texts, list) or len(texts) > len(labels):
             raise RowError("malformed", "no list")

@@ -100,10 +100,9 @@ class _Records:
         self.lines, self.delimiter, self.width = lines, delimiter, 0
         self._reader = csv.reader(lines, delimiter=delimiter, strict=True)
         self._torn_to = 0  # the last line that a faulty record may reach
-        cell = (
-            f'(?:"(?:[^"]|"")*"|[^"{delimiter}\r\n]*)'  # of RFC 4180: no quote within one without
-        )
-        self._record = re.compile(f"{cell}(?:{delimiter}{cell})*\\s*")
+        mark = re.escape(delimiter)
+        cell = f'(?:"(?:[^"]|"")*"|[^"{mark}\r\n]*)'  # of RFC 4180: no quote within one without
+        self._record = re.compile(f"{cell}(?:{mark}{cell})*\\s*")
 
     def __iter__(self) -> Iterator[Record]:
         while True:

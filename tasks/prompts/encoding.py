@@ -16,8 +16,8 @@ def check_encoding(name: str) -> None:
     """Raise InputError unless Python knows a text encoding of this name."""
     try:
         "".encode(name)
-        b"".decode(name)
-    except (LookupError, ValueError):
+        codecs.getincrementaldecoder(name)("surrogateescape").decode(b"")
+    except (LookupError, ValueError, TypeError):
         fix = "name one as utf-8, windows-1252, latin-1, utf-16, gb18030 or shift_jis"
         raise InputError(name, "no text encoding has this name", fix, "prompts.encoding") from None
 

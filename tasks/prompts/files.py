@@ -66,8 +66,9 @@ def iter_rows(path: Path, columns: Columns = None, encoding: str = "utf-8") -> R
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         rule = f"is not a complete gzip file ({error})"
         raise InputError(path, rule, "download or compress it again") from error
-    except UnicodeDecodeError as error:
-        rule = f"is not text in {error.encoding} ({error.reason})"
+    except UnicodeError as error:
+        told = error.encoding if isinstance(error, UnicodeDecodeError) else encoding
+        rule = f"is not text in {told} ({getattr(error, 'reason', error)})"
         raise InputError(path, rule, "name its encoding, as prompts.encoding=utf-8") from error
     except OSError as error:
         rule = f"cannot be read ({error.strerror or error})"
@@ -138,7 +139,13 @@ def _arrow_rows(stream: IO[bytes], path: Path, columns: Columns) -> Rows:
     """Rows of an Arrow stream file, as `datasets.save_to_disk` writes them."""
     with _whole(path, "Arrow stream"), pa.ipc.open_stream(stream) as batches:
         wanted = _wanted(batches.schema.names, columns)
-        yield from _numbered(batch.select(wanted) for batch in batches)
+        yield from _numbered(_valid(batch.select(wanted)) for batch in batches)
+
+
+def _valid(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch, whose offsets lead nowhere outside it: Arrow reads what they name unseen."""
+    batch.validate(full=True)
+    return batch
 
 
 def _workbook_rows(stream: IO[bytes], path: Path, _: Columns) -> Rows:
@@ -172,6 +179,8 @@ def _numbered(batches: Iterable[pa.RecordBatch]) -> Rows:
                 yield number, batch.slice(start, 1).to_pylist()[0]
             except UnicodeDecodeError:
                 yield number, RowError("not_utf8", "a cell is not UTF-8")
+            except (ValueError, OverflowError) as error:  # a date of the year 300000
+                yield number, RowError("malformed", f"a cell cannot be read: {error}")
 
 
 @contextmanager
@@ -179,7 +188,7 @@ def _whole(path: Path, kind: str) -> Iterator[None]:
     """Raise InputError where the file turns out to be none of its kind, or torn."""
     try:
         yield
-    except pa.ArrowException as error:
+    except (pa.ArrowException, MemoryError) as error:  # a torn one may name any size
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(path, f"is not a whole {kind} file ({first})", "write it again") from error
 

@@ -17,6 +17,7 @@ from storage.nearest import meant
 from tasks.prompts.columns import NO_COLUMN, READ_COLUMNS, renamed
 from tasks.prompts.encoding import check_encoding
 from tasks.prompts.files import iter_rows
+from tasks.prompts.left_out import LeftOut, by_reason, rows_in
 from tasks.prompts.rows import UNSPECIFIED, Exclusion, Prompt, prompt_in
 from tasks.prompts.source import files_of
 from tasks.prompts.turns import RowError
@@ -99,7 +100,7 @@ class PromptBatch:
     def notes(self) -> list[str]:
         """What whoever gave the source should know before anything is spent, a line each."""
         beside = [f"not used beside {n} prompts: {what}" for what, n in self.unused.most_common()]
-        rows = len(self.prompts) + len(self.exclusions)
+        rows = len(self.prompts) + rows_in(self.exclusions)
         return [*often_left_out(self.exclusions, rows), *beside]
 
 
@@ -114,7 +115,7 @@ def read_prompts(source: str, limit: int | None = None, reading: Reading = AS_IT
     if limit is not None and limit < 1:
         raise InputError(limit, "limit must be at least 1", "give a larger limit")
     reading.check()
-    batch, seen = PromptBatch(), set()
+    batch, seen, left_out = PromptBatch(), set(), LeftOut()
     for label, line, row in _rows(source, reading):
         if isinstance(row, dict):
             batch.columns.update(dict.fromkeys(map(str, row)))
@@ -126,9 +127,10 @@ def read_prompts(source: str, limit: int | None = None, reading: Reading = AS_IT
             batch.prompts.append(prompt)
             batch.unused.update(unused)
         except RowError as error:
-            batch.exclusions.append(Exclusion(label, line, error.reason, _plain(error.detail)))
+            left_out.add(Exclusion(label, line, error.reason, _plain(error.detail)))
         if len(batch.prompts) == limit:
             break
+    batch.exclusions.extend(left_out.rows)
     _check_found(source, batch, reading)
     return batch
 
@@ -153,7 +155,7 @@ def _check_found(source: str, batch: PromptBatch, reading: Reading) -> None:
         first = batch.exclusions[0] if batch.exclusions else Exclusion("", 0, "", "")
         shown = _counted(batch.exclusions) or "no rows"
         shown += f"; row {first.line}: {first.detail}" if batch.exclusions else ""
-        rule = f"holds no usable prompt in {len(batch.exclusions)} rows ({shown})"
+        rule = f"holds no usable prompt in {rows_in(batch.exclusions)} rows ({shown})"
         raise InputError(source, rule, _advice(first, there, reading))
 
 
@@ -173,16 +175,16 @@ def _setting(ours: str, theirs: str) -> str:
 
 def often_left_out(exclusions: Sequence[Exclusion], rows: int) -> list[str]:
     """A line with the first three reasons, where over a tenth of the rows of a set is left out."""
-    if len(exclusions) * 10 <= rows:
+    if rows_in(exclusions) * 10 <= rows:
         return []
     first = "; ".join(f"row {row.line}: {row.detail}" for row in exclusions[:3])
-    left_out = f"{len(exclusions)} of {rows} rows are left out ({_counted(exclusions)})"
+    left_out = f"{rows_in(exclusions)} of {rows} rows are left out ({_counted(exclusions)})"
     return [f"{exclusions[0].source}: {left_out}: {first}"]
 
 
 def _counted(exclusions: Sequence[Exclusion]) -> str:
-    counts = Counter(exclusion.reason for exclusion in exclusions)
-    return ", ".join(f"{reason} {count}" for reason, count in counts.most_common())
+    counts = by_reason(exclusions).most_common()
+    return ", ".join(f"{reason} {rows}" for reason, rows in counts)
 
 
 def _plain(detail: str) -> str:

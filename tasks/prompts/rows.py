@@ -41,12 +41,16 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Exclusion:
-    """A row that is not used, and why: `reason` is one of REASONS, `detail` is for people."""
+    """A row that is not used, and why: `reason` is one of REASONS, `detail` is for people.
+
+    rows: how many it stands for (see left_out.py).
+    """
 
     source: str
     line: int
     reason: str
     detail: str
+    rows: int = 1
 
 
 def to_prompt(row: Any, source: str, line: int, max_chars: int, tools: bool = False) -> Prompt:

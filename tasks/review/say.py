@@ -37,9 +37,11 @@ def verdict_of(
     """`edited`: A or B, whichever is better, as the reviewer would have it. `said_at`: None, now.
 
     Raises InputError for an edited text where neither is better, and for one that is empty, too
-    long, no text, or says what the other answer says.
+    long, no text, or says what the other answer says; for a note that is no text.
     """
     answer, text = _answer(subject, said, edited)
+    if not _is_text(note):
+        raise InputError(ascii(note), "a note is a text", "write one, or leave it empty", "note")
     return Verdict(subject, answer, checked_name(author), said_at or now(), text, note)
 
 
@@ -59,6 +61,10 @@ def _answer(subject: Subject, said: Said, edited: str | None) -> tuple[Answer, s
     return said, None
 
 
+def _is_text(text: str) -> bool:
+    return not any("\ud800" <= c <= "\udfff" or c == "\0" for c in text)
+
+
 def _edited(subject: Subject, side: Side, edited: str | None) -> str | None:
     """The text to keep; None where nothing was edited."""
     if edited is None:
@@ -67,8 +73,7 @@ def _edited(subject: Subject, side: Side, edited: str | None) -> str | None:
     own, other = subject.shown if side == "a" else subject.shown[::-1]
     if text == own.replace("\r\n", "\n"):
         return None
-    is_text = not any("\ud800" <= c <= "\udfff" or c == "\0" for c in text)
-    if not (0 < len(text) <= MAX_CHARS and is_text):
+    if not (0 < len(text) <= MAX_CHARS and _is_text(text)):
         rule = f"an edited answer is a text of 1 to {MAX_CHARS} characters"
         raise InputError(text, rule, "write one, or take the answer as it is", "edited")
     if is_unchanged(text, other):

@@ -36,12 +36,14 @@ from tasks.engines.load import (
     ADAPTER_WEIGHTS,
     compute_unpacked,
     device,
+    feed_head_whole,
     never_repack,
     precision,
     read_tokenizer,
     read_weights,
 )
 from tasks.report import Report
+from tasks.training.attention import widen_where_short
 from tasks.training.settings import require
 
 HEAD_KEY = "base_model.model.score.weight"
@@ -83,6 +85,8 @@ def load_base(
     base.requires_grad_(False)
     never_repack(base)
     compute_unpacked(base)
+    feed_head_whole(base)
+    widen_where_short()
     return base, load_tokenizer(path, model.get("chat"))
 
 

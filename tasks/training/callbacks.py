@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,28 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from tasks.report import Report
 from tasks.training.base import trained_weights
-from tasks.training.resume import mark_complete
+from tasks.training.ending import Ending
+from tasks.training.resume import mark_complete, place_of
 
 UNREPORTED = ("_runtime", "_per_second", "num_tokens")
 """Endings of logged names left out: wall-clock times, and a count that a resume starts anew."""
+BEST = "best.safetensors"
+"""Of a checkpoint: the trained weights of the lowest held-out loss up to its step."""
 
 
 class Reporter(TrainerCallback):
-    """Turns logged steps into events, stops at a loss that is no number, marks checkpoints."""
+    """Turns logged steps into events, stops at a loss that is no number, marks checkpoints and
+    asks for one where the last is long ago (in minutes; 0: never), or where the process is to end.
+    """
 
-    def __init__(self, report: Report) -> None:
-        self.report = report
+    def __init__(self, report: Report, save_minutes: float, ending: Ending) -> None:
+        self.report, self.save_s, self.ending = report, save_minutes * 60, ending
+        self.saved_at = time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: TrainerControl, **_: Any) -> None:
+        is_due = self.save_s and time.monotonic() - self.saved_at >= self.save_s
+        if is_due or self.ending.is_asked:
+            control.should_save = True
 
     def on_log(
         self, args: Any, state: TrainerState, control: Any, logs: Any = None, **_: Any
@@ -40,25 +52,28 @@ class Reporter(TrainerCallback):
             self.report.metric(state.global_step, **values)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: Any, **_: Any) -> None:
+        self.saved_at = time.monotonic()
         if state.is_world_process_zero:
-            mark_complete(Path(args.output_dir or "") / f"checkpoint-{state.global_step}")
+            mark_complete(place_of(args.output_dir or "", state.global_step))
+        self.ending.leave()
 
 
 class KeepBest(TrainerCallback):
     """Keeps the trained weights of the lowest held-out loss and stops when it no longer falls.
 
-    It remembers nothing itself: the evaluations are in the trainer's log, which a checkpoint
-    restores, and each candidate's weights in `best-<step>.safetensors` of the state folder.
+    The evaluations are in the trainer's log, the best weights in memory; a checkpoint has both, so
+    this must hear of it before it is marked complete.
     """
 
-    def __init__(self, state_folder: str | Path, patience: int) -> None:
-        self.folder, self.patience = Path(state_folder), patience
+    def __init__(self, patience: int, checkpoint: Path | None) -> None:
+        self.patience = patience
+        self.best = load_file(checkpoint / BEST) if checkpoint else {}
 
     def on_evaluate(
         self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         if best_step(state.log_history) == state.global_step:
-            save_file(trained_weights(kwargs["model"]), self._file(state.global_step))
+            self.best = trained_weights(kwargs["model"])
         control.should_training_stop |= self.has_ended(state.log_history)
 
     def has_ended(self, history: Iterable[dict[str, Any]]) -> bool:
@@ -66,23 +81,16 @@ class KeepBest(TrainerCallback):
         losses = [loss for _, loss in evaluations(history)]
         return bool(losses) and len(losses) - 1 - losses.index(min(losses)) >= self.patience
 
-    def on_save(self, args: Any, state: TrainerState, control: Any, **_: Any) -> None:
-        keep = self._file(best_step(state.log_history))
-        for file in self.folder.glob("best-*.safetensors"):
-            if file != keep:
-                file.unlink()
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: Any, **_: Any) -> None:
+        if state.is_world_process_zero:
+            save_file(self.best, place_of(args.output_dir or "", state.global_step) / BEST)
 
     def restore(self, model: torch.nn.Module, history: Iterable[dict[str, Any]]) -> int:
         """Put the best weights back into the model; return the step they are from."""
-        step = best_step(history)
-        weights = load_file(self._file(step))
         for name, parameter in model.named_parameters():
-            if name in weights:
-                parameter.data.copy_(weights[name])
-        return step
-
-    def _file(self, step: int) -> Path:
-        return self.folder / f"best-{step}.safetensors"
+            if name in self.best:
+                parameter.data.copy_(self.best[name])
+        return best_step(history)
 
 
 def evaluations(history: Iterable[dict[str, Any]]) -> list[tuple[int, float]]:

@@ -4,6 +4,7 @@ Soft labels make it conservative (cDPO: Mitchell 2023; Chowdhury et al. 2024, ar
 by row: the reward model's cross-entropy against p = row["preference"], its scores the implicit
 rewards beta log(policy / reference). With p = 1 it is eq. 7. `nll_weight` adds the negative
 log-likelihood per token of the better response (RPO: Pang et al. 2024, arXiv:2404.19733, eqs. 1-2).
+`loss_type` takes the log-ratios per token, or IPO's squared distance instead of the cross-entropy.
 
 The policy starts from the SFT adapter, the reference is a frozen copy of it on the same base:
 before the first step both must give the very same log-probabilities, else the stage stops.
@@ -31,7 +32,13 @@ from tasks.report import Report
 from tasks.training import likelihood
 from tasks.training.base import attach_adapter, load_base, lora_config, set_up
 from tasks.training.loop import StageTrainer, make_trainer, train
-from tasks.training.preference import accuracy, better_nll, bradley_terry
+from tasks.training.preference import (
+    accuracy,
+    better_nll,
+    bradley_terry,
+    smoothed,
+    squared_distance,
+)
 from tasks.training.rows import load_split, preference, prompt_and_responses
 from tasks.training.settings import DpoSettings, SftSettings, parse_settings
 
@@ -39,6 +46,14 @@ REFERENCE = "ref"
 """Name TRL gives the frozen copy of the policy's first adapter."""
 
 CHECKED_PAIRS = 4
+
+SIDES = ("chosen_ids", "rejected_ids")
+
+DISPLACED = (
+    "the better held-out responses became less likely than they were (implicit reward {:.3f}), "
+    "only the worse ones more so: raise dpo.nll_weight, or lower dpo.learning_rate"
+)
+"""Likelihood displacement (Razin et al. 2024, arXiv:2410.08847)."""
 
 
 class ReferenceMismatch(RuntimeError):
@@ -57,7 +72,7 @@ class PairTrainer(StageTrainer, DPOTrainer):
     title = "DPO"
     columns = ("prompt_ids", "chosen_ids", "rejected_ids", "preference", "length")
     collate = staticmethod(collate)
-    nll_weight = 0.0
+    objective = DpoSettings()
 
     def compute_loss(
         self,
@@ -67,15 +82,18 @@ class PairTrainer(StageTrainer, DPOTrainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """Mean loss of a batch whose first half are the chosen, second half the rejected."""
-        preferences = inputs["preference"]
+        preferences, asked = inputs["preference"], self.objective
         ours = cast(PeftModel, self.model)
         policy = token_logprobs(ours, inputs)
         with torch.no_grad(), use_adapter(ours, REFERENCE):
             reference = token_logprobs(ours, inputs)
-        chosen, rejected = (policy.sum(1) - reference.sum(1)).chunk(2)
+        lengths = inputs["completion_mask"].sum(1)
+        chosen, rejected = per_response((policy - reference).sum(1), lengths, asked).chunk(2)
+        nll = better_nll(policy, lengths, preferences)
+        loss = (
+            preference_loss(chosen - rejected, preferences, asked) + asked.nll_weight * nll
+        ).mean()
         margins = self.beta * (chosen - rejected)
-        nll = better_nll(policy, inputs["completion_mask"].sum(1), preferences)
-        loss = (bradley_terry(margins, preferences) + self.nll_weight * nll).mean()
         kept = self._metrics["train" if model.training else "eval"]
         kept["rewards/chosen"].append(self.beta * chosen.mean().item())
         kept["rewards/rejected"].append(self.beta * rejected.mean().item())
@@ -85,6 +103,19 @@ class PairTrainer(StageTrainer, DPOTrainer):
         if share is not None:
             kept["rewards/accuracies"].append(share)
         return (loss, {"margins": margins}) if return_outputs else loss
+
+
+def per_response(ratios: Tensor, lengths: Tensor, asked: DpoSettings) -> Tensor:
+    """log policy / reference of responses, as their loss counts it: in all, or per token."""
+    return ratios if asked.loss_type == "sigmoid" else ratios / lengths
+
+
+def preference_loss(gaps: Tensor, preferences: Tensor, asked: DpoSettings) -> Tensor:
+    """The loss [N] of gaps [N] between the log-ratios of chosen and rejected."""
+    labels = smoothed(preferences, asked.label_smoothing)
+    if asked.loss_type == "ipo":
+        return squared_distance(gaps, labels, 1 / (2 * asked.beta))
+    return bradley_terry(asked.beta * gaps, labels)
 
 
 def run(spec: dict[str, Any], report: Report) -> dict[str, Any]:
@@ -102,10 +133,13 @@ def run(spec: dict[str, Any], report: Report) -> dict[str, Any]:
     model = attach_adapter(base, lora_config(fresh.lora_r, fresh.lora_alpha), start)
     own = {"beta": settings.beta, "remove_unused_columns": False}
     trainer = make_trainer(PairTrainer, DPOConfig, model, tokenizer, split, settings, spec, **own)
-    trainer.nll_weight = settings.nll_weight
+    trainer.objective = settings
     check_reference(trainer, split.train[:CHECKED_PAIRS])
     result = train(trainer, split, settings, spec, report)
-    result["metrics"] |= held_out_metrics(trainer, split.held_out, settings)
+    found = held_out_metrics(trainer, split.held_out, settings)
+    if found.get("eval_accuracy", 0.0) > 0.5 and found["eval_better_reward"] < 0:
+        report.log(DISPLACED.format(found["eval_better_reward"]), "warning")
+    result["metrics"] |= found
     return result
 
 
@@ -161,14 +195,19 @@ def held_out_metrics(
     trainer: DPOTrainer, rows: list[dict[str, Any]], settings: DpoSettings
 ) -> dict[str, float]:
     """Share of decided rows whose implicit rewards agree with the label (left out where none is
-    decided), and the mean margin of chosen over rejected.
+    decided), the mean margin of chosen over rejected, and the mean reward of the better response:
+    below 0 it became less likely than it was.
     """
     if not rows:
         return {}
     policy = response_logprobs(trainer, rows, settings.batch_size)
     reference = response_logprobs(trainer, rows, settings.batch_size, reference=True)
-    rewards = settings.beta * (policy - reference)
+    lengths = torch.tensor([[len(row[side]) for side in SIDES] for row in rows])
+    rewards = settings.beta * per_response(policy - reference, lengths, settings)
+    preferences = torch.tensor([row["preference"] for row in rows])
     margins = rewards[:, 0] - rewards[:, 1]
-    share = accuracy(margins, torch.tensor([row["preference"] for row in rows]))
+    better = torch.where(preferences < 0.5, rewards[:, 1], rewards[:, 0])
+    share = accuracy(margins, preferences)
     known = {} if share is None else {"eval_accuracy": share}
-    return known | {"eval_margin": margins.mean().item()}
+    means = {"eval_margin": margins.mean().item(), "eval_better_reward": better.mean().item()}
+    return known | means

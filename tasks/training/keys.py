@@ -6,7 +6,7 @@ data, as a draw from a GPU is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from storage.code import fingerprint, library_versions
@@ -20,9 +20,17 @@ MODULES = {
     "evaluate": "tasks.evaluation.answers",
 }
 # Settings that change what is saved, said or held in memory, never what comes out.
-WITHOUT_EFFECT = frozenset({"save_steps", "save_every", "gradient_checkpointing", "kl_warn"})
+WITHOUT_EFFECT = frozenset(
+    {"save_steps", "save_minutes", "save_every", "gradient_checkpointing", "kl_warn"}
+)
 # Settings that came into keys after the first checkpoints, at the value those had: then in no key.
-ADDED_LATER = {"nll_weight": 0.0, "rollout_batch_size": 16}
+ADDED_LATER = {
+    "nll_weight": 0.0,
+    "rollout_batch_size": 16,
+    "check_weight": 0.0,
+    "loss_type": "sigmoid",
+    "label_smoothing": 0.0,
+}
 
 
 def components(
@@ -35,9 +43,11 @@ def components(
     seed: int,
     precision: str,
     chat: Mapping[str, Any] | None = None,
+    checks: Sequence[Any] = (),
 ) -> dict[str, Any]:
     """The parts of a stage's key. `parents`: checkpoint ids by role; settings are all filled in,
-    those without effect left out; `chat`: what the model's template is filled with, if anything.
+    those without effect left out; `chat`: what the model's template is filled with, if anything;
+    `checks`: those of the constitution, [name, parameter] each, where PPO is rewarded by them.
     """
     return {
         "stage": stage,
@@ -50,6 +60,7 @@ def components(
         "libraries": library_versions(),
         "code": fingerprint(MODULES[stage]),
         **({"chat": dict(chat)} if chat else {}),
+        **({"checks": list(checks)} if checks else {}),
     }
 
 

@@ -34,6 +34,8 @@ from tasks.training.base import (
 )
 from tasks.training.callbacks import KeepBest, Reporter, evaluations, reported
 from tasks.training.curve import Panels, loss_summary, write_curves, write_metrics
+from tasks.training.ending import heard
+from tasks.training.lora import keep_inputs_only
 from tasks.training.resume import latest_complete, step_of
 from tasks.training.rows import LengthGroupedOrder, Split
 from tasks.training.settings import WEIGHT_CHANGE, StageSettings
@@ -125,6 +127,7 @@ def make_trainer(
     def dataset(rows: list[dict[str, Any]]) -> Dataset:
         return Dataset.from_list([{name: row[name] for name in kind.columns} for row in rows])
 
+    keep_inputs_only(model)
     with float32_adapters(model):
         return kind(
             model=model,
@@ -150,7 +153,7 @@ def train(
     """
     model, out = cast(PeftModel, trainer.model), Path(spec["out"])
     start = trained_weights(model)
-    resumed_from, kept_step = _fit(trainer, settings.patience, report)
+    resumed_from, kept_step = _fit(trainer, settings, report)
     change = largest_change(start, trained_weights(model), report)
     save_adapter(model, out / "adapter", spec["model"]["name"], head=trainer.has_head)
     history = [{**reported(r), "step": r["step"]} for r in trainer.state.log_history if reported(r)]
@@ -172,29 +175,30 @@ def train(
     }
 
 
-def _fit(trainer: Trainer, patience: int, report: Report) -> tuple[int, int]:
+def _fit(trainer: Trainer, settings: StageSettings, report: Report) -> tuple[int, int]:
     """Train to the end, from the newest complete checkpoint in the trainer's folder if any.
 
     Evaluates before the first step, every eval_steps, and after the last. Returns the step it
     started from, and that of the weights the model now has: with patience it may be an earlier one.
     """
-    folder = Path(trainer.args.output_dir or "")
-    checkpoint = latest_complete(folder)
+    checkpoint = latest_complete(trainer.args.output_dir or "", report)
     resumed_from = step_of(checkpoint) if checkpoint else 0
     if checkpoint:
         report.log(f"resuming from step {resumed_from}")
     evaluates = trainer.args.eval_strategy != "no"
     trainer.args.eval_on_start = evaluates and checkpoint is None
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(Reporter(report))
-    keeper = KeepBest(folder, patience) if patience and evaluates else None
+    patience = settings.patience
+    keeper = KeepBest(patience, checkpoint) if patience and evaluates else None
     if keeper:
         trainer.add_callback(keeper)
     before = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE)) if checkpoint else None
     if keeper and before and keeper.has_ended(before.log_history):
         trainer.state = before  # killed after it had stopped early: no step more
     else:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with heard() as ending:
+            trainer.add_callback(Reporter(report, settings.save_minutes, ending))
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     steps, history = trainer.state.global_step, trainer.state.log_history
     if evaluates and evaluations(history)[-1][0] != steps:
         trainer.evaluate()

@@ -20,6 +20,19 @@ def bradley_terry(margins: Tensor, preferences: Tensor) -> Tensor:
     return -(preferences * logsigmoid(margins) + (1 - preferences) * logsigmoid(-margins))
 
 
+def squared_distance(margins: Tensor, preferences: Tensor, wanted: float) -> Tensor:
+    """Squared distance [N] of margins to `wanted`, in expectation of a soft p (Azar et al. 2023,
+    arXiv:2310.12036, eq. 17, with wanted = 1 / (2 beta)); its minimum is at d = (2 p - 1) wanted.
+    """
+    right, wrong = (margins - wanted).square(), (margins + wanted).square()
+    return preferences * right + (1 - preferences) * wrong
+
+
+def smoothed(preferences: Tensor, share: float) -> Tensor:
+    """Labels p [N] of which a share is taken to be wrong: p (1 - share) + (1 - p) share."""
+    return preferences * (1 - 2 * share) + share
+
+
 def better_nll(logprobs: Tensor, lengths: Tensor, preferences: Tensor) -> Tensor:
     """Mean negative log-likelihood [N] per token of the better response: rejected where p < 1/2.
 

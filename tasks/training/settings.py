@@ -53,7 +53,8 @@ RANGES = {
     **dict.fromkeys(("learning_rate", "epochs", "beta"), ABOVE_0),
     **dict.fromkeys(("batch_size", "gradient_accumulation", "max_length"), FROM_1),
     **dict.fromkeys(("lora_r", "lora_alpha", "save_steps", "eval_steps"), FROM_1),
-    **dict.fromkeys(("patience", "nll_weight"), FROM_0),
+    **dict.fromkeys(("patience", "nll_weight", "save_minutes"), FROM_0),
+    "label_smoothing": Range("at least 0, below 0.5", lambda value: 0 <= value < 0.5),
     "max_steps": Range("-1, or at least 1", lambda value: value == -1 or value >= 1),
     "warmup_ratio": Range("at least 0, below 1", lambda value: 0 <= value < 1),
 }
@@ -82,6 +83,8 @@ class StageSettings:
     """Recompute activations in the backward pass: about a third slower, far less memory."""
     save_steps: int = 50
     """Optimizer steps between resumable checkpoints; one more is written at the end."""
+    save_minutes: float = 10.0
+    """Minutes after which one is written though its steps are not done yet; 0: by steps alone."""
     eval_steps: int = 50
     """Optimizer steps between held-out evaluations; also one before the first step and one last."""
     patience: int = 0
@@ -122,9 +125,7 @@ class RewardSettings(AdapterSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        fix = "change it in the recipe or with --set"
-        is_one = self.start in ("base", "sft")
-        require(is_one, f"start={self.start!r}", "must be 'base' or 'sft'", fix)
+        _check_choice("start", self.start, ("base", "sft"))
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,23 @@ class DpoSettings(StageSettings):
     nll_weight: float = 0.0
     """Weight of the better response's negative log-likelihood per token, beside the loss, which
     keeps it from becoming less likely; 1 in Pang et al. 2024 (eq. 1), 0 leaves it out."""
+    loss_type: Literal["sigmoid", "sigmoid_norm", "ipo"] = "sigmoid"
+    """sigmoid: Rafailov et al. 2023, eq. 7. sigmoid_norm: the same of log-ratios per token, so that
+    a long response weighs no more than a short one (Lambert et al. 2024, with a beta of 5).
+    ipo: the squared distance to a margin of 1 / (2 beta) per token, so that a label without doubt
+    does not push for ever (Azar et al. 2023, eq. 17). Names and formulas are TRL's."""
+    label_smoothing: float = 0.0
+    """Share s of labels taken to be wrong: p counts as p (1 - s) + (1 - p) s (Mitchell 2023)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_choice("loss_type", self.loss_type, ("sigmoid", "sigmoid_norm", "ipo"))
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    words = " or ".join(map(repr, choices))
+    fix = "change it in the recipe or with --set"
+    require(value in choices, f"{name}={value!r}", f"must be {words}", fix)
 
 
 Settings = TypeVar("Settings", bound=StageSettings)
@@ -156,10 +174,18 @@ def parse_settings(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
     return kind(**chosen)
 
 
+def is_finite(value: float) -> bool:
+    """Whether it is a number that a float can hold."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def _checked(name: str, value: Any, default: object) -> Any:
     """The value in its default's type, which it must have; a whole number may stand for a float."""
     wanted: Any = type(default)
     right = type(value) is wanted or (wanted is float and type(value) is int)
-    right = right and not (isinstance(value, float) and not math.isfinite(value))
+    right = right and (wanted is not float or is_finite(value))
     require(right, f"{name}={value!r}", f"must be a {wanted.__name__}", f"for example {default!r}")
     return wanted(value)

@@ -54,6 +54,14 @@ def rows() -> list[dict[str, Any]]:
     ]
 
 
+def lay_out(folder: Path) -> Path:
+    """Write the rows as train.jsonl, none as eval.jsonl; the demo's model, prepared there."""
+    lines = "".join(json.dumps(row) + "\n" for row in rows())
+    (folder / "train.jsonl").write_text(lines, encoding="utf-8")
+    (folder / "eval.jsonl").write_text("", encoding="utf-8")
+    return prepare(load("demo").model, Workspace(folder / "home").create()).path
+
+
 def settings_of(stage: str, steps: int) -> dict[str, Any]:
     demo = load("demo")
     if stage == "ppo":
@@ -103,10 +111,7 @@ def main() -> None:
         parser.error("--steps must be at least 2: the first is not counted")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        lines = "".join(json.dumps(row) + "\n" for row in rows())
-        (folder / "train.jsonl").write_text(lines, encoding="utf-8")
-        (folder / "eval.jsonl").write_text("", encoding="utf-8")
-        model = prepare(load("demo").model, Workspace(folder / "home").create()).path
+        model = lay_out(folder)
         found = {dtype: measure(folder, model, dtype, options.steps) for dtype in TYPES}
     chosen = compute_type()
     print(f"{machine_name()}: {chosen}\n")

@@ -56,14 +56,24 @@ BUILD = """
             'cpu' AS device, 'float32' AS dtype, 32 AS batch_rows, 0 AS duration_s,
             now() AS created_at
         FROM numbers, (VALUES ('draft'), ('critique'), ('revision')) steps(step);
-    INSERT INTO revisions SELECT id('rev', i), id('prm', i), id('prn', p), id('cmp', 'draft' || i),
-        id('cmp', 'critique' || i), id('cmp', 'revision' || i), id('exm', i), id('par', i),
-        'run_bench', 0, now() FROM numbers;
-    INSERT INTO examples SELECT id('exm', i), id('prm', i), id('cmp', 'revision' || i),
-        words('revision' || i, 4), 'revision', now() FROM numbers;
-    INSERT INTO pairs SELECT id('par', i), id('prm', i), id('cmp', 'revision' || i),
-        id('cmp', 'draft' || i), words('revision' || i, 4), words('draft' || i, 4), 'revision', 1,
-        now() FROM numbers;
+    INSERT INTO revisions BY NAME
+        SELECT id('rev', i) AS revision_id, id('prm', i) AS prompt_id, id('prn', p) AS principle_id,
+            id('cmp', 'draft' || i) AS response_completion_id, 0 AS response_cut_at,
+            id('cmp', 'critique' || i) AS critique_completion_id, 0 AS critique_cut_at,
+            id('cmp', 'revision' || i) AS revision_completion_id, 0 AS revision_cut_at,
+            id('exm', i) AS example_id, id('par', i) AS pair_id, 'run_bench' AS run_id,
+            0 AS round, now() AS created_at FROM numbers;
+    INSERT INTO examples BY NAME
+        SELECT id('exm', i) AS example_id, id('prm', i) AS prompt_id, 0 AS cut_at,
+            id('cmp', 'revision' || i) AS completion_id, id('rev', i) AS revision_id,
+            words('revision' || i, 4) AS response, 'revision' AS source, now() AS created_at
+        FROM numbers;
+    INSERT INTO pairs BY NAME
+        SELECT id('par', i) AS pair_id, id('prm', i) AS prompt_id, id('rev', i) AS revision_id,
+            id('cmp', 'revision' || i) AS chosen_completion_id, 0 AS chosen_cut_at,
+            id('cmp', 'draft' || i) AS rejected_completion_id, 0 AS rejected_cut_at,
+            words('revision' || i, 4) AS chosen, words('draft' || i, 4) AS rejected,
+            'revision' AS source, 1 AS preference, now() AS created_at FROM numbers;
     INSERT INTO datasets SELECT id('dst', kind), 'run_bench', kind, {prompts}, 0, now()
         FROM (VALUES ('sft'), ('preferences'), ('prompts')) kinds(kind);
     INSERT INTO dataset_rows SELECT id('dst', 'sft'), id('exm', i), false FROM numbers

@@ -40,7 +40,8 @@ principles:
         the two?
       revision: plain text over
         two lines   # and a note
-      critique: Look.
+      critique: |2-   # above a block
+          Look.
       slug: three
 # At the end, without a line end."""
 HOSTILE = [
@@ -85,6 +86,7 @@ def test_any_words_are_read_back_and_the_rest_stays(
             "# between",
             "weight:    2.50",
             "# At the",
+            "   # above a block",
         ):
             assert kept in after
         assert after.count("# ") >= text.count("# ")

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from constitution.load import load, resolve
-from flows.explain.run_report import read
 from flows.explain.run_report.build import build
 from flows.explain.run_report.report import RunReport
+from flows.explain.run_report.subject import subject
 from flows.plan.evaluation_parts import GateSettings
 from flows.run.verdicts import judge_policies
 from storage.artifacts import artifact_path
@@ -71,6 +71,7 @@ class Book:
                 "recipe": "trial",
                 "settings": settings,
                 "state": "completed",
+                "git_commit": "0123456789abcdef",
                 "started_at": now(),
             },
         )
@@ -153,7 +154,7 @@ class Book:
         point(self.ledger, "latest/evaluate", self.evaluation)
 
     def report(self, name: str | None = None) -> RunReport:
-        return build(self.ledger, self.workspace, read.subject(self.ledger, name))
+        return build(self.ledger, self.workspace, subject(self.ledger, name))
 
 
 def held_out(policy: str, number: int, sample: int, prompt: str, text: str) -> dict[str, Any]:

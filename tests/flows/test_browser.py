@@ -8,13 +8,18 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
+import socketserver
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flows.serve.server import HOST
 from storage.ledger import Ledger
 
 from .conftest import HANG_S, ROOT
@@ -56,11 +61,11 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Ui:
     """One logged-in page of the UI."""
 
-    def __init__(self, page: Any, served: Served) -> None:
-        self.page, self.served = page, served
+    def __init__(self, page: Any, served: Served, url: str = "") -> None:
+        self.page, self.served, self.url = page, served, url or served.url
 
     def open(self, path: str) -> None:
-        self.page.goto(f"{self.served.url}/v2/{path}")
+        self.page.goto(f"{self.url}/v2/{path}")
 
     def log_in(self) -> None:
         self.open("dashboard")
@@ -143,6 +148,45 @@ def ui(served: Served) -> Iterator[Ui]:
         found.log_in()
         yield found
         browser.close()
+
+
+def test_the_ui_answers_under_localhost_and_through_a_tunnel(ui: Ui, served: Served) -> None:
+    """The page asks the server that it came from, whatever that is called on this side."""
+    with tunnel(served.port) as port:
+        for address in (f"localhost:{served.port}", f"localhost:{port}", f"{HOST}:{port}"):
+            context = ui.page.context.browser.new_context()
+            page = context.new_page()
+            page.set_default_timeout(WAIT_MS)
+            Ui(page, served, f"http://{address}").log_in()
+            page.goto(f"http://{address}/v2/deployments")
+            page.get_by_text("every-night").first.wait_for()
+            context.close()
+
+
+@contextmanager
+def tunnel(to: int) -> Iterator[int]:
+    """A port that passes bytes on to another, as `ssh -L` does."""
+
+    class Carry(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.create_connection((HOST, to)) as there:
+                threading.Thread(target=pump, args=(there, self.request), daemon=True).start()
+                pump(self.request, there)
+
+    with socketserver.ThreadingTCPServer((HOST, 0), Carry) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+
+
+def pump(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
 
 
 def ledger(served: Served) -> Ledger:
@@ -229,6 +273,8 @@ def test_the_nightly_schedule_is_there_and_can_be_switched(ui: Ui, served: Serve
     for expected in (True, False):
         ui.page.get_by_role("switch").first.click()
         until(partial(reads, expected), "the switch")
+        checked = str(expected).lower()  # a click asks for the opposite of what the page shows
+        ui.page.locator(f"[role=switch][aria-checked={checked}]").first.wait_for()
 
 
 def amend(ui: Ui, file: Path, words: str = WORDS) -> None:

@@ -4,6 +4,7 @@ on a tiny random model.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from .conftest import Solon
 
 pytestmark = pytest.mark.slow
 
-# A rule that about every fifth of its answers breaks, which are random letters.
+# A rule that some answers of random letters break and others keep.
 WORDS = """name: one
 principles:
   - slug: no-e
@@ -27,11 +28,14 @@ principles:
     comparison: Which response has fewer of them?
     check: {no_character: e}
 """
+# Half of the long answers come to an end, whatever this processor's last digits: a cut one may not
+# win, and of 64 letters too few do.
 SETTINGS = {
     "prompts.limit": 32,
+    "sft.learning_rate": 0.0005,
     "generation.max_new_tokens.revision": 96,
     "pairs.shares.candidates": 2,
-    "pairs.max_new_tokens": 64,
+    "pairs.max_new_tokens": 256,
     "reward.max_steps": 2,
     "dpo.max_steps": 2,
     "ppo.updates": 1,
@@ -57,8 +61,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def solon(home: Path) -> Solon:
-    return Solon(home)
+def solon(home: Path) -> Iterator[Solon]:
+    found = Solon(home)
+    with found.serving():
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,8 @@ from flows.explain.document.terminal import show
 from flows.explain.document.write import write
 from storage.errors import InputError
 from storage.ledger import insert, now, point
-from tasks.generation.record import constitution_id, record_snapshot
+from tasks.generation.record import constitution_id
+from tasks.generation.record_rows import record_snapshot
 from tasks.generation.snapshots import Snapshot, prompt_snapshot
 
 from . import test_sources

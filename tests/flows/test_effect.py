@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,10 @@ Figures = dict[str, tuple[float, float, float]]
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("effect") / "home"
+def home(packaged: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("effect") / "home"
+    shutil.copytree(packaged / "models", home / "models")
+    return home
 
 
 @pytest.fixture(scope="module")

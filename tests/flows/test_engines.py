@@ -63,7 +63,8 @@ def test_a_vllm_that_is_not_there_is_said_before_anything(
 
 
 @pytest.mark.parametrize(
-    "argument", ["--host=0.0.0.0", "--port", "--trust_remote_code", "--api-key=s3cret"]
+    "argument",
+    ["--host=0.0.0.0", "--port", "--trust_remote_code", "--trust-remote", "--api-key=s3cret"],
 )
 def test_arguments_do_not_open_the_server(argument: str) -> None:
     with pytest.raises(InputError, match="is none of a recipe's business") as error:

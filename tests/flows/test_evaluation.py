@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 from flows.plan.input_checks import check_inputs
 from flows.plan.recipe import load
 from flows.run import ask, progress
-from storage.errors import InputError
+from storage.artifacts import artifact_path
+from storage.errors import InputError, SolonError
 from storage.ids import content_id
 from tasks.evaluation.probes import names
 
@@ -199,7 +201,10 @@ def test_a_champion_of_another_base_or_without_files_is_left_out(world: Evaluate
         base = world.inputs.base_model_id
         con.execute("UPDATE checkpoints SET base_model_id = ? WHERE stage = 'dpo'", [base])
     assert world.plan_all(world.inputs).steps["evaluate"].id != alone.id
-    (world.workspace.artifacts / "checkpoints" / CHAMPION / "MANIFEST.json").unlink()
+    (artifact_path(world.workspace, CHAMPION) / "MANIFEST.json").write_text("{")
+    with pytest.raises(SolonError, match=f"champion {CHAMPION}: its files are damaged"):
+        world.plan_all(world.inputs)  # a gate would be passed that was never asked
+    shutil.rmtree(artifact_path(world.workspace, CHAMPION))
     assert world.plan_all(world.inputs).steps["evaluate"].id == alone.id
 
 

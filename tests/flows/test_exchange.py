@@ -173,7 +173,7 @@ def test_what_does_not_match_is_refused_and_nothing_is_written(
 
 def test_what_is_no_export_is_refused(tmp_path: Path) -> None:
     ledger = other(tmp_path)
-    for path, rule in ((tmp_path / "none", "is no file or folder"), (tmp_path, "holds no file of")):
+    for path, rule in ((tmp_path / "none", "no such file in"), (tmp_path, "holds no file of")):
         with pytest.raises(InputError, match=rule):
             import_rows(ledger, path)
     (tmp_path / "x.jsonl").write_text('{"prompt": "Why?", "chosen": "So.", "rejected": "No."}')

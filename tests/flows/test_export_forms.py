@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from errno import ENOSPC
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -116,3 +117,21 @@ def test_calls_of_tools_come_back_as_they_were(tmp_path: Path) -> None:
     ((_, stored),) = iter_rows(tmp_path / "rows.parquet")
     assert member(shaped, "here", 1).row_id == member(stored, "here", 1).row_id == pair_id
     assert not is_read_again(row)
+
+
+@pytest.mark.parametrize("name", ["out", "out.jsonl"])
+def test_an_export_that_fails_leaves_nothing(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def full(*_: object) -> str:
+        raise OSError(ENOSPC, "No space left on device")
+
+    before, asked = sorted(tmp_path.iterdir()), world.rows.preferences.dataset_id
+    with monkeypatch.context() as patched:
+        patched.setattr("flows.explain.export.dataset_card", full)
+        with pytest.raises(OSError, match="No space left"):
+            export_snapshot(world.ledger, asked, "trl", tmp_path / name)
+    assert sorted(tmp_path.iterdir()) == before
+    export_snapshot(world.ledger, asked, "trl", tmp_path / name)
+    with pytest.raises(InputError, match="must be new"):
+        export_snapshot(world.ledger, asked, "trl", tmp_path / name)

@@ -14,6 +14,7 @@ from prefect.utilities.schema_tools.validation import is_valid
 from flows import align, amend, nightly
 from flows.run import progress, slot
 from flows.serve import ending, offered
+from flows.serve.forms import Decision, PrincipleEdit
 from flows.serve.schema import filled_in, guarded
 from storage.errors import InputError
 from storage.ledger import Ledger, insert, now
@@ -117,7 +118,21 @@ def test_a_flow_that_cannot_go_on_ends_in_one_line(monkeypatch: pytest.MonkeyPat
         ending.plainly(mistyped)()
 
 
-def test_a_runs_name_says_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_answer_to_a_plan_is_asked_without_types_or_marks() -> None:
+    """The UI draws what may be null as a choice of types, and descriptions as they are written."""
+    schema = Decision.model_json_schema()
+    assert "anyOf" not in str(schema)
+    assert schema["required"] == ["approve", "by"]
+    assert is_valid({"approve": True, "by": "Ada"}, schema)
+    assert Decision(approve=True, by="Ada").limit_calls is None
+    said = [part["description"] for part in schema["properties"].values()]
+    said += [
+        part["description"] for part in PrincipleEdit.model_json_schema()["properties"].values()
+    ]
+    assert not [text for text in said if "*" in text or "](" in text]
+
+
+def test_a_runs_name_says_what_it_is(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def name(flow: str, **parameters: Any) -> str:
         monkeypatch.setattr(ending, "flow_run", SimpleNamespace(parameters=parameters))
         return ending.named(flow)()
@@ -125,6 +140,8 @@ def test_a_runs_name_says_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert name("align", recipe="shop", until=None) == "align shop"
     assert name("align", recipe="shop", until="pairs") == "align shop until pairs"
     assert name("amend", recipe="shop", edit={"slug": "be-brief"}) == "amend shop: be-brief"
+    (home / "recipe.yaml").write_text("{name: pharmacy, model: random:tiny}")
+    assert name("align", recipe=str(home / "recipe.yaml")) == "align pharmacy"
 
 
 def test_a_wait_for_the_device_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,8 @@ from flows.explain.why import judged
 from flows.plan import gates
 from flows.plan.evaluation_parts import GateSettings
 from flows.plan.input_checks import check_inputs
-from flows.plan.inputs import inputs_of
 from flows.plan.parts import BudgetSettings
+from flows.plan.read_inputs import inputs_of
 from flows.plan.recipe import Recipe, load
 from flows.run.gate import conclude
 from flows.run.session import Session

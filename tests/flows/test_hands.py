@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from flows.explain.lineage_text import lineage_lines, story_lines
+from flows.explain.lineage_text import lineage_lines
+from flows.explain.row_story import story_lines
 from flows.explain.run_report import read
+from flows.explain.run_report.subject import Subject
 from flows.explain.show import plan_lines
 from flows.explain.why import story
 from flows.plan.chat import Seen
@@ -351,5 +353,5 @@ def test_a_form_names_what_it_may(
 def test_a_report_names_who_else_was_asked() -> None:
     recipe = load("smoke", {"models.critique": "./critic", "models.judge": SERVER})
     run = {"run_id": "run_1", "settings": recipe.model_dump_json()}
-    about = read.Subject(None, run).about(read.settings(run))
+    about = Subject(None, run).about(read.settings(run))
     assert about.others == {"critique": "./critic", "judge": "critic"}

@@ -33,7 +33,7 @@ def critic(folder: Path, seed: int) -> str:
 
 def test_three_models_write_the_rows_of_one_run(solon: Solon, tmp_path: Path) -> None:
     first, second = (critic(tmp_path / f"critic{seed}", seed) for seed in (1, 2))
-    with ScriptedServer() as server:
+    with ScriptedServer() as server, solon.serving():
         reviser = f"{{base_urls: '{server.url}', model: {MODEL}, price_out: 10}}"
         given = ["--recipe", "smoke", "--set", "prompts.limit=10"]
         given += ["--set", f"models.revision={reviser}", "--set"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 
 from storage.ledger import Ledger
+from tasks.training.resume import MARKER, step_of
+from tests.flipped import flip
 
 from .conftest import HANG_S
 from .driven import TINY
@@ -106,23 +109,31 @@ def test_ctrl_c_ends_everything_and_the_next_run_goes_on(solon: Any) -> None:
     assert (drafts["reused"], drafts["generated"]) == (kept, PROMPTS - kept)
 
 
-def test_killed_while_training_dpo(solon: Any) -> None:
+def test_killed_while_training_dpo_and_its_newest_state_damaged(solon: Any) -> None:
     arguments = ["run", "--recipe", "smoke", "--until", "dpo", *LONG_DPO]
 
     def in_dpo() -> bool:
         sql = "SELECT 1 FROM refs WHERE name = 'smoke/latest/reward'"
         if not Ledger(solon.home / "ledger.duckdb").query(sql):
             return False
-        # Step 2's state is whole once a later one is begun.
-        return any(solon.home.glob("state/*/checkpoint-[468]/trainer_state.json"))
+        # Two states are whole once a third is begun.
+        return any(solon.home.glob("state/*/checkpoint-[68]/trainer_state.json"))
 
     kill_when(solon, arguments, in_dpo, whole_tree=True)
+    newest = max(solon.home.glob(f"state/*/*/{MARKER}"), key=lambda path: step_of(path.parent))
+    flip(newest.with_name("optimizer.pt"))
+    found = json.loads(solon.run("verify", "--json", code=1)[0])
+    states = [f["subject"] for f in found["faults"] if f["subject"].startswith("state/")]
+    assert states == [str(newest.parent.relative_to(solon.home))]
     ledger = Ledger(solon.home / "ledger.duckdb")
     before = ledger.query(
         "SELECT checkpoint_id, created_at::VARCHAR AS at FROM checkpoints ORDER BY 1"
     )
     assert len(before) == 2
-    result = solon.json(*arguments)
+    out, said = solon.run(*arguments, "--json")
+    told = "".join(said.split())  # its lines are as wide as a terminal
+    assert f"{newest.parent}:isnotwhatwaswritten" in told
+    result = json.loads(out)
     steps = {step["step"]: step for step in result["steps"]}
     assert [steps[s]["generated"] for s in ("drafts", "critiques", "revisions")] == [0, 0, 0]
     assert [steps[s]["trained"] for s in ("sft", "reward", "dpo")] == [0, 0, 1]
@@ -134,6 +145,6 @@ def test_killed_while_training_dpo(solon: Any) -> None:
         "SELECT value FROM metrics WHERE name = 'resumed_from_step' AND subject_id = ?",
         [result["checkpoints"]["dpo"]],
     )
-    assert resumed[0]["value"] > 0
+    assert 0 < resumed[0]["value"] < step_of(newest.parent)
     assert list(solon.home.glob("state/*")) == []
     assert list(solon.home.glob("tmp/ckp_*")) == []

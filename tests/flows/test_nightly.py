@@ -20,7 +20,7 @@ from flows.run.publish import PICTURE
 from flows.serve.server import HOST
 from storage.ids import short
 from storage.ledger import Ledger, point
-from storage.refs import find
+from storage.lookup import find
 
 from .driven import ROOT, TINY
 from .served import Served, as_form, flow_processes, recipe_under, until
@@ -29,6 +29,7 @@ pytestmark = pytest.mark.slow
 
 PROMPTS = (ROOT / "constitution" / "prompts.jsonl").read_text(encoding="utf-8").splitlines()
 EVERY_S = 15.0
+DRAWN = re.compile(r"!\[[^]]+\]\(data:image/png;base64,iVBOR\S+\)\Z")
 MAKE_BLOCK = """
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 text = {{"subject": "{{{{subject}}}}", "body": "{{{{body}}}}"}}
@@ -84,6 +85,12 @@ def every_few_seconds(served: Served, settings: dict[str, Any]) -> None:
 def started(served: Served) -> set[str]:
     """The nights that have begun."""
     return {run["id"] for run in served.nights() if run["start_time"]}
+
+
+def ended(served: Served) -> set[str]:
+    """The nights that are over: one that has begun may not have read its prompts yet."""
+    runs = served.nights()
+    return {run["id"] for run in runs if run["state_type"] in ("COMPLETED", "FAILED", "CANCELLED")}
 
 
 def night(served: Served, after: set[str] | None = None) -> dict[str, Any]:
@@ -147,22 +154,14 @@ def test_a_run_shows_its_steps_curves_lineage_and_report(
     rows = json.loads(found["steps"]["data"])
     assert [row["step"] for row in rows][-1] == "evaluate"
     assert {"reused", "generated", "left out", "trained", "id"} <= set(rows[0])
-    pictures = {key for key, artifact in found.items() if artifact["type"] == "image"}
-    curves = {f"loss-{stage}" for stage in ("sft", "reward", "dpo", "ppo")}
-    drawn = {
-        "sft-loss",
-        "reward-loss",
-        "dpo-loss",
-        "lengths",
-        "reward-kl",
-    }  # one PPO update: no line
-    assert pictures == curves | drawn
-    assert all(found[key]["data"].startswith("data:image/png;base64,iVBOR") for key in curves)
-    assert all(found[key]["data"].startswith("data:image/svg+xml;base64,") for key in drawn)
+    curves = {key for key, artifact in found.items() if DRAWN.match(str(artifact["data"]))}
+    assert curves == {f"loss-{stage}" for stage in ("sft", "reward", "dpo", "ppo")}
+    assert not [key for key, artifact in found.items() if artifact["type"] == "image"]
+    drawn = found["report"]["data"].count("](data:image/svg+xml;base64,")
+    assert drawn == 5  # three losses, lengths, reward over KL; one PPO update makes no line
     lineage, made = found["lineage"]["data"], steps(served, first)
     assert lineage.startswith("| made from | id or how many | what |\n")
     assert all(short(made[stage]["id"]) in lineage for stage in ("ppo", "sft", "reward"))
-    assert "the artifact `smoke-sft-loss`" in found["report"]["data"]
     assert not PICTURE.search(found["report"]["data"])  # a relative link leads nowhere in the UI
 
 
@@ -175,7 +174,7 @@ def test_what_a_run_shows_says_what_it_is_and_of_which_run(
     bars = {key: text for key, text in found.items() if key.startswith("progress-")}
     assert all(text.startswith("nightly smoke: ") for text in bars.values())
     assert re.fullmatch(r"nightly smoke: drafts: .* in \d+\.\d s(,.*)?", bars["progress-drafts"])
-    own = {"steps", "samples", "lineage", "report", "loss-sft", "loss-ppo", "sft-loss", "reward-kl"}
+    own = {"steps", "samples", "lineage", "report", "loss-sft", "loss-ppo"}
     of_run = f"(recipe smoke, {short(run_id)})"
     assert [key for key in own if not found[key].endswith(of_run)] == []
     ppo = short(steps(served, first)["ppo"]["id"])
@@ -209,7 +208,7 @@ def test_a_hit_is_shown_as_cached_with_the_id_it_reused(
     run = str(served.create("align", {"recipe": "smoke", "overrides": as_form(settings)})[1]["id"])
     until(lambda: served.state(run) == "COMPLETED", "a run with nothing to do")
     found, made = served.shown(run), steps(served, first)
-    assert {"steps", "samples", "report", "lineage", "loss-ppo", "sft-loss"} <= set(found)
+    assert {"steps", "samples", "report", "lineage", "loss-ppo"} <= set(found)
     assert not any(key.startswith("progress-") for key in found)
     rows = json.loads(found["steps"]["data"])
     assert [row["reused"] for row in rows if row["step"] == "drafts"] == [30]
@@ -220,16 +219,24 @@ def test_a_hit_is_shown_as_cached_with_the_id_it_reused(
 
 
 def test_a_night_that_would_overlap_is_refused(served: Served, first: dict[str, Any]) -> None:
+    """A night holds its place from when the worker takes it, seconds before it runs."""
     assert first["total_run_time"] > EVERY_S
     refused = [run for run in served.nights() if run["state_type"] == "CANCELLED"]
     assert refused
     nights = [n for n in served.nights() if n["start_time"] and n["state_type"] != "CANCELLED"]
+    taken = {night["id"]: taken_at(served, night["id"]) for night in nights}
 
     def is_within(run: dict[str, Any], night: dict[str, Any]) -> bool:
-        return night["start_time"] < run["end_time"] < (night["end_time"] or "9")
+        return taken[night["id"]] < run["end_time"] < (night["end_time"] or "9")
 
     assert any(is_within(run, first) for run in refused)
     assert all(any(is_within(run, night) for night in nights) for run in refused)
+
+
+def taken_at(served: Served, run: str) -> str:
+    """When a run was first pending, as the server writes times."""
+    states = served.api(f"flow_run_states/?flow_run_id={run}")[1]
+    return min(str(s["timestamp"]) for s in states if s["type"] == "PENDING")
 
 
 def test_a_second_night_with_nothing_new_makes_nothing(
@@ -313,7 +320,7 @@ def test_ten_new_prompts_cost_their_own_rows_only(
     told: list[dict[str, str]],
 ) -> None:
     """And where champion and candidate cannot be compared, the champion stays and alerts hear."""
-    before = started(served)
+    before = ended(served)
     with prompts.open("a", encoding="utf-8") as file:
         file.write("\n".join(PROMPTS[30:40]) + "\n")
     new = {json.loads(line)["prompt"] for line in PROMPTS[30:40]}

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from constitution.schema import Constitution
-from flows.explain.show import plan_lines
+from flows.explain.show import changed, plan_lines
+from flows.plan.hands import UNKNOWN_MODEL, UNKNOWN_SERVER
 from flows.plan.needs import stage_needs
 from flows.plan.plan import Plan
 from flows.plan.planner import Planner
@@ -109,6 +110,16 @@ def test_ten_new_prompts_cost_three_calls_each(world: World) -> None:
     more = world.read(**{"prompts.limit": 70})
     assert ranges(world.plan(more)) == dict.fromkeys(("drafts", "critiques", "revisions"), (10, 10))
     assert sum(world.run(more).values()) == 30
+
+
+@pytest.mark.parametrize(
+    ("unknown", "said"),
+    [(UNKNOWN_MODEL, "not yet downloaded"), (UNKNOWN_SERVER, "server not yet asked")],
+)
+def test_a_model_that_is_not_known_yet_is_said_in_words(unknown: str, said: str) -> None:
+    was = "mdl_" + "1" * 32
+    for stand_in in (unknown, f"{unknown}-{'0' * 32}"):
+        assert changed("model", was, stand_in) == f"because model changed (mdl_11111111 -> {said})"
 
 
 def test_a_higher_limit_regenerates_what_was_cut(world: World) -> None:

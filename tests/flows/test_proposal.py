@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from constitution.load import load
 from flows.serve.forms import PrincipleEdit
-from flows.serve.proposal import Proposal, propose
+from flows.serve.proposal import Proposal, kept_until_settled, propose
 from storage.errors import InputError
 from storage.ledger import Ledger, insert, now, point
 from storage.workspace import Workspace
@@ -103,3 +104,17 @@ def test_an_edit_is_not_written_out_of_the_workspace_by_a_linked_folder(
     (workspace.root / "words").symlink_to(file.parent)
     with pytest.raises(InputError, match="would be written into"):
         propose(workspace, "run", str(workspace.root / "words" / file.name), EDIT)
+
+
+@pytest.mark.parametrize("end", [None, InputError("x", "no", "y"), KeyboardInterrupt()])
+def test_a_proposal_is_kept_only_while_it_waits(
+    workspace: Workspace, file: Path, end: BaseException | None
+) -> None:
+    """A pause ends a flow by what is no Exception, as Ctrl-C does."""
+    kept = workspace.state / "amend" / "run"
+    with suppress(BaseException), kept_until_settled(workspace, "run"):
+        propose(workspace, "run", str(file), EDIT)
+        assert kept.is_dir()
+        if end:
+            raise end
+    assert kept.exists() is isinstance(end, KeyboardInterrupt)

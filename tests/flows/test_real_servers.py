@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from tasks.models import prepare
 from tests.tasks.fake_vllm import is_alive
 
 from .conftest import Solon, until
+from .prefect_db import seed
 
 SERVE = Path(sys.executable).with_name("transformers")
 TINY: dict[str, Any] = {
@@ -44,7 +47,7 @@ TINY: dict[str, Any] = {
     "ppo.calibration_samples": 4,
 }
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1900)]
 
 
 def options(**more: Any) -> list[str]:
@@ -52,8 +55,11 @@ def options(**more: Any) -> list[str]:
     return [text for key, value in given.items() for text in ("--set", f"{key}={value}")]
 
 
-def embedded(solon: Solon) -> Path:
+@pytest.fixture
+def embedded(solon: Solon, packaged: Path) -> Path:
     """The folder of the embedded model, in the workspace: what it writes ends now and then."""
+    seed(solon.home)
+    shutil.copytree(packaged / "models", solon.home / "models")
     return prepare(load("demo").model, Workspace(solon.home).create()).path
 
 
@@ -78,7 +84,7 @@ def test_vllm_drafts_judges_and_answers_with_adapters(solon: Solon) -> None:
     }
     vllm = {"vllm__memory_share": 0.2, "vllm__arguments": "[--enforce-eager]"}
     asked = options(generation__engine="vllm", **own_model, **vllm)
-    solon.run("run", "--recipe", "smoke", *asked)
+    solon.run("run", "--recipe", "smoke", *asked, hang_s=1800)
     ledger = Ledger(solon.home / "ledger.duckdb")
     own = ("draft", "critique", "revision", "answer", "comparison")
     assert engines_of(ledger) >= {("vllm", step) for step in own}
@@ -95,17 +101,14 @@ def test_vllm_drafts_judges_and_answers_with_adapters(solon: Solon) -> None:
 
 
 @pytest.fixture
-def served(solon: Solon) -> Iterator[tuple[str, Path]]:
+def served(solon: Solon, embedded: Path) -> Iterator[tuple[str, Path]]:
     """(address, folder) of a model that `transformers serve` serves."""
-    if not SERVE.is_file():
-        pytest.skip("the command `transformers` is not installed")
-    folder = embedded(solon)
     with socket.socket() as chosen:
         chosen.bind(("127.0.0.1", 0))
         port = chosen.getsockname()[1]
     log = solon.home / "serve.log"
     with log.open("wb") as out:
-        command = [str(SERVE), "serve", str(folder), "--host", "127.0.0.1", "--port", str(port)]
+        command = [str(SERVE), "serve", str(embedded), "--host", "127.0.0.1", "--port", str(port)]
         cache = solon.home / "hub"  # whose models it lists: without the folder it lists none
         cache.mkdir()
         offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_CACHE": str(cache)}
@@ -116,7 +119,7 @@ def served(solon: Solon) -> Iterator[tuple[str, Path]]:
         if "Missing dependencies for serving" in log.read_text(errors="replace"):
             pytest.skip("transformers[serving] is not installed")
         assert process.poll() is None, log.read_text()
-        yield f"http://127.0.0.1:{port}/v1", folder
+        yield f"http://127.0.0.1:{port}/v1", embedded
     finally:
         process.terminate()
         process.wait()
@@ -127,6 +130,10 @@ def _listens(port: int) -> bool:
         return asked.connect_ex(("127.0.0.1", port)) == 0
 
 
+@pytest.mark.skipif(
+    not SERVE.is_file() or find_spec("openai") is None,
+    reason="transformers[serving] is not installed",
+)
 def test_transformers_serve_drafts_judges_and_its_rows_are_trained_on(
     solon: Solon, served: tuple[str, Path]
 ) -> None:
@@ -139,10 +146,11 @@ def test_transformers_serve_drafts_judges_and_its_rows_are_trained_on(
         judge__verdicts="sampled",
         judge__samples=1,
         model=load("demo").model,
-        generation__max_new_tokens="{draft: 24, critique: 24, revision: 96}",  # some end by then
+        prompts__limit=20,
+        generation__max_new_tokens="{draft: 24, critique: 24, revision: 128}",  # some end by then
         pairs__whole=False,
     )
-    solon.run("run", "--recipe", "smoke", *asked)
+    solon.run("run", "--recipe", "smoke", *asked, hang_s=1800)
     ledger = Ledger(solon.home / "ledger.duckdb")
     assert engines_of(ledger) >= {
         ("openai", "draft"),

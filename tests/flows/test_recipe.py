@@ -8,8 +8,10 @@ from flows.plan.recipe import Recipe, load, parse_overrides
 from flows.plan.recipe_file import MAX_BYTES, RECIPES, names
 from storage.errors import InputError
 
+SHIPPED = ["demo", "paper", "single-gpu", "smoke", "values"]
 
-@pytest.mark.parametrize("name", ["demo", "smoke", "values"])
+
+@pytest.mark.parametrize("name", SHIPPED)
 def test_every_recipe_is_valid_and_explains_itself(name: str) -> None:
     assert load(name).name == name
     lines = (RECIPES / f"{name}.yaml").read_text().splitlines()
@@ -20,14 +22,14 @@ def test_a_workspace_has_recipes_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOLON_HOME", str(tmp_path))
-    assert names() == ["demo", "smoke", "values"]
+    assert names() == SHIPPED
     folder = tmp_path / "recipes"
     folder.mkdir()
     smoke = (RECIPES / "smoke.yaml").read_text()
     (folder / "mine.yaml").write_text(smoke.replace("limit: 48", "limit: 7"))
     (folder / "demo.yaml").write_text(smoke)
     (folder / "notes.txt").write_text("none")
-    assert names() == ["demo", "mine", "smoke", "values"]
+    assert names() == sorted([*SHIPPED, "mine"])
     assert load("mine").prompts.limit == 7
     assert load("demo").name == "demo"
 
@@ -65,6 +67,7 @@ START = "name: x\nmodel: random:tiny\n"
         ("sft:\n  batch_size: 2\n  batch_size: 3\n", "5: batch_size: the key stands at line 4"),
         ("sft: &one {batch_size: 2}\ndpo: *one\n", "3: one: anchors and aliases are not read"),
         (f"sft: {'[' * 20_000}", "3: 11: at most 10 levels may be nested"),
+        ("sft: {}\nna\x1b[2Jme: x\n", r"4: '\\x1b': a control character"),
     ],
 )
 def test_what_is_written_twice_or_grows_is_refused(tmp_path: Path, text: str, words: str) -> None:
@@ -139,6 +142,7 @@ def test_an_override_reaches_a_nested_value() -> None:
         ({"quantization": "int3"}, "quantization"),
         ({"prompts": 3}, "prompts"),
         ({"name.first": 3}, "has no keys under it"),
+        ({"dpo.lora_r": 4}, "dpo.lora_r: no recipe has this key"),  # it goes on from SFT's adapter
     ],
 )
 def test_a_bad_override_is_one_clear_line(overrides: dict[str, object], words: str) -> None:

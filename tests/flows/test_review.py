@@ -7,23 +7,26 @@ import os
 import pty
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+import storage.ledger
+import tasks.review.say
 from flows.commands import cli
 from flows.commands.reviewing import Terminal, ask
-from flows.explain.lineage_text import story_lines
 from flows.explain.review.desk import status
+from flows.explain.row_story import story_lines
 from flows.explain.why import story
 from flows.serve.pages import pages
 from flows.serve.review_pages import token
 from storage.errors import InputError
 from tasks.review.queue import Item
 from tasks.review.record import standing
-from tasks.review.say import Side
+from tasks.review.say import Side, said_by
 from tasks.review.verdicts import BOTH_BAD
 
 from .review_world import RECIPE, copy_of, desk_of, items_of, reviewed_world
@@ -119,6 +122,26 @@ def test_a_verdict_that_agrees_is_written_down_and_undone(world: World) -> None:
     assert desk.undo() is not None
     assert desk.undo() is None
     assert standing(world.ledger) == []
+
+
+def test_a_clock_that_was_set_back_turns_no_verdict_round(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was said last counts, and is what undo takes back."""
+    first, second = by(world, "program")[:2]
+    desk = desk_of(world)
+    desk.say(first.subject.subject_id, "a")
+    for module in (storage.ledger, tasks.review.say):
+        monkeypatch.setattr(module, "now", lambda: datetime(2001, 1, 1, tzinfo=UTC))
+    desk.say(second.subject.subject_id, "a")
+    desk.say(first.subject.subject_id, "b")
+    assert {v.subject.subject_id: said_by(v) for v in standing(world.ledger)} == {
+        first.subject.subject_id: "b",
+        second.subject.subject_id: "a",
+    }
+    undone = desk.undo()
+    assert undone is not None
+    assert (undone.subject.subject_id, said_by(undone)) == (first.subject.subject_id, "b")
 
 
 def test_both_bad_leaves_a_pair_out(world: World) -> None:

@@ -25,6 +25,7 @@ from .world import JUDGE, World, reworded
 
 pytestmark = [pytest.mark.slow, needs_browser]
 LOGIN = {"username": "solon", "password": "sesame"}
+PATIENCE_MS = 120_000  # a busy machine takes longer than Playwright's half a minute
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,7 @@ class Page:
         context = browser.new_context(
             viewport=view, color_scheme=scheme, http_credentials=LOGIN, has_touch=width < 500
         )
+        context.set_default_timeout(PATIENCE_MS)
         self.view, self.width, self.name = context.new_page(), width, f"review-{width}-{scheme}"
         self.faults: list[str] = []
         self.view.on("console", lambda message: self.faults.append(message.text))
@@ -82,11 +84,13 @@ class Page:
         return str(self.view.locator("input[name=subject]").get_attribute("value"))
 
     def then(self, act: Any) -> None:
-        """Do what leads to another pair, and wait for it."""
+        """Do what leads to another pair, and wait for it, its keys included: the script that hears
+        them runs when the page is whole."""
         before = self.view.locator("header b").inner_text() + self.subject
         act()
         self.view.wait_for_function(
-            "before => document.querySelector('header b').innerText"
+            "before => document.readyState === 'complete'"
+            " && document.querySelector('header b').innerText"
             " + (document.querySelector('input[name=subject]')?.value ?? '') !== before",
             arg=before,
         )

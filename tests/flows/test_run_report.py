@@ -89,7 +89,7 @@ def test_a_failed_gate_is_told_whatever_the_verdict_is_on(book: Book) -> None:
     drop(book, "name LIKE '%/probe%'")
     verdict, *also = book.report().said
     assert verdict.startswith("No verdict: ")
-    assert [line for line in also if failed.startswith(line)] == also != []
+    assert failed.startswith(also[0])
 
 
 @pytest.mark.parametrize("prompts", [1, 5, 7])
@@ -107,9 +107,11 @@ def test_equal_answers_are_said_to_be_equal(book: Book) -> None:
     assert book.report().said == (
         "Nothing changed: every policy gives the base's own answers, word for word.",
     )
-    book.evaluated(says({"sft": GOOD, "dpo": GOOD, "ppo": GOOD}))
-    cautions = " ".join(book.report().cautions)
-    assert "DPO gives SFT's own answers, word for word." in cautions
+    probes = [probed(policy, 0, 1.0, policy) for policy in POLICIES]
+    book.evaluated(says({"sft": GOOD, "dpo": GOOD, "ppo": KEPT[0]}), more=probes)
+    said = book.report().said
+    assert "DPO answers as SFT does: 12 of 12 answers equal." in said
+    assert not any(line.startswith(("SFT answers as", "PPO answers as")) for line in said)
 
 
 @pytest.mark.parametrize("are_judged", [True, False])
@@ -159,6 +161,32 @@ def test_an_untested_reward_model_gives_no_verdict(
 def test_a_tested_reward_model_may_speak(book: Book) -> None:
     report = only_rewards(book, eval_accuracy=0.9, held_out=40)
     assert report.said[0].startswith("PPO has reward 3.05 where the base has 0.06 (+3.00, 3.00 to ")
+
+
+@pytest.mark.parametrize(
+    ("measured", "why"),
+    [
+        ({"examples": 3}, "3 rows are too few to learn from (4 are the least)"),
+        ({"largest_weight_change": 0, "examples": 3}, "no weight changed"),
+        ({"examples": 4}, ""),
+    ],
+)
+def test_a_stage_that_did_not_learn_is_not_called_trained(
+    book: Book, measured: dict[str, float], why: str
+) -> None:
+    book.evaluated(better)
+    book.measure(book.checkpoints["sft"], measured)
+    report = book.report()
+    assert (f"SFT is not trained: {why}." in report.cautions) is bool(why)
+    table = next(s for s in document(report).sections if s.title == "Training")
+    shown = dict(zip(table.columns, table.rows[0], strict=True))["in training"]
+    assert isinstance(shown, Cell)
+    assert shown.text == (why or "0.500")
+
+
+def test_the_commit_of_the_code_is_told(book: Book) -> None:
+    book.evaluated(better)
+    assert document(book.report()).lines[-1].endswith(", commit 0123456789ab")
 
 
 @pytest.mark.parametrize("accuracy", [None, (0.55, 0.4, 0.7), (0.8, 0.7, 0.9)])
@@ -351,17 +379,12 @@ def assert_markdown_keeps(text: str) -> None:
 
 
 def test_it_is_found_by_run_evaluation_checkpoint_and_ref(full: Book) -> None:
+    decided = {"run_id": full.run, "step": "evaluate", "verdict": "MISS", "row_count": 1}
+    decided |= {"created_at": "2026-01-01"}
+    subjects = (full.evaluation, "evaluate", "evaluate")  # then what it asked, as a run counts it
     full.insert(
         "decisions",
-        {
-            "run_id": full.run,
-            "number": 0,
-            "step": "evaluate",
-            "subject_id": full.evaluation,
-            "verdict": "MISS",
-            "row_count": 1,
-            "created_at": "2026-01-01",
-        },
+        *(decided | {"number": n, "subject_id": name} for n, name in enumerate(subjects)),
     )
     names = (full.run, full.evaluation[:9], full.checkpoints["ppo"], "latest/evaluate", None)
     assert {full.report(name).about.id for name in names} == {full.evaluation}
@@ -379,7 +402,7 @@ def test_a_run_without_evaluation_has_a_report_too(book: Book) -> None:
     path = write_report(book.ledger, book.workspace, book.run, None)
     assert path == book.workspace.reports / book.run / "report.html"
     assert {file.name for file in path.parent.iterdir()} == {
-        *("report.html", "report.md", "report.json")
+        *("report.html", "report.md", "report.json", "SEAL.json")
     }
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -85,6 +90,14 @@ def test_the_api_wants_the_login(served: Served) -> None:
     assert served.api("deployments/filter", {})[0] == 200
 
 
+def test_the_ui_asks_the_server_it_came_from(served: Served) -> None:
+    """Under `localhost` and a tunnel's port alike, where the login is asked for as well."""
+    for host in (HOST, "localhost"):
+        url = f"http://{host}:{served.port}/ui-settings"
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url) as found:
+            assert json.load(found)["api_url"] == "/api"
+
+
 def test_a_page_of_another_origin_may_not_read_the_api(served: Served) -> None:
     def allowed(origin: str) -> str | None:
         asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
@@ -99,6 +112,50 @@ def test_a_page_of_another_origin_may_not_read_the_api(served: Served) -> None:
     assert allowed(f"http://{HOST}:1") is None
 
 
+def asked(port: int, request: str, more: bytes = b"") -> bytes:
+    """What a server says to a request sent as it stands, and to `more` once it has switched."""
+    with socket.create_connection((HOST, port)) as link:
+        link.settimeout(30)
+        link.sendall(request.replace("\n", "\r\n").encode())
+        said = link.recv(65536)
+        if more and b" 101 " in said:
+            link.sendall(more)
+            said = link.recv(65536)
+        return said
+
+
+@pytest.mark.parametrize("host", ["evil.example", "", f"{HOST}:1", "localhost"])
+@pytest.mark.parametrize("path", ["/api/flow_runs/filter", "/api/admin/settings", "/solon/"])
+def test_no_forged_host_is_a_way_past_the_login(served: Served, host: str, path: str) -> None:
+    """As a page sends it whose name was made to lead here."""
+    head = f"Host: {host}\nOrigin: http://{host}\nConnection: close\nContent-Length: 0\n\n"
+    method = "POST" if "filter" in path else "GET"
+    said = asked(served.port, f"{method} {path} HTTP/1.1\n{head}")
+    assert said.startswith(b"HTTP/1.1 401 ")
+    assert b"evil.example" not in said
+    assert b"access-control-allow-origin" not in said.lower()
+
+
+UPGRADE = "Connection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Version: 13\n"
+UPGRADE += "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\n"
+ANSWERS = {  # what is sent in place of the login: why the socket is closed
+    '{"type":"auth","token":"solon:wrong"}': b"Invalid token",
+    '{"type":"auth","token":null}': b"no token provided",
+    '{"type":"filter","filter":{}}': b"Expected 'auth' message",
+}
+
+
+@pytest.mark.parametrize("path", ["/api/events/in", "/api/events/out", "/api/logs/out"])
+@pytest.mark.parametrize("host", ["evil.example", HOST])
+def test_no_websocket_opens_without_the_login(served: Served, path: str, host: str) -> None:
+    request = f"GET {path} HTTP/1.1\nHost: {host}\nOrigin: http://{host}\n{UPGRADE}"
+    assert asked(served.port, f"{request}\n").startswith(b"HTTP/1.1 403 ")
+    for sent, why in ANSWERS.items():
+        frame = bytes([0x81, 0x80 | len(sent), 0, 0, 0, 0]) + sent.encode()
+        said = asked(served.port, f"{request}Sec-WebSocket-Protocol: prefect\n\n", frame)
+        assert (said[0], why in said) == (0x88, True), "closed, and nothing was told"
+
+
 def test_the_deployments_and_the_schedule_are_there(served: Served) -> None:
     found = served.api("deployments/filter", {})[1]
     assert {d["entrypoint"].rpartition(".")[2] for d in found} == NAMES
@@ -109,7 +166,7 @@ def test_the_deployments_and_the_schedule_are_there(served: Served) -> None:
     assert nightly["global_concurrency_limit"]["limit"] == 1
     assert nightly["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
     recipes = served.deployment("align")["parameter_openapi_schema"]["properties"]["recipe"]
-    assert recipes["enum"] == ["demo", "smoke", "values"]
+    assert recipes["enum"] == ["demo", "paper", "single-gpu", "smoke", "values"]
     names = {a["name"]: a["enabled"] for a in served.api("automations/filter", {})[1]}
     assert names.pop("solon zombies")
     assert names == {f"solon alert: {name}": False for name in ("failed", "gate", "late")}
@@ -202,7 +259,7 @@ def test_a_form_reaches_no_file_outside(served: Served, flow: str, override: str
     run = str(served.create(flow, parameters)[1]["id"])
     until(lambda: served.state(run) == "FAILED", "refusal")
     said = served.api(f"flow_runs/{run}")[1]["state"]["message"]
-    assert "a form takes" in said or "no file can have this name" in said
+    assert "a form takes" in said or "holds a character that no text has" in said
     wanted = {"logs": {"flow_run_id": {"any_": [run]}}}
     logged = "".join(line["message"] for line in served.api("logs/filter", wanted)[1])
     for secret in (served.login, "root:x:0:0", "Say what could go."):
@@ -231,6 +288,25 @@ def test_a_run_made_through_the_api_is_done_by_the_worker(served: Served) -> Non
         "SELECT state, flow_run_id FROM runs WHERE flow_run_id = ?", [made["id"]]
     )
     assert [row["state"] for row in rows] == ["completed"]
+
+
+def test_runs_that_are_asked_for_at_once_are_queued(served: Served) -> None:
+    """None is sent back for another's writing, as SQLite lets one write at a time."""
+    path = f"deployments/{served.deployment('refresh')['id']}/create_flow_run"
+    secret = base64.b64encode(served.login.encode()).decode()
+    headers = {"Content-Type": "application/json", "Authorization": f"Basic {secret}"}
+    later = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2999-01-01T00:00:00Z"}}
+
+    def create(number: int) -> tuple[int, str]:
+        body = {"parameters": {"recipe": "smoke"}, "name": f"at-once-{number}", "state": later}
+        status, made, _ = served.send(path, headers, body, attempts=1)
+        return status, made["id"] if status == 201 else made
+
+    with ThreadPoolExecutor(9) as people:
+        made = list(people.map(create, range(9)))
+    assert [status for status, _ in made] == [201] * 9, made
+    for _, run in made:
+        assert served.api(f"flow_runs/{run}", method="DELETE")[0] == 204
 
 
 def test_a_command_uses_the_server_that_is_there(served: Served) -> None:

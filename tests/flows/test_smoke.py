@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ STEPS = ["drafts", "critiques", "revisions", "pairs", "sft", "reward", "dpo", "p
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("smoke") / "home"
+def home(smoke: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(smoke / "home", tmp_path_factory.mktemp("smoke") / "home"))
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +34,17 @@ def solon(home: Path) -> Solon:
 
 
 @pytest.fixture(scope="module")
-def first(solon: Solon) -> dict[str, Any]:
-    return solon.json("run", "--recipe", "smoke")
+def first(smoke: Path, home: Path) -> dict[str, Any]:
+    text = (smoke / "result.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text.replace(str(smoke / "home"), str(home)))
+    return found
+
+
+@pytest.fixture(scope="module")
+def served(solon: Solon, first: dict[str, Any]) -> Iterator[Solon]:
+    """From here on one Prefect server serves all commands."""
+    with solon.serving():
+        yield solon
 
 
 def steps(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -98,22 +108,22 @@ def test_every_command_that_is_said_runs_as_it_was_said(
 
 
 def test_artifacts_the_ledger_never_heard_of_are_taken_over(
-    solon: Solon, home: Path, first: dict[str, Any]
+    served: Solon, home: Path, first: dict[str, Any]
 ) -> None:
     """As a kill leaves them between the last file and the ledger's row."""
     with Ledger(home / "ledger.duckdb").transaction() as con:
         con.execute("DELETE FROM checkpoints")
         con.execute("DELETE FROM metrics")
-    again = solon.json("run", "--recipe", "smoke")
+    again = served.json("run", "--recipe", "smoke")
     answers = 4 * 4  # policies and held-out prompts
     assert [steps(again)[stage]["reused"] for stage in STEPS[4:]] == [1, 1, 1, 1, answers]
     assert all(step["trained"] == 0 for step in again["steps"])
     assert again["checkpoints"] == first["checkpoints"]
-    assert solon.json("why", "latest/sft")["id"] == first["checkpoints"]["sft"]
+    assert served.json("why", "latest/sft")["id"] == first["checkpoints"]["sft"]
 
 
 def test_checkpoints_are_adapters_with_metrics_and_a_curve(
-    home: Path, first: dict[str, Any]
+    smoke: Path, home: Path, first: dict[str, Any]
 ) -> None:
     for stage, found in first["checkpoints"].items():
         folder = home / "artifacts" / "checkpoints" / found
@@ -126,7 +136,7 @@ def test_checkpoints_are_adapters_with_metrics_and_a_curve(
             assert (folder / name).is_file(), (stage, name)
         config = (folder / "adapter" / "adapter_config.json").read_text()
         assert json.loads(config)["base_model_name_or_path"] == "random:tiny"
-        assert str(home) not in config
+        assert str(smoke) not in config
 
 
 def test_no_pickle_is_left_in_an_artifact(home: Path, first: dict[str, Any]) -> None:
@@ -167,13 +177,13 @@ def test_impact_of_a_principle_reaches_rows_and_checkpoints(
 
 
 def test_a_checkpoint_that_was_deleted_or_torn_is_made_again(
-    solon: Solon, home: Path, first: dict[str, Any]
+    served: Solon, home: Path, first: dict[str, Any]
 ) -> None:
     shutil.rmtree(home / "artifacts" / "checkpoints" / first["checkpoints"]["dpo"])
-    plan = solon.json("plan", "--recipe", "smoke")
+    plan = served.json("plan", "--recipe", "smoke")
     assert {s["step"] for s in plan["steps"] if s["to_train"][1]} == {"dpo"}
     assert [w["component"] for w in plan["why"]] == ["artifact"]
-    again = solon.json("run", "--recipe", "smoke")
+    again = served.json("run", "--recipe", "smoke")
     assert [s["step"] for s in again["steps"] if s["trained"]] == ["dpo"]
     assert again["checkpoints"] == first["checkpoints"]
     verdicts = Ledger(home / "ledger.duckdb").query(
@@ -183,7 +193,7 @@ def test_a_checkpoint_that_was_deleted_or_torn_is_made_again(
 
 
 def test_a_damaged_parent_is_mended_before_anything_is_trained_from_it(
-    solon: Solon, home: Path, first: dict[str, Any]
+    served: Solon, home: Path, first: dict[str, Any]
 ) -> None:
     """The same bytes to the file's size: only what is in them tells."""
     folder = home / "artifacts" / "checkpoints"
@@ -194,11 +204,11 @@ def test_a_damaged_parent_is_mended_before_anything_is_trained_from_it(
     damaged[len(damaged) // 2] ^= 0xFF
     weights.write_bytes(damaged)
     shutil.rmtree(dpo)
-    said = solon.run("doctor", code=1)[0]
+    said = served.run("doctor", code=1)[0]
     assert f"artifact {short(sft.name)}: files are missing or damaged" in said
-    plan = solon.json("plan", "--recipe", "smoke")
+    plan = served.json("plan", "--recipe", "smoke")
     assert {s["step"] for s in plan["steps"] if s["to_train"][1]} == {"sft", "dpo"}
-    again = solon.json("run", "--recipe", "smoke")
+    again = served.json("run", "--recipe", "smoke")
     assert [s["step"] for s in again["steps"] if s["trained"]] == ["sft", "dpo"]
     assert again["checkpoints"] == first["checkpoints"]
     assert {path: path.read_bytes() for path in written} == written
@@ -227,11 +237,11 @@ def test_an_edited_setting_retrains_what_it_reaches_and_no_more(
 
 
 def test_refs_follow_a_run_that_had_nothing_to_do(
-    solon: Solon, home: Path, first: dict[str, Any]
+    served: Solon, home: Path, first: dict[str, Any]
 ) -> None:
-    other = solon.json("refresh", "--recipe", "smoke", "--set", "prompts.limit=20")
+    other = served.json("refresh", "--recipe", "smoke", "--set", "prompts.limit=20")
     assert other["snapshots"] != first["snapshots"]
-    again = solon.json("refresh", "--recipe", "smoke")
+    again = served.json("refresh", "--recipe", "smoke")
     assert again["run_id"] is None
     rows = Ledger(home / "ledger.duckdb").query(
         "SELECT target_id FROM refs WHERE name = 'smoke/latest/preferences-rows'"
@@ -239,34 +249,34 @@ def test_refs_follow_a_run_that_had_nothing_to_do(
     assert rows == [{"target_id": first["snapshots"]["preferences"]}]
 
 
-def test_the_parts_run_alone(solon: Solon, first: dict[str, Any]) -> None:
-    err = solon.run("train", "--recipe", "smoke", "--set", "prompts.limit=50", code=1)[1]
+def test_the_parts_run_alone(served: Solon, first: dict[str, Any]) -> None:
+    err = served.run("train", "--recipe", "smoke", "--set", "prompts.limit=50", code=1)[1]
     assert "run `solon refresh` first" in err.splitlines()[-1]
-    err = solon.run("evaluate", "--recipe", "smoke", "--set", "sft.max_steps=7", code=1)[1]
+    err = served.run("evaluate", "--recipe", "smoke", "--set", "sft.max_steps=7", code=1)[1]
     assert "run `solon train` first" in err.splitlines()[-1]
-    assert solon.json("refresh", "--recipe", "smoke")["snapshots"] == first["snapshots"]
+    assert served.json("refresh", "--recipe", "smoke")["snapshots"] == first["snapshots"]
 
 
 def test_an_evaluation_asks_for_what_is_new_only(
-    solon: Solon, home: Path, first: dict[str, Any]
+    served: Solon, home: Path, first: dict[str, Any]
 ) -> None:
     """Fewer prompts ask nothing; more ask theirs, of every policy; and each answer is traced."""
     ledger = Ledger(home / "ledger.duckdb")
     fewer = ("--recipe", "smoke", "--set", "evaluation.prompts=1")
-    planned = steps(solon.json("plan", *fewer))["evaluate"]
+    planned = steps(served.json("plan", *fewer))["evaluate"]
     assert (planned["to_generate"], planned["to_train"], planned["reused"]) == ([0, 0], [1, 1], 4)
     scored = ledger.query("SELECT count(*) AS n FROM scores")
-    measured = steps(solon.json("evaluate", *fewer))["evaluate"]
+    measured = steps(served.json("evaluate", *fewer))["evaluate"]
     assert (measured["generated"], measured["reused"], measured["trained"]) == (0, 4, 1)
     assert ledger.query("SELECT count(*) AS n FROM scores") == scored
 
     cooler = ("--recipe", "smoke", "--set", "evaluation.temperature=0.5")
-    few = solon.json("evaluate", *cooler, "--set", "evaluation.prompts=1")
+    few = served.json("evaluate", *cooler, "--set", "evaluation.prompts=1")
     assert steps(few)["evaluate"]["generated"] == 4
-    assert steps(solon.json("plan", *cooler))["evaluate"]["to_generate"] == [12, 12]
-    found = solon.json("evaluate", *cooler)
+    assert steps(served.json("plan", *cooler))["evaluate"]["to_generate"] == [12, 12]
+    found = served.json("evaluate", *cooler)
     assert (steps(found)["evaluate"]["generated"], steps(found)["evaluate"]["reused"]) == (12, 4)
-    again = solon.json("evaluate", *cooler)
+    again = served.json("evaluate", *cooler)
     assert (again["run_id"], steps(again)["evaluate"]["generated"]) == (None, 0)
     assert steps(again)["evaluate"]["reused"] == 16
 
@@ -279,32 +289,32 @@ def test_an_evaluation_asks_for_what_is_new_only(
     assert any(row["kl"] for row in rows if row["policy"] == "ppo")
     assert all(row["reward"] is not None for row in rows)
     answer = next(row for row in rows if row["policy"] == "ppo")
-    why = solon.json("why", answer["completion_id"])
+    why = served.json("why", answer["completion_id"])
     assert first["checkpoints"]["ppo"] in why["nodes"]
     assert why["counts"]["prompt"] == 48  # its own, and those behind its checkpoint
-    text = solon.run("why", answer["completion_id"])[0]
+    text = served.run("why", answer["completion_id"])[0]
     assert "answer" in text
     assert "it was generated again because sampling changed (1/1 -> 0.5/1)" in text
-    assert evaluation in solon.json("impact", answer["completion_id"])["nodes"]
+    assert evaluation in served.json("impact", answer["completion_id"])["nodes"]
 
 
 def test_preview_makes_a_few_rows_that_the_run_reuses(
-    solon: Solon, first: dict[str, Any], copy_of_constitution: Any
+    served: Solon, first: dict[str, Any], copy_of_constitution: Any
 ) -> None:
     edited = copy_of_constitution("    critique: ", "    critique: Please ")
     slug = load_constitution(edited).principles[0].slug
     words = ("--recipe", "smoke", "--set", f"constitution={edited}")
-    before = solon.json("plan", *words)["cost"]["calls"][0]
-    found = solon.json("preview", slug, "-n", "1", *words)
+    before = served.json("plan", *words)["cost"]["calls"][0]
+    found = served.json("preview", slug, "-n", "1", *words)
     assert (found["generated"], len(found["rows"])) == (2, 1)
     assert found["rows"][0]["before"]["principle"] == slug
-    assert solon.json("plan", *words)["cost"]["calls"][0] == before - 2
-    assert solon.json("preview", slug, "-n", "1", *words)["generated"] == 0
-    assert solon.json("plan", "--recipe", "smoke")["cost"]["calls"] == [0, 0]
+    assert served.json("plan", *words)["cost"]["calls"][0] == before - 2
+    assert served.json("preview", slug, "-n", "1", *words)["generated"] == 0
+    assert served.json("plan", "--recipe", "smoke")["cost"]["calls"] == [0, 0]
 
 
 def test_ablate_trains_without_a_principle_and_leaves_what_is_in_use(
-    solon: Solon, home: Path, first: dict[str, Any]
+    served: Solon, home: Path, first: dict[str, Any]
 ) -> None:
     ledger = Ledger(home / "ledger.duckdb")
     slugs = ledger.query(
@@ -313,10 +323,10 @@ def test_ablate_trains_without_a_principle_and_leaves_what_is_in_use(
         [first["snapshots"]["preferences"]],
     )
     slug, recipe = slugs[0]["slug"], ("--recipe", "smoke")
-    said = solon.run("ablate", slug, *recipe, "--set", "sft.max_steps=7", code=1)[1]
+    said = served.run("ablate", slug, *recipe, "--set", "sft.max_steps=7", code=1)[1]
     assert said.splitlines()[-1].endswith("solon run first")
     point(ledger, "smoke/latest/preferences-rows", "dst_of-another-recipe")
-    found = solon.json("ablate", slug, *recipe)
+    found = served.json("ablate", slug, *recipe)
     known = {row["name"]: row["target_id"] for row in ledger.query("SELECT * FROM refs")}
     assert known["smoke/latest/preferences-rows"] == "dst_of-another-recipe"
     assert (
@@ -327,8 +337,8 @@ def test_ablate_trains_without_a_principle_and_leaves_what_is_in_use(
     assert found["checkpoints"]["with"] == first["checkpoints"]
     assert not set(found["checkpoints"]["without"].values()) & set(first["checkpoints"].values())
     assert {row["policy"] for row in found["metrics"]} == {"sft", "dpo", "ppo"}
-    assert solon.json("run", "--recipe", "smoke")["run_id"] is None
-    assert solon.json("why", "latest/dpo")["id"] == first["checkpoints"]["dpo"]
+    assert served.json("run", "--recipe", "smoke")["run_id"] is None
+    assert served.json("why", "latest/dpo")["id"] == first["checkpoints"]["dpo"]
 
 
 @pytest.mark.parametrize(
@@ -345,7 +355,12 @@ def test_export(
     out = tmp_path / "out"
     found = solon.json("export", "latest/preferences-rows", "--format", format, "--out", str(out))
     assert found["id"] == first["snapshots"]["preferences"]
-    assert {p.name for p in out.iterdir()} == files
+    held_out = "SELECT count(*) AS n FROM dataset_rows WHERE dataset_id = ? AND is_held_out"
+    assert Ledger(solon.home / "ledger.duckdb").query(held_out, [found["id"]]) == [
+        {"n": found["held_out"]}
+    ]
+    none = set() if found["held_out"] else {"test.jsonl"}  # of eight rows or so: by the processor
+    assert {p.name for p in out.iterdir()} == files - none
     assert first["snapshots"]["preferences"] in (out / "README.md").read_text()
     solon.run("export", "latest/preferences-rows", "--out", str(out), code=2)
 

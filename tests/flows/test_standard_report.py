@@ -10,8 +10,9 @@ import pytest
 from flows.explain.document.parts import Cell
 from flows.explain.model_card import _standard
 from flows.explain.run_report.facts import Figure
-from flows.explain.run_report.read import Subject, standard
+from flows.explain.run_report.read import standard
 from flows.explain.run_report.standard import standard_section
+from flows.explain.run_report.subject import Subject
 from flows.explain.standard import standard_lines, standard_rows
 from flows.plan.answers import quantized
 from storage.ledger import Ledger, insert

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from constitution.schema import Constitution
-from flows.explain.lineage_text import story_lines
+from flows.explain.row_story import story_lines
 from flows.explain.why import story
 from storage.ledger import Ledger
 from storage.lineage import trace

@@ -12,9 +12,10 @@ from constitution.assign import assign
 from constitution.schema import Constitution
 from flows.plan.cases import cases_of, gold_of
 from flows.plan.constitutions import kept_as
-from flows.plan.inputs import Inputs, read_inputs
+from flows.plan.inputs import Inputs
 from flows.plan.plan import Plan
 from flows.plan.planner import Planner
+from flows.plan.read_inputs import read_inputs
 from flows.plan.recipe import load
 from storage.ledger import Ledger
 from storage.workspace import Workspace
@@ -23,15 +24,8 @@ from tasks.engines.scripted import ScriptedEngine
 from tasks.generation.calls import Answer, category_of
 from tasks.generation.demonstrated import learned
 from tasks.generation.memo import complete, look_up
-from tasks.generation.record import (
-    record_constitution,
-    record_exclusions,
-    record_prompts,
-    record_rows,
-    record_shown,
-    record_snapshot,
-    record_teaching,
-)
+from tasks.generation.record import record_constitution, record_exclusions, record_prompts
+from tasks.generation.record_rows import record_rows, record_shown, record_snapshot, record_teaching
 from tasks.generation.record_sets import record_set
 from tasks.generation.sets import BroughtSet, SetRow
 from tasks.generation.snapshots import Assembler, Rows
@@ -121,7 +115,7 @@ class World:
         record_constitution(self.ledger, inputs.constitution, "test")
         assembler, self.asked = inputs.assembler(), {}
         for window in windows(inputs.prompts, size):
-            record_prompts(self.ledger, window)
+            record_prompts(self.ledger, window, is_own=True)
             walked = walk(inputs.method, window, answer)
             cases = cases_of(inputs, assembler, walked)
             asked = {c.comparison_id: c for case in cases for c in case.comparisons}
@@ -138,7 +132,7 @@ class World:
         self.rows = assembler.rows()
         for snapshot in (self.rows.sft, self.rows.preferences):
             record_snapshot(self.ledger, self.run_id, snapshot)
-        record_teaching(self.ledger, self.rows.preferences, self.rows.teaching)
+        record_teaching(self.ledger, self.rows.preferences.dataset_id, self.rows.teaching)
         return made
 
     def _take_people(self, inputs: Inputs, assembler: Assembler) -> None:

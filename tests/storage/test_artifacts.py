@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,11 @@ import pytest
 
 from storage.artifacts import artifact_path, check, is_whole, writing
 from storage.errors import ArtifactBroken
+from storage.ids import content_id
 from storage.workspace import Workspace
 
-ID = "ckp_" + "0" * 32
+PARTS = {"stage": "sft", "settings": {"learning_rate": 5e-05, "epochs": 1}}
+ID = content_id("checkpoint", PARTS)
 
 
 @pytest.fixture
@@ -19,7 +22,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def write(workspace: Workspace, text: str = "weights") -> Path:
-    with writing(workspace, ID, stage="sft") as folder:
+    with writing(workspace, ID, PARTS) as folder:
         (folder / "adapter").mkdir()
         (folder / "adapter" / "file").write_text(text)
     return artifact_path(workspace, ID)
@@ -27,7 +30,7 @@ def write(workspace: Workspace, text: str = "weights") -> Path:
 
 def test_an_artifact_is_whole_and_leaves_no_scraps(workspace: Workspace) -> None:
     path = write(workspace)
-    assert check(path)["stage"] == "sft"
+    assert check(path)["components"] == PARTS
     assert list(workspace.tmp.iterdir()) == []
 
 
@@ -76,6 +79,47 @@ def test_changed_bytes_of_the_same_length_are_seen(workspace: Workspace) -> None
         check(path)
     (path / "adapter" / "file").write_text("weights")
     assert is_whole(path)
+
+
+@pytest.mark.parametrize("name", ["adapter/file", "MANIFEST.json"])
+def test_a_flipped_bit_is_seen_though_size_and_time_are_put_back(
+    workspace: Workspace, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.digests.SETTLED_NS", 0)  # what was read just now is remembered
+    path = write(workspace)
+    check(path)
+    file, content = path / name, (path / name).read_bytes()
+    for place in range(len(content)):
+        before = file.stat()
+        changed = bytearray(content)
+        changed[place] ^= 1
+        file.write_bytes(changed)
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert not is_whole(path), (name, place)
+    file.write_bytes(content)
+    assert is_whole(path)
+
+
+def test_a_file_is_read_once_for_each_state_of_it(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.digests.SETTLED_NS", 0)
+    path = write(workspace)
+    check(path)
+    kept = json.loads((workspace.artifacts / "digests.json").read_text())
+    assert list(kept) == [str(path / "adapter" / "file")]
+    monkeypatch.setattr("storage.digests._READ", {})  # as another process
+    with monkeypatch.context() as patched:
+        patched.setattr("hashlib.file_digest", None)
+        check(path)
+    (workspace.artifacts / "digests.json").write_text("[5")
+    monkeypatch.setattr("storage.digests._READ", {})
+    check(path)
+
+
+def test_what_changed_a_moment_ago_is_not_remembered(workspace: Workspace) -> None:
+    check(write(workspace))
+    assert not (workspace.artifacts / "digests.json").exists()
 
 
 def edit_manifest(path: Path, **changes: Any) -> None:

@@ -15,7 +15,7 @@ from storage.ids import content_id, kind_of
 from storage.ledger import Ledger, insert, now, point
 from storage.lineage import boxes, trace, traced
 from storage.lineage_walk import Direction
-from storage.refs import opened
+from storage.lookup import opened
 
 
 def the(kind: str, name: str) -> str:
@@ -62,6 +62,7 @@ def ledger(tmp_path: Path) -> Ledger:
             "rejected": "bad",
             "source": "revision",
             "preference": 1.0,
+            "revision_id": the("revision", "1"),
         }
         insert(con, "pairs", [pair | created])
         member = {
@@ -195,7 +196,7 @@ def fill_at_random(ledger: Ledger, chance: random.Random, prompts: int) -> None:
         return the(kind, str(chance.randrange(count)))
 
     with ledger.transaction() as con:
-        tables = "completions revisions comparisons pairs dataset_rows checkpoints models"
+        tables = "completions revisions comparisons pairs examples dataset_rows checkpoints models"
         for table in tables.split():
             con.execute(f"DELETE FROM {table}")
         rows = []
@@ -205,29 +206,30 @@ def fill_at_random(ledger: Ledger, chance: random.Random, prompts: int) -> None:
                 row |= {"model_id": some("model", 3), "prompt_id": some("prompt", prompts)}
                 rows.append(row | {"few_shot_id": some("few_shot", 2) if "d" not in name else None})
         insert(con, "completions", rows)
-        insert(
-            con,
-            "revisions",
-            [
-                revision(r, "x", f"{'revision0' if r else 'draft'} {n}")
-                | {
-                    "revision_id": the("revision", f"{r} {n}"),
-                    "principle_id": some("principle", 3),
-                    "critique_completion_id": the("completion", f"critique{r} {n}"),
-                    "revision_completion_id": the("completion", f"revision{r} {n}"),
-                    "example_id": some("example", prompts) if chance.random() < 0.6 else None,
-                    "pair_id": some("pair", prompts) if chance.random() < 0.6 else None,
-                }
-                for r in (0, 1)
-                for n in range(prompts)
-                if chance.random() < 0.8
-            ],
-        )
+        revised = [
+            revision(r, "x", f"{'revision0' if r else 'draft'} {n}")
+            | {
+                "revision_id": the("revision", f"{r} {n}"),
+                "principle_id": some("principle", 3),
+                "critique_completion_id": the("completion", f"critique{r} {n}"),
+                "revision_completion_id": the("completion", f"revision{r} {n}"),
+                "example_id": some("example", prompts) if chance.random() < 0.6 else None,
+                "pair_id": some("pair", prompts) if chance.random() < 0.6 else None,
+            }
+            for r in (0, 1)
+            for n in range(prompts)
+            if chance.random() < 0.8
+        ]
+        insert(con, "revisions", revised)
         asked = [comparison(n, f"draft {n}", f"revision0 {n}") for n in range(prompts)]
         reasoned = {"forward_reasoning_id": the("completion", "critique1 0")}
         reasoned |= {"backward_reasoning_id": the("completion", "critique0 0")}
         insert(con, "comparisons", [asked[0] | reasoned, *asked[1:]])
-        insert(con, "pairs", [pair(str(n), f"draft {n}") for n in range(prompts)])
+        makers = [None, *(str(row["revision_id"]) for row in revised)]
+        by = [chance.choice(makers) for _ in range(2 * prompts)]
+        pairs = [pair(str(n), f"draft {n}") | {"revision_id": by[n]} for n in range(prompts)]
+        insert(con, "pairs", pairs)
+        insert(con, "examples", [example(str(n), by[n - prompts]) for n in range(prompts)])
         kinds = ("pair", "example", "prompt")
         members = {(some("dataset", 3), some(chance.choice(kinds), prompts)) for _ in range(9)}
         columns = ("dataset_id", "row_id", "is_held_out")
@@ -284,6 +286,18 @@ def pair(name: str, rejected: str) -> dict[str, object]:
         "rejected": "bad",
         "source": "revision",
         "preference": 1.0,
+        "created_at": now(),
+    }
+
+
+def example(name: str, revision_id: str | None) -> dict[str, object]:
+    return {
+        "example_id": the("example", name),
+        "prompt_id": the("prompt", "p"),
+        "completion_id": the("completion", "x"),
+        "response": "good",
+        "source": "revision",
+        "revision_id": revision_id,
         "created_at": now(),
     }
 

@@ -8,7 +8,7 @@ from storage import refs
 from storage.errors import InputError
 from storage.ids import content_id
 from storage.ledger import Ledger, insert, now, point
-from storage.refs import find
+from storage.lookup import find
 
 A, B, C = (content_id("checkpoint", name) for name in "abc")
 REWARD = content_id("checkpoint", "reward")

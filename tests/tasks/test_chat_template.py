@@ -12,6 +12,8 @@ import pytest
 
 pytest.importorskip("torch")
 
+from storage.workspace import Workspace
+from tasks.chat import trial
 from tasks.chat.fold import fold
 from tasks.chat.folder import read_template
 from tasks.chat.manner import Manner
@@ -181,3 +183,43 @@ def test_where_the_template_opens_a_thought_an_unclosed_one_is_no_answer() -> No
 def test_mistrals_system_text_is_where_generation_sees_it() -> None:
     asked = [turn("system", "Be kind."), turn("user", "One")]
     assert Template(MISTRAL, NAMES).render(asked) == "<s>[INST]Be kind.\n\nOne[/INST]"
+
+
+ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}x"
+ENDLESS += "{% endfor %}{% endfor %}{% endfor %}"
+GREEDY = {
+    "loops without end": ENDLESS,
+    "is folded as it is compiled": "{{ 'a' * 10**10 }}",
+    "grows as it is filled": "{% set n = namespace(t='a') %}{% for m in range(60) %}"
+    "{% set n.t = n.t ~ n.t %}{% endfor %}{{ n.t }}",
+    "calls itself": "{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}",
+    "writes much": "{{ messages[0].content }}{{ 'a' * 2000000 }}",
+    "loops in long conversations only": "{{ messages[0].content }}{% if messages | length > 9 %}"
+    + ENDLESS
+    + "{% endif %}",
+}
+
+
+@pytest.mark.parametrize("source", GREEDY.values(), ids=GREEDY)
+def test_a_template_without_bounds_is_refused_in_bounds(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "chat_template.jinja").write_text(source)
+    monkeypatch.setattr(trial, "TIME_S", 2)
+    workspace = Workspace(tmp_path / "home").create()
+    with pytest.raises(Refusal, match="it is not filled within 2 s"):
+        trial.try_out(tmp_path, workspace)
+    assert not workspace.templates.exists()
+
+
+def test_a_template_is_tried_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, source in TEMPLATES.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "chat_template.jinja").write_text(source)
+        trial.try_out(folder, Workspace(tmp_path / "home").create())
+    monkeypatch.setattr(sys, "executable", "/nowhere")
+    trial.try_out(folder, Workspace(tmp_path / "home"))
+    (folder / "chat_template.jinja").write_text(source + " ")
+    with pytest.raises(FileNotFoundError):
+        trial.try_out(folder, Workspace(tmp_path / "home"))

@@ -11,7 +11,8 @@ import pytest
 from constitution.schema import Constitution, Principle
 from tasks.generation.assemble import Step
 from tasks.generation.calls import Answer, Turn
-from tasks.generation.choose import Chooser, Decision, Standards, pairs
+from tasks.generation.choose import Chooser, Standards
+from tasks.generation.decisions import Decision, pairs
 from tasks.generation.labels import Contest, Label
 from tasks.generation.sources import Pool, Source, source_of
 from tasks.generation.teaching import Teaching

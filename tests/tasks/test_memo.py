@@ -120,6 +120,20 @@ def test_a_prompt_that_is_too_long_is_not_tried_again_until_the_limit_is_raised(
     assert [a.finish_reason for a in look_up(ledger, long).values()] != ["too_long"]
 
 
+def test_a_prompt_over_a_lower_limit_is_left_out_though_its_answer_is_there(
+    ledger: Ledger,
+) -> None:
+    """So the rows of a recipe do not depend on what ran before it."""
+    both = [call("word " * 50), call("short")]
+    narrow = with_limit(both, max_prompt_tokens=20)
+    made = complete(ledger, ScriptedEngine(), "run_1", both)
+    found = look_up(ledger, narrow)
+    afresh = Ledger(ledger.path.with_name("afresh.duckdb"))
+    assert found == complete(afresh, ScriptedEngine(), "run_1", narrow)
+    assert sorted(a.finish_reason for a in found.values()) == ["stop", "too_long"]
+    assert look_up(ledger, both) == made
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,30 @@ def test_a_broken_file_is_one_line(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"\xff" * 20)
     with pytest.raises(InputError, match="its header cannot be read"):
         look_at(folder, None)
+
+
+def test_a_header_that_lies_is_one_line(folder: Path) -> None:
+    """A tensor longer than its file, shorter than its shape, upon another; bytes of none."""
+    content = (folder / "model.safetensors").read_bytes()
+    (length,) = struct.unpack("<Q", content[:8])
+    told, rest = json.loads(content[8 : 8 + length]), content[8 + length :]
+    one, other = (
+        name for name in told if name.endswith(("0.mlp.up_proj.weight", "lm_head.weight"))
+    )
+    begin, end = told[one]["data_offsets"]
+    for change, after in (
+        ({"data_offsets": [begin, 10**12]}, b""),
+        ({"data_offsets": [begin, end - 4]}, b""),
+        ({"data_offsets": told[other]["data_offsets"]}, b""),
+        ({"shape": [1, 1]}, b""),
+        ({"shape": "x"}, b""),
+        ({}, b"more"),
+    ):
+        header = json.dumps(told | {one: told[one] | change}).encode()
+        lying = struct.pack("<Q", len(header)) + header + rest + after
+        (folder / "model.safetensors").write_bytes(lying)
+        with pytest.raises(InputError, match="its header does not say what is in the file"):
+            look_at(folder, None)
 
 
 def test_no_end_of_an_answer(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from storage.durable import seal, sealed
 from storage.errors import InputError
+from storage.seals import seal, sealed
 from storage.workspace import Workspace
 from tasks import models
-from tasks.model_files import MANIFEST
-from tasks.models import ModelInfo, PreparedModel, identify, parse, prepare
+from tasks.model_files import MANIFEST, Digests, clear_drafts, draft
+from tasks.models import ModelInfo, PreparedModel, identify, parse, prepare, there
 
 
 @pytest.fixture
@@ -127,6 +128,7 @@ def test_a_prepared_folder_stays_where_it_is_and_its_digests_are_kept(
     tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_folder(tmp_path / "one")
+    monkeypatch.setattr("storage.digests.SETTLED_NS", 0)
     prepared = prepare(str(folder), workspace)
     assert (prepared.path, prepared.adapter, prepared.name) == (folder, None, "one")
     kept = json.loads((workspace.models / "digests.json").read_text())
@@ -191,8 +193,9 @@ def test_random_is_built_once_and_a_torn_one_again(workspace: Workspace) -> None
     events.clear()
     assert prepare("random:tiny", workspace, events.append) == made
     assert events == []
-    (made.path / "model.safetensors").write_bytes(weights[:100])
-    assert sealed(made.path, MANIFEST) is None
+    flip(made.path / "model.safetensors")
+    assert sealed(made.path, MANIFEST) is not None  # the sizes are right
+    assert there("random:tiny", workspace) is None
     prepare("random:tiny", workspace, events.append)
     assert (made.path / "model.safetensors").read_bytes() == weights
     assert list(workspace.tmp.iterdir()) == []
@@ -206,6 +209,49 @@ def test_a_hub_model_is_unknown_until_it_is_here(workspace: Workspace) -> None:
     assert identify("owner/name", workspace).model_id == model_id
     prepared = prepare("owner/name", workspace)
     assert (prepared.model_id, prepared.path) == (model_id, folder)
+    flip(folder / "model.safetensors")
+    assert identify("owner/name", workspace).model_id is None
+
+
+def test_a_conversion_is_held_to_its_seal_letter_by_letter(workspace: Workspace) -> None:
+    folder = write_folder(workspace.models / str(identify("random:tiny", workspace).model_id))
+    seal(folder, MANIFEST, model_id=folder.name, name="random:tiny")
+    assert there("random:tiny", workspace) == folder
+    manifest, content = folder / MANIFEST, (folder / MANIFEST).read_bytes()
+    for place in range(len(content)):
+        flip(manifest, place)
+        assert there("random:tiny", workspace) is None, content[place:]
+        manifest.write_bytes(content)
+    assert there("random:tiny", workspace) == folder
+
+
+def test_a_conversion_from_before_seals_had_digests_is_there_but_proves_nothing(
+    workspace: Workspace,
+) -> None:
+    folder = write_folder(workspace.models / str(identify("random:tiny", workspace).model_id))
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
+    before = {"model_id": folder.name, "name": "random:tiny", "files": sizes}
+    (folder / MANIFEST).write_text(json.dumps(before))
+    assert there("random:tiny", workspace) == folder
+    assert not models._is_proven(folder, Digests(workspace))
+
+
+def test_other_weights_of_the_same_size_and_time_are_another_model(
+    tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.digests.SETTLED_NS", 0)
+    folder = write_folder(tmp_path / "one")
+    before = prepare(str(folder), workspace).model_id
+    flip(folder / "model.safetensors")
+    assert identify(str(folder), workspace).model_id != before
+
+
+def flip(path: Path, place: int = 0) -> None:
+    """Change one bit; size and time of change of the content are put back."""
+    before, content = path.stat(), bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def test_an_unreachable_hub_is_one_clear_line(
@@ -282,3 +328,31 @@ def test_an_adapter_is_no_model(tmp_path: Path, workspace: Workspace) -> None:
     (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "/etc"}')
     with pytest.raises(InputError, match="an adapter, whose base"):
         identify(str(folder), workspace)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from storage.workspace import Workspace
+from tasks.model_files import draft
+with draft(Workspace(Path(sys.argv[1]))) as folder:
+    (folder / "half").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_of_a_model_goes_and_what_is_at_work_stays(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    workspace.create()
+    subprocess.run([sys.executable, "-c", KILLED, str(workspace.root)], check=False)
+    (killed,) = workspace.tmp.iterdir()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (workspace.tmp / "model-link").symlink_to(elsewhere)
+    with draft(workspace) as folder:
+        clear_drafts(workspace)
+        assert folder.is_dir()
+        assert not killed.exists()
+    assert [path.name for path in workspace.tmp.iterdir()] == ["model-link"]
+    assert elsewhere.is_dir()

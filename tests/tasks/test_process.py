@@ -63,9 +63,32 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+LIGHT = """
+import sys, types
+
+def run(spec, report):
+    report.event("ready")
+    sys.stdin.read()
+    return {}
+
+serve = types.ModuleType("tasks.engines.serve")
+serve.run = run
+sys.modules[serve.__name__] = serve
+"""
+
+
+@pytest.fixture
+def light(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A job that lives until it is ended, and loads no torch: children find it at their start."""
+    (tmp_path / "light").mkdir()
+    (tmp_path / "light" / "sitecustomize.py").write_text(LIGHT)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "light"))
+    return {"job": "generate", "threads": 1}
+
+
 @pytest.fixture
 def sleeper(tmp_path: Path, tiny_model: Path) -> dict[str, Any]:
-    """A job that waits for calls: it lives until it is ended."""
+    """A real job that waits for calls: it lives until it is ended."""
     return {
         "job": "generate",
         "model": {"path": str(tiny_model), "adapter": None, "dtype": "float32"},
@@ -166,11 +189,11 @@ def test_workers_are_offline_unless_the_spec_says_online(monkeypatch: pytest.Mon
 
 
 def test_a_killed_worker_is_reported_with_its_signal_and_log(
-    tmp_path: Path, sleeper: dict[str, Any]
+    tmp_path: Path, light: dict[str, Any]
 ) -> None:
     log = tmp_path / "log"
     log.write_text("a line of an earlier run\n")
-    with Worker(sleeper, log) as child:
+    with Worker(light, log) as child:
         assert next(child.events())["event"] == "ready"
         with log.open("a") as file:
             file.write("the last words\n")
@@ -182,8 +205,8 @@ def test_a_killed_worker_is_reported_with_its_signal_and_log(
             child.send({"call": 1, "requests": []})
 
 
-def test_leaving_the_context_ends_the_child(tmp_path: Path, sleeper: dict[str, Any]) -> None:
-    with Worker(sleeper, tmp_path / "log") as child:
+def test_leaving_the_context_ends_the_child(tmp_path: Path, light: dict[str, Any]) -> None:
+    with Worker(light, tmp_path / "log") as child:
         next(child.events())
         pid = child.pid
         assert is_alive(pid)
@@ -191,15 +214,13 @@ def test_leaving_the_context_ends_the_child(tmp_path: Path, sleeper: dict[str, A
     child.close()
 
 
-def test_an_interrupt_in_the_listener_ends_the_child(
-    tmp_path: Path, sleeper: dict[str, Any]
-) -> None:
+def test_an_interrupt_in_the_listener_ends_the_child(tmp_path: Path, light: dict[str, Any]) -> None:
     def interrupt(_event: dict[str, Any]) -> None:
         raise KeyboardInterrupt
 
     before = set(os.listdir("/proc"))
     with pytest.raises(KeyboardInterrupt):
-        run_job(sleeper, tmp_path / "log", interrupt)
+        run_job(light, tmp_path / "log", interrupt)
     spec = str(tmp_path / "log.spec.json").encode()
     left = [pid for pid in set(os.listdir("/proc")) - before if pid.isdigit()]
     assert not [pid for pid in left if spec in _command_line(pid)]
@@ -213,10 +234,10 @@ def _command_line(pid: str) -> bytes:
 
 
 def test_the_child_outlives_the_thread_that_asked_for_it(
-    tmp_path: Path, sleeper: dict[str, Any]
+    tmp_path: Path, light: dict[str, Any]
 ) -> None:
     made: list[Worker] = []
-    thread = threading.Thread(target=lambda: made.append(Worker(sleeper, tmp_path / "log").start()))
+    thread = threading.Thread(target=lambda: made.append(Worker(light, tmp_path / "log").start()))
     thread.start()
     thread.join()
     child = made[0]
@@ -227,7 +248,7 @@ def test_the_child_outlives_the_thread_that_asked_for_it(
         child.close()
 
 
-def test_killing_the_parent_kills_the_child(tmp_path: Path, sleeper: dict[str, Any]) -> None:
+def test_killing_the_parent_kills_the_child(tmp_path: Path, light: dict[str, Any]) -> None:
     script = tmp_path / "parent.py"
     script.write_text(
         textwrap.dedent("""
@@ -240,9 +261,9 @@ def test_killing_the_parent_kills_the_child(tmp_path: Path, sleeper: dict[str, A
         """)
     )
     parent = subprocess.Popen(
-        [sys.executable, str(script), json.dumps(sleeper), str(tmp_path / "log")],
+        [sys.executable, str(script), json.dumps(light), str(tmp_path / "log")],
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{os.environ['PYTHONPATH']}"},
         text=True,
     )
     assert parent.stdout is not None

@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -105,8 +107,12 @@ class Stage:
         }
         return self
 
-    def run(self, *, stop_at: int | None = None, **settings: Any) -> dict[str, Any]:
-        """Run the stage; stop_at raises KeyboardInterrupt when that step is reported."""
+    def run(
+        self, *, stop_at: int | None = None, end_at: int | None = None, **settings: Any
+    ) -> dict[str, Any]:
+        """Run the stage; when that step is reported, stop_at raises KeyboardInterrupt and end_at
+        sends this process SIGTERM.
+        """
         from tasks.report import Report
 
         stage = self
@@ -116,6 +122,8 @@ class Stage:
                 stage.events.append({"event": kind, **fields})
                 if kind == "progress" and fields["done"] == stop_at:
                     raise KeyboardInterrupt
+                if kind == "progress" and fields["done"] == end_at:
+                    os.kill(os.getpid(), signal.SIGTERM)
 
         self.out.mkdir(parents=True, exist_ok=True)
         self.state.mkdir(parents=True, exist_ok=True)

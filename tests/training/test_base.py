@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict
@@ -18,7 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tasks.engines import load
-from tasks.report import JobInputError
+from tasks.report import JobInputError, Report
 from tasks.training import base as base_module
 from tasks.training.base import (
     attach_adapter,
@@ -28,7 +30,7 @@ from tasks.training.base import (
     save_adapter,
 )
 from tasks.training.curve import loss_summary, write_curves, write_metrics
-from tasks.training.resume import latest_complete, mark_complete
+from tasks.training.resume import MARKER, latest_complete, mark_complete
 from tasks.training.rows import LengthGroupedOrder, prompt_and_responses, read_rows
 from tasks.training.scoring import load_scorer
 from tasks.training.settings import (
@@ -38,6 +40,7 @@ from tasks.training.settings import (
     TrainingInputError,
     parse_settings,
 )
+from tests.flipped import flip
 
 NF4 = {"name": "tiny", "quantization": "nf4"}
 
@@ -290,16 +293,45 @@ def checkpoint(state: Path, step: int) -> Path:
     return folder
 
 
-def test_only_complete_checkpoints_count(tmp_path: Path):
-    mark_complete(checkpoint(tmp_path, 9))
-    mark_complete(checkpoint(tmp_path, 10))
-    assert not (tmp_path / "checkpoint-9").exists()
-    torn = checkpoint(tmp_path, 12)
-    assert latest_complete(tmp_path) == tmp_path / "checkpoint-10"
-    assert not torn.exists()
-    (tmp_path / "checkpoint-10" / "weights").write_bytes(b"cut")
-    assert latest_complete(tmp_path) is None
-    assert latest_complete(tmp_path / "absent") is None
+def test_the_newest_whole_checkpoint_counts(tmp_path: Path):
+    said = io.StringIO()
+    assert latest_complete(tmp_path / "absent", Report(said)) is None
+    for step in (8, 9, 10):
+        mark_complete(checkpoint(tmp_path, step))
+    checkpoint(tmp_path, 12)  # torn
+    assert latest_complete(tmp_path, Report(said)) == tmp_path / "checkpoint-10"
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-9", "checkpoint-10"}
+    assert said.getvalue() == ""
+
+
+@pytest.mark.parametrize("file", ["weights", MARKER])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_counts(tmp_path: Path, file: str):
+    for step in (9, 10):
+        mark_complete(checkpoint(tmp_path, step))
+    flip(tmp_path / "checkpoint-10" / file)
+    said = io.StringIO()
+    assert latest_complete(tmp_path, Report(said)) == tmp_path / "checkpoint-9"
+    (line,) = said.getvalue().splitlines()
+    assert json.loads(line)["level"] == "warning"
+    assert f"{tmp_path}/checkpoint-10: is not what was written" in json.loads(line)["message"]
+    flip(tmp_path / "checkpoint-9" / file)
+    assert latest_complete(tmp_path, Report(said)) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kill_while_one_is_removed_leaves_a_torn_one(tmp_path: Path, monkeypatch):
+    for step in (8, 9):
+        mark_complete(checkpoint(tmp_path, step))
+
+    def kill(folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", kill)
+        with pytest.raises(KeyboardInterrupt):
+            mark_complete(checkpoint(tmp_path, 10))
+    whole = {path.parent.name for path in tmp_path.rglob(MARKER)}
+    assert whole == {"checkpoint-9", "checkpoint-10"}
 
 
 def test_loss_summary_and_files(tmp_path: Path):

@@ -104,7 +104,8 @@ def test_run_writes_the_artifact(job: Callable[[str], Any], tiny: Path) -> None:
     assert len(names) == len(made.adapter()) > 0
     heads = load_file(made.out / "heads.safetensors")
     assert set(heads) == {"value_head.weight", "value_head.bias", "reward_head.weight"}
-    assert json.loads((made.out / "reward_norm.json").read_text())["count"] == 8
+    norms = json.loads((made.out / "reward_norm.json").read_text())
+    assert {name: norm["count"] for name, norm in norms.items()} == {"reward_model": 8}
     assert made.logged()[0]["first_minibatch_logp_diff"] == 0.0
 
 
@@ -120,11 +121,20 @@ def test_an_actor_that_learned_nothing_is_said(job: Callable[[str], Any]) -> Non
     assert changes["not"] == 0 < changes["learns"]
 
 
-def test_killed_and_resumed_equals_uninterrupted(job: Callable[[str], Any]) -> None:
+@pytest.mark.parametrize(
+    ("how", "raised"),
+    [
+        ({"stop_at": 3}, KeyboardInterrupt),  # after a save
+        ({"end_at": 1, "save_every": 100}, SystemExit),  # SIGTERM: the update at work is saved
+    ],
+)
+def test_killed_and_resumed_equals_uninterrupted(
+    job: Callable[[str], Any], how: dict[str, Any], raised: type[BaseException]
+) -> None:
     whole, cut = job("whole"), job("cut")
     whole.run()
-    with pytest.raises(KeyboardInterrupt):
-        cut.run(stop_at=3)
+    with pytest.raises(raised):
+        cut.run(**how)
     assert not (cut.out / "adapter").exists()
     cut.run()
     assert any("resumed after update 2" in e.get("message", "") for e in cut.events)

@@ -14,7 +14,7 @@ import torch
 from tasks.training.ppo import maths
 from tasks.training.ppo.config import PPOConfig, config_from_settings
 from tasks.training.ppo.rollout import Rollout
-from tasks.training.ppo.score import RewardNorm, collect_scores, shape_scores
+from tasks.training.ppo.score import Checks, RewardNorm, collect_scores, combined, shape_scores
 from tasks.training.ppo.targets import make_targets
 from tasks.training.settings import TrainingInputError
 
@@ -174,7 +174,7 @@ def test_score_shaping_order() -> None:
     config = PPOConfig(score_clip=1.5, missing_eos_penalty=1.0)
     raw = torch.tensor([12.0, 20.0, 12.0, float("nan")])
     ended = torch.tensor([True, True, False, True])
-    assert shape_scores(raw, norm, ended, config).tolist() == [1.0, 1.5, 0.0, 0.0]
+    assert shape_scores(norm.apply(raw), ended, config).tolist() == [1.0, 1.5, 0.0, 0.0]
 
 
 def test_running_norm_equals_the_norm_of_everything_seen() -> None:
@@ -193,14 +193,27 @@ def test_rewards_may_be_async_weighted_and_refuse_rows() -> None:
         return [None if text == "?" else 2.0 * len(text) for text in completions]
 
     def constant(completions: list[str], **_: Any) -> list[float | None]:
-        return [None if text == "?" else 1.0 for text in completions]
+        return [None if text in "?!" else 1.0 for text in completions]
 
     from tasks.training.ppo.prompts import Prompt
 
-    prompts = [Prompt([1], "p")] * 2
-    total = collect_scores([doubled, constant], [1.0, 0.5], prompts, ["abc", "?"], [[1], [2]])
-    assert total[0] == 6.5
-    assert total[1].isnan()
+    prompts, texts = [Prompt([1], "p")] * 3, ["abc", "!", "?"]
+    scores = collect_scores([doubled, constant], prompts, texts, [[1], [2], [3]])
+    assert scores[:, 0].tolist() == [6.0, 1.0]
+    total = combined(scores, [1.0, 0.5])
+    assert total[:2].tolist() == [6.5, 2.0]
+    assert total[2].isnan()
+
+
+def test_the_constitutions_checks_are_a_reward() -> None:
+    """Shares by hand: of two rules, of the one that applies, of none, and of nothing to read."""
+    reward = Checks([["max_words", 3], ["ends_with_question", True], ["json_fields", ["a"]]])
+    asked = [{"role": "user", "content": "Write it as JSON, please: who is there?"}]
+    assert reward(["Who?"] * 2, ["Is it a cat?", "It is?"]) == [1 / 3, 2 / 3]
+    answers = [[{"role": "assistant", "content": text}] for text in ('{"a": 1}', "no, no, no, no")]
+    assert reward([asked, asked], answers) == [1.0, 0.0]
+    assert Checks([["form_when_asked", True]])(["Who?"], ["A cat."]) == [None]
+    assert Checks([["max_words", 3]])(["Who?"], [" "]) == [0.0]
 
 
 @pytest.mark.parametrize(

@@ -159,8 +159,9 @@ def test_the_critic_starts_as_the_calibrated_reward_model(adapters: dict[str, Pa
     assert torch.equal(roles.value_head.weight, roles.reward_head.weight)
     before = critic_values(roles, tokens, run.config)[tokens.mask].double()
     run.calibrate()
-    assert (run.norm.count, run.norm.mean) == (8, pytest.approx(float(raw.mean())))
-    goal = run.norm.apply(raw)[:, None].expand(tokens.mask.shape)[tokens.mask]
+    (norm,) = run.norms
+    assert (norm.count, norm.mean) == (8, pytest.approx(float(raw.mean())))
+    goal = norm.apply(raw[0])[:, None].expand(tokens.mask.shape)[tokens.mask]
     slope, intercept = np.polyfit(before.numpy(), goal.numpy(), 1)
     after = critic_values(roles, tokens, run.config)[tokens.mask].double()
     torch.testing.assert_close(after, slope * before + intercept, rtol=0, atol=1e-4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import runpy
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from tasks.report import Report
 from tasks.training.ppo.config import PPOConfig
 from tasks.training.ppo.prompts import PromptSampler
 from tasks.training.ppo.state import load_state, restore, save_state, snapshot
@@ -18,6 +20,7 @@ from tasks.training.ppo.trainer import PPOTrainer
 from tasks.training.ppo.update import NonFiniteError
 from tasks.training.ppo.watch import Watch
 from tasks.training.settings import TrainingInputError
+from tests.flipped import flip
 
 tiny = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("ppo_tiny.py"))))
 
@@ -41,17 +44,24 @@ def resumable(adapters: dict[str, Path]) -> PPOTrainer:
     )
 
 
-def test_resumed_equals_straight(adapters: dict[str, Path], tmp_path: Path) -> None:
+def test_resumed_equals_straight_from_the_newest_whole_state(
+    adapters: dict[str, Path], tmp_path: Path
+) -> None:
     straight = resumable(adapters)
     straight.train(lambda *_: None)
     broken = resumable(adapters)
     for _ in range(3):
         broken.step()
-    save_state(broken, tmp_path, {"sft": "x"})
-    resumed = resumable(adapters)
+        save_state(broken, tmp_path, {"sft": "x"})
+    names = [f"checkpoint-{step}" for step in (2, 3)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    flip(tmp_path / "checkpoint-3" / "tensors.safetensors")
+    resumed, said = resumable(adapters), io.StringIO()
     with pytest.raises(TrainingInputError, match="other sft or reward adapters"):
-        load_state(resumed, tmp_path, {"sft": "y"})
-    assert load_state(resumed, tmp_path, {"sft": "x"})
+        load_state(resumed, tmp_path, {"sft": "y"}, Report(said))
+    assert "checkpoint-3: is not what was written" in said.getvalue()
+    assert load_state(resumed, tmp_path, {"sft": "x"}, Report(said))
+    assert resumed.done == 2
     resumed.train(lambda *_: None)
     left, right = snapshot(straight), snapshot(resumed)
     assert left[0].keys() == right[0].keys()
@@ -83,7 +93,7 @@ MUTATIONS: dict[str, Callable[[dict[str, Any], dict[str, Any]], None]] = {
     "adam": without_adam,
     "value head": without_value_head,
     "kl_coef": lambda _, values: values.update(kl_coef=0.05),
-    "norm": lambda _, values: values.update(norm={"kind": "running"}),
+    "norms": lambda _, values: values.update(norms=[{"kind": "running"}]),
     "order": lambda _, values: values.update(sampler={"epoch": 0, "cursor": 0}),
     "step": lambda _, values: values.update(done=2),
 }
@@ -103,14 +113,6 @@ def test_every_part_of_the_state_matters(adapters: dict[str, Path], dropped: str
     other.step()
     other.step()
     assert tiny.furthest(tiny.weights(run), tiny.weights(other)) > 1e-5
-
-
-def test_old_states_are_dropped(adapters: dict[str, Path], tmp_path: Path) -> None:
-    run = resumable(adapters)
-    for _ in range(3):
-        run.step()
-        save_state(run, tmp_path, {})
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["update_000002", "update_000003"]
 
 
 def test_gradients_are_clipped_for_each_role(
@@ -179,8 +181,8 @@ def test_warnings_of_collapse() -> None:
     assert adaptive.kl_limit == 18.0
 
 
-def test_non_finite_scores_abort_before_the_step(adapters: dict[str, Path]) -> None:
-    run = tiny.trainer(tiny.roles(**adapters), lambda completions, **_: [float("inf")] * 8)
+def test_scores_that_overflow_abort_before_the_step(adapters: dict[str, Path]) -> None:
+    run = tiny.trainer(tiny.roles(**adapters), lambda completions, **_: [1e300] * 8)
     before = tiny.weights(run)
     with pytest.raises(NonFiniteError):
         run.step()

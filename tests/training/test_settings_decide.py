@@ -69,6 +69,7 @@ SHARED: dict[str, Case] = {
     "warmup_ratio": (0.6, {}),
     "gradient_checkpointing": (True, {}),
     "save_steps": (1, {}),
+    "save_minutes": (1e-6, {}),
     "eval_steps": (1, {"patience": 1, "learning_rate": 0.3, "epochs": 3.0}),
     "patience": (1, {"learning_rate": 0.3, "epochs": 3.0}),
 }
@@ -77,7 +78,12 @@ ADAPTIVE = {"kl_controller": "adaptive"}
 CASES: dict[str, dict[str, Case]] = {
     "sft": SHARED | RANK,
     "reward": RANK | {"start": ("sft", {})},  # SHARED is of one trainer, and tried with SFT
-    "dpo": {"beta": (0.5, {}), "nll_weight": (0.5, {})},
+    "dpo": {
+        "beta": (0.5, {}),
+        "nll_weight": (0.5, {}),
+        "loss_type": ("ipo", {}),
+        "label_smoothing": (0.2, {}),
+    },
     "ppo": {
         "updates": (3, {}),
         "batch_size": (2, {}),
@@ -115,6 +121,7 @@ CASES: dict[str, dict[str, Case]] = {
         "whiten_advantages": (False, {}),
         "whiten_rewards": (True, {}),
         "reward_norm": ("none", {}),
+        "check_weight": (2.0, {}),
         "calibration_samples": (4, {}),
         "score_clip": (0.01, {}),
         "missing_eos_penalty": (None, {}),
@@ -123,7 +130,7 @@ CASES: dict[str, dict[str, Case]] = {
         "lora_r": (2, {"critic_init": "fresh"}),
         "lora_alpha": (2, {"critic_init": "fresh"}),
         "gradient_checkpointing": (True, {}),
-        "ratio_threshold": (1.000001, {"actor_lr": 0.3}),
+        "ratio_threshold": (0.5, {}),
         "target_kl": (1e-9, {}),
         "kl_warn": (1e-9, {}),
         "kl_stop": (1e-9, {"actor_lr": 0.3}),
@@ -211,6 +218,7 @@ def trained(
             roles = {"dpo": ("sft",), "ppo": ("sft", "reward")}.get(job, ())
             roles = ("sft",) if settings.get("start") == "sft" else roles
             made.spec |= {"settings": settings, "adapters": {r: adapters[r] for r in roles}}
+            made.spec["checks"] = [["matches_not", "[a-m]"]]
             metrics = made.run()["metrics"]
             written = b"".join(v.numpy().tobytes() for _, v in sorted(made.adapter().items()))
             told = canonical_json(metrics)

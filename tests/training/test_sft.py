@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -14,10 +15,13 @@ pytest.importorskip("trl")
 import torch
 from transformers import AutoModelForCausalLM
 
+from tasks.report import Report
 from tasks.training import loop, sft
 from tasks.training.base import load_tokenizer
-from tasks.training.callbacks import best_step
+from tasks.training.callbacks import BEST, best_step
+from tasks.training.resume import MARKER, latest_complete
 from tasks.training.settings import WEIGHT_CHANGE, TrainingInputError
+from tests.flipped import flip
 
 PAIR = {"chosen": "ab", "rejected": "ba", "preference": 1.0}
 
@@ -187,6 +191,20 @@ def test_files_events_and_metrics(stage):
     assert {"loss_first", "loss_last", "eval_loss", "eval_loss_first"} <= result["metrics"].keys()
 
 
+def test_a_slow_training_is_saved_by_the_clock_too(stage):
+    """As if every step took minutes: the last step done is resumed from, and nothing else changes;
+    with 0 there is none to resume from.
+    """
+    settings = {"max_steps": 5, "batch_size": 2, "save_steps": 1000, "learning_rate": 1e-2}
+    for minutes, resumed in ((1e-9, 3.0), (0.0, 0.0)):
+        run = stage("sft", f"every-{minutes}").data(rows(10), [])
+        with pytest.raises(KeyboardInterrupt):
+            run.run(**settings, save_minutes=minutes, stop_at=4)
+        metrics = run.run(**settings, save_minutes=minutes)["metrics"]
+        assert metrics["resumed_from_step"] == resumed
+        assert len(list(run.state.glob("checkpoint-*"))) <= 2
+
+
 @pytest.mark.parametrize("stop_at", [3, 5, 7])
 def test_interrupted_equals_uninterrupted(stage, stop_at):
     """10 rows in batches of 2, two passes a step: epochs end inside a step's reach at 3 and 6."""
@@ -210,6 +228,31 @@ def test_interrupted_equals_uninterrupted(stage, stop_at):
     assert broken.adapter().keys() == straight.adapter().keys()
     for name, tensor in straight.adapter().items():
         assert torch.equal(broken.adapter()[name], tensor)
+
+
+def test_a_flipped_bit_of_a_checkpoint_changes_no_weight(stage, tmp_path):
+    """In every file of it: seen before it is used, and the checkpoint before it goes on."""
+    settings: dict[str, Any] = {"max_steps": 6, "save_steps": 2, "eval_steps": 1, "patience": 9}
+    settings |= {"batch_size": 2, "learning_rate": 1e-2}
+    straight, broken = (stage("sft", n).data(rows(10), rows(4, 10)) for n in ("whole", "broken"))
+    straight.run(**settings)
+    with pytest.raises(KeyboardInterrupt):
+        broken.run(**settings, stop_at=5)
+    files = {path.name for path in (broken.state / "checkpoint-4").iterdir()}
+    assert {"optimizer.pt", "scheduler.pt", "rng_state.pth", "adapter_model.safetensors"} <= files
+    assert {BEST, "trainer_state.json", MARKER} <= files
+    for number, file in enumerate(sorted(files)):
+        state = Path(shutil.copytree(broken.state, tmp_path / str(number)))
+        flip(state / "checkpoint-4" / file)
+        assert latest_complete(state, Report(io.StringIO())) == state / "checkpoint-2"
+    flip(broken.state / "checkpoint-4" / "adapter_model.safetensors")
+    broken.events.clear()
+    metrics = broken.run(**settings)["metrics"]
+    assert metrics["resumed_from_step"] == 2
+    (warning,) = [event["message"] for event in broken.events if event.get("level") == "warning"]
+    assert "checkpoint-4: is not what was written" in warning
+    assert broken.logged() == straight.logged()
+    assert all(torch.equal(broken.adapter()[n], t) for n, t in straight.adapter().items())
 
 
 def test_a_finished_state_trains_no_further(stage):

@@ -16,9 +16,16 @@ from torch import Tensor
 from trl import DPOTrainer, RewardTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
+from tasks.report import Report
 from tasks.training import dpo, reward
-from tasks.training.preference import accuracy, better_nll, bradley_terry
-from tasks.training.settings import TrainingInputError
+from tasks.training.preference import (
+    accuracy,
+    better_nll,
+    bradley_terry,
+    smoothed,
+    squared_distance,
+)
+from tasks.training.settings import DpoSettings, TrainingInputError
 
 from .conftest import Stage
 
@@ -126,7 +133,7 @@ def test_dpo_reaches_each_token_as_by_hand(
     policy.requires_grad_()
     reference = torch.tensor([[-9.0, -11.0], [-2.0, 0.0], [0.0, 0.0], [-7.0, 0.0]])
     mask = torch.tensor([[0, 1, 1], [0, 1, 0], [0, 1, 1], [0, 1, 0]])
-    monkeypatch.setattr(hard_dpo.trainer, "nll_weight", nll_weight)
+    monkeypatch.setattr(hard_dpo.trainer, "objective", DpoSettings(nll_weight=nll_weight))
     monkeypatch.setattr(
         dpo, "token_logprobs", lambda *_: policy if torch.is_grad_enabled() else reference
     )
@@ -143,9 +150,14 @@ def test_dpo_reaches_each_token_as_by_hand(
     assert policy.grad.tolist() == [pytest.approx(row, abs=1e-6) for row in wanted]
 
 
-def test_hard_labels_are_dpo_of_trl(hard_dpo: Trained) -> None:
+@pytest.mark.parametrize("loss_type", ["sigmoid", "sigmoid_norm", "ipo"])
+def test_hard_labels_are_dpo_of_trl(
+    hard_dpo: Trained, loss_type: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Loss and gradient of TRL's own compute_loss on the batch of its own collator."""
     trainer = hard_dpo.trainer
+    monkeypatch.setattr(trainer, "objective", DpoSettings(loss_type=loss_type))
+    monkeypatch.setattr(trainer, "loss_types", [loss_type])
     rows = [dpo.paired(trainer.processing_class, row) for row in pairs([1.0] * 6)]
     pad = trainer.processing_class.pad_token_id
     theirs = DPOTrainer.compute_loss(
@@ -154,6 +166,45 @@ def test_hard_labels_are_dpo_of_trl(hard_dpo: Trained) -> None:
     ours = hard_dpo.loss(hard_dpo.batch([1.0] * 6))
     assert abs(ours.item() - LOG2) > 0.05
     same_loss_and_gradient(hard_dpo, ours, theirs)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.25, 0.5, 1.0])
+def test_squared_distance_is_least_where_the_label_says(p: float) -> None:
+    """A margin of 1 / (2 beta) for a sure label, none for a tie; by hand at 3, wanted 5."""
+    d = torch.tensor([3.0, (2 * p - 1) * 5.0], requires_grad=True)
+    loss = squared_distance(d, torch.tensor([p, p]), 5.0)
+    assert loss[0].item() == pytest.approx(4 * p + 64 * (1 - p))
+    loss.sum().backward()
+    assert d.grad is not None
+    assert d.grad.tolist() == pytest.approx([2 * (3 - (2 * p - 1) * 5), 0.0])
+
+
+def test_a_smoothed_label_is_a_softer_label(
+    hard_dpo: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tenth of wrong labels: 1 counts as 0.9, 0.8 as 0.74, 1/2 and the likelihood stay."""
+    assert smoothed(torch.tensor([1.0, 0.8, 0.5, 0.0]), 0.1).tolist() == pytest.approx(
+        [0.9, 0.74, 0.5, 0.1]
+    )
+    wanted = hard_dpo.loss(hard_dpo.batch([0.9, 0.74, 0.5, 0.1])).item()
+    monkeypatch.setattr(hard_dpo.trainer, "objective", DpoSettings(label_smoothing=0.1))
+    given = hard_dpo.batch([1.0, 0.8, 0.5, 0.0])
+    assert hard_dpo.loss(given).item() == pytest.approx(wanted, abs=1e-6)
+
+
+def test_a_per_token_loss_is_reported_per_token(run: Any) -> None:
+    """Held-out loss of the trainer's own loop, and the margin from log-probabilities by hand."""
+    labels = [1.0, 0.9, 0.2, 1.0]
+    ipo = run(labels, loss_type="ipo", beta=0.2)
+    rows = [dpo.paired(ipo.trainer.processing_class, row) for row in pairs(labels)]
+    both = (dpo.response_logprobs(ipo.trainer, rows, 8, reference=ref) for ref in (False, True))
+    policy, reference = both
+    tokens = torch.tensor([[len(r["chosen_ids"]), len(r["rejected_ids"])] for r in rows])
+    gaps = ((policy - reference) / tokens) @ torch.tensor([1.0, -1.0]).double()
+    assert ipo.metrics["eval_margin"] == pytest.approx(0.2 * gaps.mean().item(), abs=1e-6)
+    wanted = squared_distance(gaps, torch.tensor(labels), 2.5).mean().item()
+    assert ipo.metrics["eval_loss"] == pytest.approx(wanted, abs=1e-4)
+    assert ipo.metrics["eval_loss"] < ipo.metrics["eval_loss_first"]
 
 
 def test_hard_labels_are_the_reward_loss_of_trl(hard_reward: Trained) -> None:
@@ -178,7 +229,7 @@ def test_the_other_way_round_with_the_other_label_costs_the_same(
     kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run: Trained = request.getfixturevalue(kind)
-    monkeypatch.setattr(run.trainer, "nll_weight", 0.3, raising=False)
+    monkeypatch.setattr(run.trainer, "objective", DpoSettings(nll_weight=0.3), raising=False)
     labels = [0.0, 0.25, 0.9, 1.0]
     batch = run.batch(labels)
     turned = {name: torch.cat(tensor.chunk(2)[::-1]) for name, tensor in batch.items()}
@@ -222,7 +273,7 @@ def test_likelihood_is_the_mean_per_token_by_hand(
         costs.append(-sum(steps[i, token].item() for i, token in enumerate(answer)) / len(answer))
     batch = hard_dpo.batch(labels)
     without = hard_dpo.loss(batch).item()
-    monkeypatch.setattr(hard_dpo.trainer, "nll_weight", 0.2)
+    monkeypatch.setattr(hard_dpo.trainer, "objective", DpoSettings(nll_weight=0.2))
     added = hard_dpo.loss(batch).item() - without
     assert added == pytest.approx(0.2 * sum(costs) / 4, abs=1e-5)
 
@@ -273,3 +324,25 @@ def test_refuses_what_is_no_probability_and_negative_weights(stage: Any) -> None
         stage("dpo").data(pairs([1.5, 1.0]), []).run()
     with pytest.raises(TrainingInputError, match=r"nll_weight=-0\.5: must be at least 0"):
         stage("dpo", "weight").data(pairs([1.0]), []).run(nll_weight=-0.5)
+    with pytest.raises(TrainingInputError, match=r"label_smoothing=0\.5: must be at least"):
+        stage("dpo", "share").data(pairs([1.0]), []).run(label_smoothing=0.5)
+    with pytest.raises(TrainingInputError, match="loss_type='hinge': must be 'sigmoid' or"):
+        stage("dpo", "kind").data(pairs([1.0]), []).run(loss_type="hinge")
+
+
+def test_better_responses_that_become_less_likely_are_warned_of(
+    hard_dpo: Trained, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Margins are won by pushing the worse response down further: said with the figure."""
+    said: list[str] = []
+    monkeypatch.setattr(Report, "log", lambda _, text, level="info": said.append(text))
+    plain = run([1.0] * 8)
+    rewards = plain.metrics["eval_better_reward"]
+    assert plain.metrics["eval_margin"] > 0
+    assert any("became less likely" in text for text in said) == (rewards < 0)
+    monkeypatch.setattr(
+        dpo, "held_out_metrics", lambda *_: {"eval_accuracy": 0.9, "eval_better_reward": -0.25}
+    )
+    run([1.0] * 8)
+    assert f"{-0.25:.3f}" in said[-1]
+    assert "raise dpo.nll_weight" in said[-1]

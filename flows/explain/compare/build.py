@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from constitution.load import from_body, load, meant_file
+from constitution.load import from_body, load, meant_file, packaged
 from constitution.schema import Constitution
 from flows.explain.compare import principles, snapshots
 from flows.explain.compare.report import (
@@ -22,7 +22,7 @@ from flows.explain.compare.report import (
 from storage.errors import InputError
 from storage.ids import kind_of
 from storage.ledger import Ledger, Row
-from storage.refs import find
+from storage.lookup import find
 from tasks.generation.record import constitution_id
 from tasks.training.keys import changes
 
@@ -140,7 +140,7 @@ def _resolve(ledger: Ledger, name: str) -> tuple[Side, Constitution | None]:
         content = load(path)
         return _side(name, constitution_id(content), content), content
     try:
-        row_id = find(ledger, name)[0]
+        row_id = find(ledger, name, packaged())[0]
     except InputError as error:
         hint, sign, _ = error.fix.partition("? Or ")  # the name that is meant, if one is
         raise InputError(name, error.rule, f"{hint}{sign}{FIX}" if sign else FIX) from None

@@ -40,7 +40,9 @@ OWNERS = """
     CREATE TEMP TABLE diff_owners AS
     SELECT d.side, d.row_id, p.slug, v.revision_id, v.round
     FROM diff_rows d JOIN diff_sides s USING (side)
-    JOIN revisions v ON v.{key} = d.row_id JOIN principles p USING (principle_id)
+    JOIN (SELECT {key} AS row_id, revision_id FROM revisions
+          UNION SELECT {key}, revision_id FROM {table}) m USING (row_id)
+    JOIN revisions v USING (revision_id) JOIN principles p USING (principle_id)
     QUALIFY row_number() OVER (
         PARTITION BY d.side, d.row_id
         ORDER BY coalesce(list_contains(s.principle_ids, p.principle_id), false) DESC,

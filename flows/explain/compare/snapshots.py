@@ -59,7 +59,7 @@ def _prepare(con: Connection, a: Side, b: Side) -> str:
     names = {"table": table, "key": key, "better": better, "worse": worse}
     for statement in (sql.ROWS, sql.STATES, sql.TEXTS):
         con.execute(statement.format(**names))
-    con.execute(sql.OWNERS.format(key=key) if kinds["a"] in sql.EDITED else sql.NO_OWNERS)
+    con.execute(sql.OWNERS.format(**names) if kinds["a"] in sql.EDITED else sql.NO_OWNERS)
     con.execute(sql.CHANGED)
     return kinds["a"]
 

@@ -11,8 +11,8 @@ from flows.explain.data_report.report import DataRow, LeftOut, Measure, Verdict
 from storage.errors import InputError
 from storage.ids import kind_of
 from storage.ledger import Ledger, Row
+from storage.lookup import find
 from storage.own_refs import target
-from storage.refs import find
 from tasks.generation.teaching import Lesson
 
 TEXTS = 2  # of what was left out, a reason
@@ -47,8 +47,6 @@ LABELS = """
 MADE_UNDER = """
     SELECT DISTINCT x.pair_id, n.slug FROM dataset_rows r JOIN pairs x ON x.pair_id = r.row_id
     JOIN (
-        SELECT pair_id, principle_id FROM revisions WHERE pair_id IS NOT NULL
-        UNION ALL
         SELECT p.pair_id, v.principle_id FROM pairs p JOIN revisions v USING (revision_id)
         UNION ALL
         SELECT p.pair_id, s.principle_id FROM pairs p JOIN completions c
@@ -60,7 +58,7 @@ MADE_UNDER = """
 LEFT_OUT = f"""
     WITH own AS (
         SELECT step, reason, row_id, detail,
-            count(*) OVER (PARTITION BY step, reason) AS rows,
+            (sum(row_count) OVER (PARTITION BY step, reason))::BIGINT AS rows,
             row_number() OVER (PARTITION BY step, reason ORDER BY row_id) AS place
         FROM exclusions WHERE run_id = ?
     ), few AS (FROM own WHERE place <= {TEXTS}),

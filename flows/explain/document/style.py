@@ -23,7 +23,7 @@ svg.chart text.own {{ fill: currentColor; }}
 svg.chart .soft {{ fill: var(--soft); font-size: 11px; }}
 svg.chart .grid {{ stroke: var(--line); fill: none; }}
 svg.chart .rule {{ stroke: var(--soft); stroke-dasharray: 3 3; fill: none; }}
-svg.chart .mark {{ fill: currentColor; stroke: none; }}
+svg.chart .mark {{ fill: currentColor; stroke: var(--paper); stroke-width: .8; }}
 svg.chart .bar {{ stroke: currentColor; stroke-width: 2; fill: none; }}
 svg.chart .span {{ fill: currentColor; opacity: .18; stroke: none; }}
 svg.chart .dashed {{ stroke-dasharray: 5 3; }}

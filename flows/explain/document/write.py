@@ -14,8 +14,9 @@ from flows.explain.document.parts import Document
 from flows.explain.document.style import alone
 from storage.durable import replace_text
 from storage.errors import InputError
+from storage.report_files import PAGE, seal_report
 
-PAGE, TEXT, DATA = "report.html", "report.md", "report.json"
+TEXT, DATA = "report.md", "report.json"
 
 
 def check_folder(folder: Path, author: str) -> None:
@@ -38,16 +39,24 @@ def write(folder: Path, document: Document, data: Mapping[str, Any] | None = Non
     `data`: what report.json shall hold.
     """
     check_folder(folder, document.author)
-    return put(folder, document, data)
+    _write(folder, document, data)
+    return folder / PAGE
 
 
 def put(folder: Path, document: Document, data: Mapping[str, Any] | None = None) -> Path:
-    """As `write`, into a folder of the workspace's own, whatever else lies there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for picture in document.pictures:
-        replace_text(folder / picture.name, alone(picture))
-    replace_text(folder / TEXT, markdown(document))
-    if data is not None:
-        replace_text(folder / DATA, escaped(json.dumps(data, indent=1, ensure_ascii=False)) + "\n")
-    write_page(folder / PAGE, document, "--out")
+    """As `write`, into a folder of the workspace's own, whatever else lies there; sealed."""
+    seal_report(folder, _write(folder, document, data))
     return folder / PAGE
+
+
+def _write(folder: Path, document: Document, data: Mapping[str, Any] | None) -> list[Path]:
+    """Write the files of a report; returns them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {picture.name: alone(picture) for picture in document.pictures}
+    texts[TEXT] = markdown(document)
+    if data is not None:
+        texts[DATA] = escaped(json.dumps(data, indent=1, ensure_ascii=False)) + "\n"
+    for name, text in texts.items():
+        replace_text(folder / name, text)
+    write_page(folder / PAGE, document, "--out")
+    return [folder / name for name in (*texts, PAGE)]

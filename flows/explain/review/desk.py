@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from storage.errors import InputError
-from storage.ledger import Ledger
+from storage.ledger import Ledger, now_after
 from tasks.review.agreement import agreement
 from tasks.review.queue import Item, queue, without
 from tasks.review.record import keep, standing, undo
@@ -57,8 +57,11 @@ class Desk:
         if subject is None:
             fix = "open the queue again"
             raise InputError(subject_id, "these answers are not among the rows any more", fix)
-        verdict = verdict_of(subject, said, self.author, edited)
-        if not any(verdict.says(other) for other in self.verdicts):
+        before = self.verdicts
+        own = [verdict.said_at for verdict in before if verdict.author == self.author]
+        at = now_after(max(own, default=None))
+        verdict = verdict_of(subject, said, self.author, edited, said_at=at)
+        if not any(verdict.says(other) for other in before):
             keep(self.ledger, [verdict])
         self.next_id = None
         return verdict

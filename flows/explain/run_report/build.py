@@ -15,14 +15,17 @@ from flows.explain.run_report.describe import document
 from flows.explain.run_report.evidence import Evidence
 from flows.explain.run_report.facts import Curve, Figure, Stage
 from flows.explain.run_report.moved import Question
-from flows.explain.run_report.read import Subject
 from flows.explain.run_report.report import RunReport
+from flows.explain.run_report.subject import Subject, of
 from flows.explain.run_report.verdict import cautions, sentences
+from flows.plan.sizes import LEAST_ROWS, too_few
 from flows.plan.steps import STAGES
-from storage.artifacts import artifact_path
+from storage.artifacts import MANIFEST, artifact_path, is_whole
+from storage.errors import SolonError
 from storage.ledger import Ledger
 from storage.workspace import Workspace
-from tasks.evaluation.rows import BASE, HELD_OUT, read_answers
+from tasks.evaluation.rows import HELD_OUT, read_answers
+from tasks.evaluation.verdict import equal_sentences
 from tasks.training.settings import WEIGHT_CHANGE
 
 CURVES = "metrics.jsonl"
@@ -34,14 +37,22 @@ def write_report(
     ledger: Ledger, workspace: Workspace, run_id: str, evaluation_id: str | None
 ) -> Path:
     """Write a run's report where the workspace has its reports; returns the page's path."""
-    report = build(ledger, workspace, read.of(ledger, run_id, evaluation_id))
+    report = build(ledger, workspace, of(ledger, run_id, evaluation_id))
     return put(workspace.reports / report.about.id, document(report), report.to_json())
+
+
+def _answers(folder: Path) -> list[dict[str, Any]]:
+    """The answers of an evaluation. Raises SolonError where they are not what was written."""
+    if (folder / MANIFEST).exists() and not is_whole(folder):
+        fix = "run the recipe that made it: it is mended"
+        raise SolonError(f"{folder}: the evaluation's files are damaged; {fix}")
+    return read_answers(folder)
 
 
 def build(ledger: Ledger, workspace: Workspace, subject: Subject) -> RunReport:
     """The report on what `read.subject` found."""
     is_measured = subject.evaluation is not None
-    rows = read_answers(artifact_path(workspace, subject.id)) if is_measured else []
+    rows = _answers(artifact_path(workspace, subject.id)) if is_measured else []
     asked = moved.questions(rows, _principles(subject.body))
     checkpoints = read.checkpoints(ledger, subject)
     stages = _stages(ledger, workspace, checkpoints)
@@ -51,11 +62,10 @@ def build(ledger: Ledger, workspace: Workspace, subject: Subject) -> RunReport:
     settings = read.settings(subject.run)
     candidate = settings.get("gate.candidate", "ppo")
     found = _evidence(ledger, subject, asked, stages, card, candidate)
-    others = [p for p in found.policies if p not in (BASE, *found.equal)]
     return RunReport(
         about=subject.about(settings),
-        said=sentences(found) if is_measured else (_unmeasured(stages, data.said),),
-        cautions=cautions(found, stages, moved.equal(asked, others, "sft")),
+        said=_said(found, rows) if is_measured else (_unmeasured(stages, data.said),),
+        cautions=cautions(found, stages),
         evidence=found,
         checkpoints=checkpoints,
         judge=card,
@@ -96,6 +106,12 @@ def _evidence(
     )
 
 
+def _said(found: Evidence, rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The verdict; then, of policies that do not answer as the base, who answers as its parent."""
+    equal = (said for policy, said in equal_sentences(rows).items() if policy not in found.equal)
+    return (*sentences(found), *equal)
+
+
 def _unmeasured(stages: Sequence[Stage], said: Sequence[str]) -> str:
     if stages:
         return "No verdict: nothing was evaluated."
@@ -133,18 +149,21 @@ def _stage(row: Mapping[str, Any], found: Mapping[str, Figure], curves: Path) ->
     def ends(first: str, last: str) -> tuple[float, float] | None:
         return (found[first].value, found[last].value) if {first, last} <= found.keys() else None
 
-    weights = found.get(WEIGHT_CHANGE)
+    weights, rows = found.get(WEIGHT_CHANGE), row["row_count"]
+    has_changed = weights is None or weights.value != 0
+    learned_from = int(found["examples"].value) if "examples" in found else rows
     return Stage(
         stage=row["stage"],
         checkpoint_id=row["checkpoint_id"],
         dataset_id=row["dataset_id"],
-        rows=row["row_count"],
+        rows=rows,
         steps=int(found["steps"].value) if "steps" in found else None,
         seconds=row["duration_s"],
         loss=ends("loss_first", "loss_last"),
         held_out=ends("eval_loss_first", "eval_loss"),
         score=ends("reward_first", "reward_last"),
-        has_changed=weights is None or weights.value != 0,
+        has_changed=has_changed,
+        not_learned=too_few(learned_from or LEAST_ROWS) if has_changed else "no weight changed",
         curves=read_curves(curves),
     )
 

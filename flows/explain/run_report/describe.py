@@ -56,10 +56,11 @@ def document(report: RunReport) -> Document:
 
 def _about(about: About) -> str:
     run = f", {short(about.run_id)}" if about.run_id else ""
+    code = f", commit {about.commit[:12]}" if about.commit else ""
     others = "".join(f", {role} by {name}" for role, name in about.others.items())
     return (
         f"Recipe {about.recipe}, constitution {about.constitution}, {about.model}{others};"
-        f" {about.made_at}{run}"
+        f" {about.made_at}{run}{code}"
     )
 
 
@@ -165,7 +166,7 @@ def _stage(stage: Stage) -> tuple[Cell, ...]:
         Cell(_count(stage.rows)),
         Cell(_count(stage.steps)),
         Cell(_count(None if stage.seconds is None else round(stage.seconds))),
-        in_training or Cell(NOT_KNOWN) if stage.has_changed else Cell("no weight changed"),
+        Cell(stage.not_learned) if stage.not_learned else in_training or Cell(NOT_KNOWN),
         _ends("loss", stage.held_out) or Cell(NOT_KNOWN),
     )
 

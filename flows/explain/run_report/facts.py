@@ -48,7 +48,7 @@ class Gate:
 class Stage:
     """A trained stage. losses: of training, first and last; held_out: its loss on held-out rows,
     before and after; None where not measured. score: of PPO's rollouts, first and last.
-    `curves`: by measure.
+    `not_learned`: why it is not called trained; empty where it is. `curves`: by measure.
     """
 
     stage: str
@@ -61,6 +61,7 @@ class Stage:
     held_out: tuple[float, float] | None
     score: tuple[float, float] | None
     has_changed: bool
+    not_learned: str = ""
     curves: Mapping[str, Curve] = field(default_factory=dict)
 
 

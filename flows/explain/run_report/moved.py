@@ -82,14 +82,14 @@ def _answer(row: Row, checked: Sequence[Principle]) -> Answer:
     return Answer(row, _mean(map(float, kept.values())), kept)
 
 
-def equal(found: Sequence[Question], policies: Iterable[str], other: str = BASE) -> tuple[str, ...]:
-    """The policies that answer every question word for word as another does."""
+def equal(found: Sequence[Question], policies: Iterable[str]) -> tuple[str, ...]:
+    """The policies that answer every question word for word as the base does."""
 
     def texts(policy: str) -> list[list[str]]:
         return [[a.row["text"] for a in q.answers.get(policy, ())] for q in found]
 
-    theirs = texts(other)
-    named = (policy for policy in policies if policy != other)
+    theirs = texts(BASE)
+    named = (policy for policy in policies if policy != BASE)
     return tuple(p for p in named if found and any(theirs) and texts(p) == theirs)
 
 

@@ -25,6 +25,7 @@ class About:
     model: str
     model_id: str
     made_at: str
+    commit: str
     others: Mapping[str, str]
 
 

@@ -152,22 +152,20 @@ def _length(found: Evidence, policy: str) -> list[str]:
     return [f"gives {abs(share) * 100:.0f} % {word} answers"] if abs(share) >= MUCH else []
 
 
-def cautions(found: Evidence, stages: Sequence[Stage], like_sft: Sequence[str]) -> tuple[str, ...]:
-    """What a reader must know before believing a figure. `like_sft`: who answers as SFT does."""
-    return tuple(_cautions(found, stages, like_sft))
+def cautions(found: Evidence, stages: Sequence[Stage]) -> tuple[str, ...]:
+    """What a reader must know before believing a figure."""
+    return tuple(_cautions(found, stages))
 
 
-def _cautions(found: Evidence, stages: Sequence[Stage], like_sft: Sequence[str]) -> Iterator[str]:
+def _cautions(found: Evidence, stages: Sequence[Stage]) -> Iterator[str]:
     known = [metric for own in found.figures.values() for metric in own]
     if "reward" in known:
         yield _sentence(found.reward_model.said)
     if any(names.is_win_rate(metric) for metric in known):
         yield _sentence(found.judge.said)
     for stage in stages:
-        if not stage.has_changed:
-            yield f"{titled(stage.stage)}: its training changed no weight."
-    for policy in like_sft:
-        yield f"{titled(policy)} gives SFT's own answers, word for word."
+        if stage.not_learned:
+            yield f"{titled(stage.stage)} is not trained: {stage.not_learned}."
     if any(names.is_compared(metric) for metric in known):
         yield (
             "Every interval stands for itself: of twenty measures that did not change, one is"

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.errors import InputError
+from storage.ids import content_id
 from tasks.evaluation.probes.expects import fault
 from tasks.evaluation.probes.published import FORMS, Unsupported
 from tasks.evaluation.probes.question import SCORER, Question
@@ -75,7 +76,12 @@ def _question(row: Any, probe: str, scorers: tuple[str, ...], path: Path, line: 
         raise RowError("malformed", f"a row must be an object, this is {type(row).__name__}")
     published = _form(row)
     prompt_row, expects = published(row) if published else _ours(row, probe, scorers)
-    return Question(probe, to_prompt(prompt_row, str(path), line, MAX_CHARS), expects)
+    question = Question(probe, to_prompt(prompt_row, str(path), line, MAX_CHARS), expects)
+    try:
+        content_id("question", dict(question.expects))
+    except (TypeError, ValueError, RecursionError):
+        raise RowError("malformed", "what is expected holds a value that JSON has not") from None
+    return question
 
 
 def _form(row: dict[str, Any]) -> Callable[[dict[str, Any]], tuple[dict[str, Any], Any]] | None:

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from tasks.engines.logprobs import widen
 from tasks.training.base import adapter_file
+from tasks.training.lora import keep_inputs_only
 from tasks.training.ppo.roles import Roles, adapter_parameters
 from tasks.training.settings import require
 
@@ -61,6 +62,7 @@ def build_roles(
         adapters["reward"] = _add(model, "reward", sources["reward"])
         reward_head = make_head(sources["reward"].head, base).requires_grad_(False)
     _add(model, "critic", sources[critic_init])
+    keep_inputs_only(model)
     return Roles(
         model, adapters, make_head(sources[critic_init].head, base, bias=True), reward_head
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -13,6 +12,7 @@ from tasks.training.settings import (
     FROM_1,
     Range,
     check_ranges,
+    is_finite,
     require,
 )
 
@@ -93,9 +93,13 @@ class PPOConfig:
     """Whiten advantages over all tokens of the batch."""
     whiten_rewards: bool = False
     """Scale token rewards to unit variance, keeping their mean."""
+    check_weight: float = 0.0
+    """Weight of the constitution's checks beside the reward model's 1: of an answer, the share of
+    the checks that apply to its prompt which it keeps. 0 leaves them out."""
     reward_norm: str = "auto"
     """`calibrate` (mean and std of the reference policy's scores, once), `running` (divide by the
-    running std), `none`, or `auto`: calibrate with a reward adapter, none with callables."""
+    running std), `none`, or `auto`: calibrate with a reward adapter, none with callables.
+    Each reward by itself, before weights."""
     calibration_samples: int = 256
     """Completions of the reference policy that `calibrate` scores."""
     score_clip: float | None = None
@@ -177,7 +181,7 @@ MEASURES = (
 )
 WEIGHTS = (
     *("top_k", "actor_lr", "critic_lr", "warmup_updates", "critic_warmup", "kl_coef", "vf_coef"),
-    *("entropy_coef", "missing_eos_penalty"),
+    *("entropy_coef", "missing_eos_penalty", "check_weight"),
 )
 RANGES = {
     **dict.fromkeys(COUNTS, FROM_1),
@@ -208,7 +212,7 @@ def config_from_settings(settings: Mapping[str, Any]) -> PPOConfig:
         require(name in known, name, "is no setting of ppo", f"use {', '.join(sorted(known))}")
         wrong = not isinstance(value, KINDS[known[name]])
         wrong |= isinstance(value, bool) and known[name] != "bool"
-        wrong |= isinstance(value, float) and not math.isfinite(value)
+        wrong |= isinstance(value, int | float) and not is_finite(value)
         fix = "change it in the recipe or with --set"
         require(not wrong, f"{name}={value!r}", f"must be {known[name]}", fix)
     return PPOConfig(**{name: _coerce(value, known[name]) for name, value in settings.items()})

@@ -25,11 +25,12 @@ from tasks.training.base import (
     trained_weights,
 )
 from tasks.training.curve import loss_summary, write_curves, write_lines, write_metrics
+from tasks.training.ending import heard
 from tasks.training.ppo.adapters import build_roles
 from tasks.training.ppo.config import PPOConfig, config_from_settings
 from tasks.training.ppo.prompts import encode_prompts
 from tasks.training.ppo.rollout import measure
-from tasks.training.ppo.score import RewardAdapter
+from tasks.training.ppo.score import Checks, Reward, RewardAdapter, combined, name_of
 from tasks.training.ppo.state import load_state, save_state
 from tasks.training.ppo.trainer import Metrics, PPOTrainer
 from tasks.training.ppo.update import NonFiniteError
@@ -71,11 +72,12 @@ def run(spec: dict[str, Any], report: Report) -> dict[str, Any]:
     trainer = build_trainer(spec, folders, config, report)
     state, digests = Path(spec["state"]), adapter_digests(folders)
     start = actor_weights(trainer)
-    if load_state(trainer, state, digests):
+    if load_state(trainer, state, digests, report):
         report.log(f"resumed after update {trainer.done}")
 
     def on_update(metrics: Metrics, alarms: list[Alarm]) -> None:
-        ended = trainer.stopped or trainer.done == config.updates
+        is_asked = ending.is_asked  # before it is saved: what comes after leaves the next one
+        ended = trainer.stopped or trainer.done == config.updates or is_asked
         if ended or trainer.done % config.save_every == 0:
             save_state(trainer, state, digests)
         now = {"reward": metrics["objective/scores"], "kl": metrics["objective/kl"]}
@@ -83,9 +85,12 @@ def run(spec: dict[str, Any], report: Report) -> dict[str, Any]:
         report.metric(trainer.done, **{k: v for k, v in metrics.items() if k != "step"})
         for alarm in alarms:
             report.log(f"update {trainer.done}: {alarm.message}", "warning")
+        if is_asked:
+            ending.leave()
 
     try:
-        trainer.train(on_update)
+        with heard() as ending:
+            trainer.train(on_update)
     except NonFiniteError:
         if trainer.latest is not None:
             state.mkdir(parents=True, exist_ok=True)
@@ -123,7 +128,12 @@ def build_trainer(
         report.log(f"{long} prompts over {config.max_prompt_tokens} tokens were {done}", "warning")
     if config.off_policy:
         report.log("top_p or top_k make rollouts off-policy: the KL is biased", "warning")
-    return PPOTrainer(roles, tokenizer, prompts, [scorer], config, seed=spec["seed"])
+    rewards: list[Reward] = [scorer]
+    if config.check_weight > 0:
+        rewards.append(Checks(spec["checks"]))
+    weights = [1.0, config.check_weight][: len(rewards)]
+    seed = spec["seed"]
+    return PPOTrainer(roles, tokenizer, prompts, rewards, config, weights=weights, seed=seed)
 
 
 def actor_weights(trainer: PPOTrainer) -> dict[str, Tensor]:
@@ -162,7 +172,12 @@ def write_artifact(trainer: PPOTrainer, spec: dict[str, Any], digests: dict[str,
         "settings": asdict(trainer.config),
     }
     _write_json(out / "ppo_config.json", provenance)
-    _write_json(out / "reward_norm.json", {**asdict(trainer.norm), "std": trainer.norm.std})
+    norms = zip(trainer.rewards, trainer.weights, trainer.norms, strict=True)
+    by_reward = {
+        name_of(reward): {"weight": weight, **asdict(norm), "std": norm.std}
+        for reward, weight, norm in norms
+    }
+    _write_json(out / "reward_norm.json", by_reward)
     write_metrics(out / "metrics.jsonl", trainer.history)
     panels = {
         label: {name: [(row["step"], row[name]) for row in trainer.history] for name in names}
@@ -191,7 +206,7 @@ def samples(trainer: PPOTrainer) -> list[dict[str, Any]]:
     for mode, purpose in (("greedy", ()), ("sampled", ("samples",))):
         tokens = trainer.generate(prompts, "actor", *purpose)
         rollout = measure(trainer.roles, tokens, trainer.config)
-        scores = trainer.raw_scores(prompts, rollout).tolist()
+        scores = combined(trainer.raw_scores(prompts, rollout), trainer.weights).tolist()
         kl = (rollout.logprobs - rollout.ref_logprobs).sum(1).tolist()
         texts = rollout.texts(trainer.tokenizer)
         rows += [

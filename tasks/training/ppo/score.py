@@ -1,6 +1,7 @@
 """From completions to one shaped score each, by the reward adapter or callables.
 
-The order is fixed: raw score (logged) -> normalise -> clip -> missing-EOS penalty.
+The order is fixed: raw scores (logged) -> normalise each reward's -> weighted sum -> clip ->
+missing-EOS penalty.
 
 Departure from TRL 1.12's PPO: the reward model reads the answer's text encoded anew, with the end
 of its turn, as it did in training, not the raw rollout ids (which lack what the template writes
@@ -22,6 +23,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from constitution.checks import complies
+from constitution.schema import Principle
 from tasks.chat.tokens import conversation_ids
 from tasks.engines.tokens import last_attended
 from tasks.training.ppo.config import PPOConfig
@@ -42,6 +45,8 @@ PROBE_CORRELATION = 0.8
 
 class RewardAdapter:
     """The reward role as a reward function."""
+
+    name = "reward_model"
 
     def __init__(self, roles: Roles, tokenizer: PreTrainedTokenizerBase, batch_size: int) -> None:
         assert roles.reward_head is not None
@@ -108,20 +113,46 @@ class RewardAdapter:
         )
 
 
+class Checks:
+    """The programs of a constitution as a reward: the share that an answer keeps, in [0, 1], of
+    those that apply to its prompt; None where none does.
+    """
+
+    name = "checks"
+
+    def __init__(self, checks: Sequence[Sequence[Any]]) -> None:
+        """checks: [name, parameter] each; see constitution/README.md."""
+        self._principles = [
+            Principle(name, "", "", "", "", check=(name, tuple(p) if isinstance(p, list) else p))
+            for name, p in checks
+        ]
+
+    def __call__(self, prompts: list[Any], completions: list[Any], **_: Any) -> list[float | None]:
+        return [self._share(*pair) for pair in zip(prompts, completions, strict=True)]
+
+    def _share(self, prompt: Any, completion: Any) -> float | None:
+        asked, said = (t if isinstance(t, str) else t[-1]["content"] for t in (prompt, completion))
+        kept = [complies(principle, asked, said) for principle in self._principles]
+        told = [each for each in kept if each is not None]
+        return sum(told) / len(told) if told else None
+
+
 def collect_scores(
     rewards: Sequence[Reward],
-    weights: Sequence[float],
     prompts: Sequence[Prompt],
     texts: Sequence[str],
     completion_ids: Sequence[list[int]],
 ) -> Tensor:
-    """Weighted sum [B] of all rewards, float64; NaN for a row that none of them could score."""
+    """What each of R rewards gives, [R, B] float64; NaN for a row that it could not score.
+
+    Raises TrainingInputError where a reward does not give a number, or None, for each completion.
+    """
     completions = [
         text if isinstance(prompt.source, str) else [{"role": "assistant", "content": text}]
         for prompt, text in zip(prompts, texts, strict=True)
     ]
-    total = torch.full((len(prompts),), math.nan, dtype=torch.float64)
-    for reward, weight in zip(rewards, weights, strict=True):
+    scores = []
+    for reward in rewards:
         result = reward(
             prompts=[prompt.source for prompt in prompts],
             completions=completions,
@@ -129,10 +160,34 @@ def collect_scores(
             id=[prompt.id for prompt in prompts],
         )
         result = asyncio.run(result) if inspect.iscoroutine(result) else result
-        part = torch.tensor([math.nan if r is None else float(r) for r in result]).double()
-        before = torch.where(total.isnan(), 0, total)
-        total = torch.where(part.isnan(), total, before + weight * part)
-    return total
+        part = _checked(result, len(prompts), name_of(reward))
+        scores.append(part)
+    return torch.stack(scores)
+
+
+def combined(scores: Tensor, weights: Sequence[float]) -> Tensor:
+    """Weighted sum [B] of scores [R, B]; NaN for a row that no reward could score."""
+    parts = scores * torch.tensor(weights, dtype=scores.dtype, device=scores.device)[:, None]
+    return torch.where(scores.isnan().all(0), math.nan, parts.nansum(0))
+
+
+def name_of(reward: Reward) -> str:
+    """What a reward is called in figures and errors."""
+    return str(getattr(reward, "name", getattr(reward, "__name__", type(reward).__name__)))
+
+
+def _checked(result: Any, count: int, name: str) -> Tensor:
+    """The scores [B] that a reward gave for ``count`` completions, NaN where it gave none."""
+    given = len(result) if isinstance(result, Sequence) else 0
+    rule, fix = f"gave {given} scores for {count} completions", "give a list with one for each"
+    require(given == count, f"reward {name}", rule, fix)
+    try:
+        scores = [math.nan if score is None else float(score) for score in result]
+    except (TypeError, ValueError):
+        scores = [math.inf]
+    rule, fix = "gave a score that is no finite number", "give a float, or None for no score"
+    require(math.inf not in map(abs, scores), f"reward {name}", rule, fix)
+    return torch.tensor(scores, dtype=torch.float64)
 
 
 @dataclass
@@ -171,9 +226,9 @@ class RewardNorm:
         return (scores - (self.mean if self.kind == "calibrate" else 0.0)) / self.std
 
 
-def shape_scores(raw: Tensor, norm: RewardNorm, terminated: Tensor, config: PPOConfig) -> Tensor:
-    """[B] raw scores -> [B] scores for the rewards; unscorable rows (NaN) become 0."""
-    scores = torch.where(raw.isnan(), 0, norm.apply(raw))
+def shape_scores(scores: Tensor, terminated: Tensor, config: PPOConfig) -> Tensor:
+    """[B] normalised scores -> [B] scores for the rewards; unscorable rows (NaN) become 0."""
+    scores = torch.where(scores.isnan(), 0, scores)
     if config.score_clip is not None:
         scores = scores.clamp(-config.score_clip, config.score_clip)
     if config.missing_eos_penalty is not None:

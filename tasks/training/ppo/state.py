@@ -1,10 +1,9 @@
 """Save and resume a PPO run; interrupted and resumed equals uninterrupted, bit for bit.
 
-A state is a folder `update_<n>`: `tensors.safetensors` (trained weights and Adam moments, by name)
-and `state.json` (counters, prompt order, KL coefficient, reward normalisation, alarms, history).
-It is written beside its place, synced and renamed, so a folder of that name is whole. The
-reference and reward adapters are not in it: they are read from their source again, and their
-digests must be the same.
+A state is a checkpoint of the stage (`tasks/training/resume.py`), its step the updates done:
+`tensors.safetensors` (trained weights and Adam moments, by name) and `state.json` (counters, prompt
+order, KL coefficient, reward normalisation, alarms, history). The reference and reward adapters are
+not in it: they are read from their source again, and their digests must be the same.
 """
 
 from __future__ import annotations
@@ -17,19 +16,18 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from storage.durable import sync
+from tasks.report import Report
 from tasks.training.ppo.prompts import PromptSampler
 from tasks.training.ppo.score import RewardNorm
 from tasks.training.ppo.trainer import PPOTrainer
 from tasks.training.ppo.watch import Watch
+from tasks.training.resume import latest_complete, mark_complete, place_of
 from tasks.training.settings import require
 
 COUNTERS = ("done", "episodes", "stopped", "kl_coef")
 """Attributes of the trainer that are plain numbers."""
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 """What AdamW keeps of a parameter; the step stays on the CPU."""
-KEPT = 2
-"""States kept in the folder; older ones are deleted."""
 
 
 def snapshot(trainer: PPOTrainer) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -44,7 +42,7 @@ def snapshot(trainer: PPOTrainer) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "sampler": {"epoch": trainer.sampler.epoch, "cursor": trainer.sampler.cursor},
         "prompts": trainer.sampler.count,
         "seed": trainer.seed,
-        "norm": dict(vars(trainer.norm)),
+        "norms": [dict(vars(norm)) for norm in trainer.norms],
         "watch": dict(vars(trainer.watch)),
         "history": list(trainer.history),
     }
@@ -65,7 +63,7 @@ def restore(trainer: PPOTrainer, tensors: dict[str, Tensor], values: dict[str, A
     for name in COUNTERS:
         setattr(trainer, name, values[name])
     trainer.sampler = PromptSampler(trainer.sampler.count, trainer.seed, **values["sampler"])
-    trainer.norm = RewardNorm(**values["norm"])
+    trainer.norms = [RewardNorm(**norm) for norm in values["norms"]]
     trainer.watch = Watch(**values["watch"])
     trainer.history = list(values["history"])
 
@@ -74,41 +72,28 @@ def _trained(trainer: PPOTrainer) -> dict[str, nn.Parameter]:
     return {**trainer.roles.trainable("actor"), **trainer.roles.trainable("critic")}
 
 
-def save_state(trainer: PPOTrainer, folder: Path, digests: dict[str, str]) -> Path:
-    """Write the state of this update into ``folder`` and drop all but the newest two."""
+def save_state(trainer: PPOTrainer, folder: Path, digests: dict[str, str]) -> None:
+    """Write the state of this update into ``folder``, as the newest checkpoint."""
     tensors, values = snapshot(trainer)
-    final = folder / f"update_{trainer.done:06d}"
-    partial = folder / f"tmp-{final.name}"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    save_file(tensors, partial / "tensors.safetensors")
+    checkpoint = place_of(folder, trainer.done)
+    shutil.rmtree(checkpoint, ignore_errors=True)
+    checkpoint.mkdir(parents=True)
+    save_file(tensors, checkpoint / "tensors.safetensors")
     text = json.dumps({**values, "digests": digests})
-    (partial / "state.json").write_text(text, encoding="utf-8")
-    for path in (*partial.iterdir(), partial):
-        sync(path)
-    shutil.rmtree(final, ignore_errors=True)
-    partial.rename(final)
-    sync(folder)
-    for old in saved_states(folder)[:-KEPT]:
-        shutil.rmtree(old)
-    return final
+    (checkpoint / "state.json").write_text(text, encoding="utf-8")
+    mark_complete(checkpoint)
 
 
-def load_state(trainer: PPOTrainer, folder: Path, digests: dict[str, str]) -> bool:
+def load_state(trainer: PPOTrainer, folder: Path, digests: dict[str, str], report: Report) -> bool:
     """Resume from the newest state of ``folder``; False if there is none.
 
     Raises TrainingInputError if it was made with another reference or reward adapter.
     """
-    states = saved_states(folder)
-    if not states:
+    checkpoint = latest_complete(folder, report)
+    if checkpoint is None:
         return False
-    values = json.loads((states[-1] / "state.json").read_text(encoding="utf-8"))
+    values = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
     rule = "was made with other sft or reward adapters"
-    require(values["digests"] == digests, states[-1].name, rule, "delete the state folder")
-    restore(trainer, load_file(states[-1] / "tensors.safetensors"), values)
+    require(values["digests"] == digests, checkpoint.name, rule, "delete the state folder")
+    restore(trainer, load_file(checkpoint / "tensors.safetensors"), values)
     return True
-
-
-def saved_states(folder: Path) -> list[Path]:
-    """Whole states, oldest first."""
-    return sorted(folder.glob("update_*"))

@@ -28,7 +28,15 @@ from tasks.training.ppo.config import PPOConfig
 from tasks.training.ppo.prompts import Prompt, PromptSampler, derive_seed, permutation
 from tasks.training.ppo.roles import Roles
 from tasks.training.ppo.rollout import Rollout, Tokens, chunks, critic_values, measure
-from tasks.training.ppo.score import Reward, RewardAdapter, RewardNorm, collect_scores, shape_scores
+from tasks.training.ppo.score import (
+    Reward,
+    RewardAdapter,
+    RewardNorm,
+    collect_scores,
+    combined,
+    name_of,
+    shape_scores,
+)
 from tasks.training.ppo.targets import Targets, make_targets, rollout_metrics
 from tasks.training.ppo.update import Update
 from tasks.training.ppo.watch import Alarm, Watch
@@ -38,7 +46,11 @@ Metrics = dict[str, float]
 
 
 class PPOTrainer:
-    """Trains actor and critic of ``roles`` on ``prompts`` against ``rewards``."""
+    """Trains actor and critic of ``roles`` on ``prompts`` against the weighted sum of ``rewards``.
+
+    weights: one for each reward, 1 where left out. Raises TrainingInputError where they are not as
+    many, and where a prompt and its completion would not fit the model.
+    """
 
     def __init__(
         self,
@@ -48,10 +60,13 @@ class PPOTrainer:
         rewards: Sequence[Reward],
         config: PPOConfig,
         *,
+        weights: Sequence[float] = (),
         seed: int = 0,
     ) -> None:
         self.roles, self.tokenizer, self.prompts, self.config = roles, tokenizer, prompts, config
-        self.rewards, self.seed = rewards, seed
+        self.rewards, self.weights, self.seed = rewards, list(weights) or [1.0] * len(rewards), seed
+        rule = f"must be as many as there are rewards, {len(rewards)}"
+        require(len(self.weights) == len(rewards), f"weights={self.weights}", rule, "give one each")
         check_context(roles, prompts, config)
         self.stops = end_tokens(roles.causal, tokenizer, config.stop_token_ids)
         self.optimizer = torch.optim.AdamW(
@@ -65,9 +80,11 @@ class PPOTrainer:
         self.watch, self.stopped = Watch(), False
         learned = any(isinstance(reward, RewardAdapter) for reward in rewards)
         automatic = "calibrate" if learned else "none"
-        self.norm = RewardNorm(automatic if config.reward_norm == "auto" else config.reward_norm)
+        kind = automatic if config.reward_norm == "auto" else config.reward_norm
+        self.norms = [RewardNorm(kind) for _ in rewards]
         self.history: list[Metrics] = []
         self.latest: Rollout | None = None
+        self.scores = torch.empty(len(rewards), 0)
         if config.gradient_checkpointing:
             roles.causal.activation_checkpointing_enable({"use_reentrant": False})
 
@@ -79,7 +96,7 @@ class PPOTrainer:
 
     def step(self) -> tuple[Metrics, list[Alarm]]:
         """One round. Its metrics are added to ``history``; alarms are the rules that fired."""
-        if self.norm.kind == "calibrate" and not self.norm.count:
+        if self.norms[0].kind == "calibrate" and not any(norm.count for norm in self.norms):
             self.calibrate()
         prompts = [self.prompts[i] for i in self.sampler.take(self.config.batch_size)]
         clock = [time.perf_counter()]
@@ -95,6 +112,7 @@ class PPOTrainer:
             "step": self.done,
             "episode": self.episodes,
             **rollout_metrics(rollout, targets, self.kl_coef),
+            **self.score_metrics(),
             **update.metrics(),
             "lr": self.optimizer.param_groups[0]["lr"],
             "critic_lr": self.optimizer.param_groups[1]["lr"],
@@ -151,11 +169,10 @@ class PPOTrainer:
         return measure(self.roles, tokens, self.config)
 
     def raw_scores(self, prompts: Sequence[Prompt], tokens: Tokens) -> Tensor:
-        """[B] float64 scores as the rewards give them."""
+        """[R, B] float64 scores as each reward gives them."""
         thinking = chat_of(self.tokenizer).thinking
         texts = [thinking.answer(text) or "" for text in tokens.texts(self.tokenizer)]
-        weights = [1.0] * len(self.rewards)
-        scores = collect_scores(self.rewards, weights, prompts, texts, tokens.ids_lists())
+        scores = collect_scores(self.rewards, prompts, texts, tokens.ids_lists())
         return scores.to(tokens.lengths.device)
 
     def calibrate(self) -> None:
@@ -167,29 +184,45 @@ class PPOTrainer:
             prompts = [self.prompts[order[i % len(order)]] for i in rows]
             tokens = self.generate(prompts, "reference", "calibrate", start)
             raw = self.raw_scores(prompts, tokens)
-            self.norm.update(raw)
-            kept = tokens.mask & ~raw.isnan()[:, None]
+            for norm, given in zip(self.norms, raw, strict=True):
+                norm.update(given)
+            kept = tokens.mask & ~raw.isnan().all(0)[:, None]
             values.append(critic_values(self.roles, tokens, self.config)[kept])
-            scores.append(raw[:, None].expand(kept.shape)[kept])
+            scores.append(raw[:, :, None].expand(-1, *kept.shape)[:, kept])
         origin = self.config.critic_init
         if origin == "reward" or (origin == "auto" and "reward" in self.roles.adapters):
-            self._fit_value_head(torch.cat(values).double(), torch.cat(scores))
+            wanted = self.normalised(torch.cat(scores, 1))
+            self._fit_value_head(torch.cat(values).double(), wanted)
 
     @torch.no_grad()
     def _fit_value_head(self, values: Tensor, scores: Tensor) -> None:
         """Rescale the head so that values [n] predict the normalised scores [n] of their rows."""
         slope, intercept = maths.line_fit(values, scores)
         head = self.roles.value_head
-        head.weight.mul_(slope / self.norm.std)
-        head.bias.copy_((head.bias * slope + intercept - self.norm.mean) / self.norm.std)
+        head.weight.mul_(slope)
+        head.bias.copy_(head.bias * slope + intercept)
+
+    def normalised(self, raw: Tensor) -> Tensor:
+        """[n] weighted sums of [R, n] raw scores, each normalised by its own reward's spread."""
+        each = [norm.apply(given) for norm, given in zip(self.norms, raw, strict=True)]
+        return combined(torch.stack(each), self.weights)
 
     def score(self, prompts: Sequence[Prompt], rollout: Rollout) -> Targets:
         """Rewards, advantages and returns of a rollout."""
         raw = self.raw_scores(prompts, rollout)
-        if self.norm.kind == "running":
-            self.norm.update(raw)
-        shaped = shape_scores(raw, self.norm, rollout.terminated, self.config)
-        return make_targets(rollout, raw, shaped, self.kl_coef, self.config)
+        for norm, given in zip(self.norms, raw, strict=True):
+            if norm.kind == "running":
+                norm.update(given)
+        shaped = shape_scores(self.normalised(raw), rollout.terminated, self.config)
+        self.scores, total = raw, combined(raw, self.weights)
+        return make_targets(rollout, total, shaped, self.kl_coef, self.config)
+
+    def score_metrics(self) -> Metrics:
+        """The mean score of each reward in the latest batch, where there are several."""
+        if len(self.rewards) == 1:
+            return {}
+        means = self.scores.nanmean(1).nan_to_num().tolist()
+        return {f"score/{name_of(r)}": mean for r, mean in zip(self.rewards, means, strict=True)}
 
     def update(self, rollout: Rollout, targets: Targets) -> Update:
         """All epochs on one rollout, at this update's learning rates."""

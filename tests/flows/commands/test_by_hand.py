@@ -17,8 +17,9 @@ torch = pytest.importorskip("torch")
 from flows.commands import by_hand as commands  # noqa: E402
 from flows.commands import cli  # noqa: E402
 from flows.explain.model_card import code, licence_of  # noqa: E402
-from flows.plan.subjects import subject  # noqa: E402
+from flows.plan.subjects import Base, Subject, subject  # noqa: E402
 from flows.run import by_hand, export_model  # noqa: E402
+from flows.run.actions import Decision, QModel, q_values  # noqa: E402
 from storage.artifacts import artifact_path, writing  # noqa: E402
 from storage.errors import InputError  # noqa: E402
 from storage.ids import content_id, seed_of  # noqa: E402
@@ -27,7 +28,7 @@ from storage.workspace import Workspace  # noqa: E402
 from tasks import merge  # noqa: E402
 from tasks.chat.tokens import prompt_ids  # noqa: E402
 from tasks.convert import random_tiny  # noqa: E402
-from tasks.engines.engine import Batch, Completion, Request  # noqa: E402
+from tasks.engines.engine import Batch, Completion, Continuation, Request, Score  # noqa: E402
 from tasks.engines.generate import Generator  # noqa: E402
 from tasks.engines.load import AdaptedModel  # noqa: E402
 from tasks.engines.scripted import ScriptedEngine  # noqa: E402
@@ -250,6 +251,73 @@ def test_draws_are_those_of_an_evaluation() -> None:
     form = CallForm("answer", "mdl_x", Sampling(1.0, 1.0, 64, 512), same_draws=True)
     asked = by_hand.Manner(1.0, 32).request(HELLO, 3, None)
     assert asked.seed == seed_of(form.call("prm_x", tuple(HELLO), sample_index=3).draw_id)
+
+
+class Scores(Heard):
+    """log p of a text is minus its length, under a policy half of it: the longer, the better."""
+
+    scored: Sequence[Continuation] = ()
+
+    def score(self, continuations: Sequence[Continuation]) -> Iterator[Batch[Score]]:
+        self.scored = continuations
+        for index, asked in enumerate(continuations):
+            value = -len(asked.text) / (2 if asked.adapter == DPO else 1)
+            yield Batch([Score(index, value, [value / 2] * 2)], 0.0)
+
+
+def test_actions_are_ranked_by_their_q_values(home, monkeypatch, tmp_path: Path) -> None:
+    engine = Scores()
+    plant(monkeypatch, engine)
+    asked = ("q", "latest/dpo", "a red door", "-a", "knock", "-a", "open it", "--json")
+    found = json.loads(solon(*asked, "--system", "be wise").stdout)
+    assert (found["beta"], found["per_token"]) == (0.1, False)
+    assert found["reference"]["checkpoint_id"] == SFT
+    (decision,) = found["decisions"]
+    assert [message["content"] for message in decision["messages"]] == ["be wise", "a red door"]
+    assert [(one["action"], one["q"]) for one in decision["actions"]] == [
+        ("open it", pytest.approx(0.1 * 3.5)),
+        ("knock", pytest.approx(0.1 * 2.5)),
+    ]
+    assert all(asked.is_ended for asked in engine.scored)
+    turns = [HELLO[0], {"role": "assistant", "content": "hi"}, {"role": "user", "content": "so?"}]
+    rows = [
+        {"messages": turns, "actions": ["go", "wait\x1b"]},
+        {"prompt": "x", "actions": ["a", "bc"]},
+    ]
+    file = tmp_path / "steps.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    shown = solon("q", "latest/dpo", "--file", str(file)).stdout
+    assert shown.index("+0.250") < shown.index("wait␛") < shown.index("+0.100") < shown.index("bc")
+    assert list(engine.scored[0].messages) == turns
+    assert engine.is_closed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("latest/dpo", "give one of the two"),
+        ("latest/dpo,x,-a,y,--file,FILE", "give one of the two"),
+        ("latest/dpo,x,-a,y", "two texts or more"),
+        ("latest/dpo,x,-a,y,-a,y", "two texts or more"),
+        ("latest/dpo, ,-a,y,-a,z", "is empty"),
+        ("latest/dpo,--file,FILE", "steps.jsonl:2: .*two texts or more"),
+        (f"{SFT},x,-a,y,-a,z", "no DPO made it"),
+        ("base,x,-a,y,-a,z", "no DPO made it"),
+    ],
+)
+def test_what_has_no_q_value_is_refused(home, tmp_path: Path, arguments: str, message: str):
+    file = tmp_path / "steps.jsonl"
+    rows = [{"prompt": "x", "actions": ["a", "b"]}, {"prompt": "x", "actions": "ab"}]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(InputError, match=message):
+        solon("q", *arguments.replace("FILE", str(file)).split(","))
+
+
+def test_values_are_per_token_where_the_loss_was() -> None:
+    sides = [Subject(name, Base("x"), name) for name in (DPO, SFT)]
+    decision = Decision(HELLO, ("ab", "abcd"))
+    found = q_values(Scores(), QModel(sides[0], sides[1], 0.1, True), [decision])
+    assert [one.q for one in found[0]] == pytest.approx([0.1 * 1 / 2, 0.1 * 2 / 2])
 
 
 def test_only_policies_are_asked(home) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from flows.commands import cli
 from flows.plan.advice import advice
-from flows.plan.inputs import inputs_of
+from flows.plan.read_inputs import inputs_of
 from storage.ledger import Ledger, insert
 
 CALL = {
@@ -50,9 +50,13 @@ def answer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], 
 def test_a_folder_without_a_workspace_says_so(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert answer(monkeypatch, capsys, "runs") == "no run yet\n"
-    out = answer(monkeypatch, capsys, "status --recipe smoke")
-    assert out.startswith(f"no workspace at {ledger.path.parent}")
+    said = f"no workspace at {ledger.path.parent}: nothing was run here yet"
+    for typed in ("runs", "ref list", "verify", "doctor", "status --recipe smoke"):
+        assert said in answer(monkeypatch, capsys, typed).splitlines()
+    for typed in ("why latest/dpo", "impact be-concise", "report", "data report"):
+        monkeypatch.setattr("sys.argv", ["solon", *typed.split()])
+        assert cli.answer() == 2
+        assert said in capsys.readouterr().err
     assert not ledger.path.parent.exists()
 
 

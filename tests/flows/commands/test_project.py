@@ -119,9 +119,10 @@ def test_a_path_is_short_for_prompts(typed: Typed) -> None:
 
 
 def test_the_workspace_of_a_project_offers_its_recipe(typed: Typed) -> None:
-    assert names() == ["demo", "smoke", "values"]
+    shipped = names()
+    assert "demo" in shipped
     typed("init")
-    assert names() == ["demo", "my-shop", "smoke", "values"]
+    assert names() == sorted([*shipped, "my-shop"])
     assert load("my-shop").prompts.path == str(Path("prompts.csv").absolute())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from difflib import SequenceMatcher
 from itertools import pairwise
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.explain.compare import words
+from flows.explain.compare.text import escaped, visible
 from flows.explain.compare.words import Piece, difference, in_terminal
 
 WORDS = st.lists(st.sampled_from(["a", "b", "the", " ", "  ", "\n", ".", "🙂", "مرحبا", "語"]))
@@ -100,3 +102,16 @@ def test_equal_and_empty_texts() -> None:
     assert difference("", "") == []
     assert difference("same", "same") == [Piece("same", "same")]
     assert difference("", "new") == [Piece("added", "new")]
+
+
+@pytest.mark.parametrize("unseen", ["\u200b", "\u00ad", "\u2060", "\ufeff", "\U000e0041", "\u200d"])
+def test_what_nobody_sees_is_shown(unseen: str) -> None:
+    assert visible(f"be{unseen}long") == "be\ufffdlong"
+    written = escaped(json.dumps(f"be{unseen}long", ensure_ascii=False))
+    assert written.isascii()
+    assert json.loads(written) == f"be{unseen}long"
+
+
+def test_scripts_and_emoji_keep_their_joiners() -> None:
+    for text in ("👨\u200d👩\u200d👧", "می\u200cخواهم", "a\u200f مرحبا", "1\ufe0f\u20e3"):
+        assert visible(text) == text
