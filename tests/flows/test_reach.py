@@ -18,7 +18,7 @@ from storage.errors import InputError
 NO_PATHS = set(
     "name description prompts.columns prompts.encoding prompts.categories prompts.licence"
     " generation.system generation.date generation.think_tags ppo.stop_token_ids judge.clamp"
-    " gate.rules".split()
+    " gate.rules track".split()
 )
 REFUSED = {"server.base_urls", "server.model", "server.key_env", "vllm.arguments"}
 
