@@ -17,6 +17,7 @@ from flows.run.publish import publish_markdown
 from flows.run.session import Session, open_session
 from flows.run.stages import reuse
 from flows.run.trained import stages_of
+from storage.errors import InputError
 from tasks.generation.snapshots import Rows
 
 Count = Annotated[int, Field(ge=1, le=1000)]
@@ -38,6 +39,14 @@ def preview(
         rows = try_out(session, slug, count)
         made = sum(step.generated for step in session.results.steps.values())
         return to_json(slug, rows, made)
+
+
+def _check_ablation(session: Session, slug: str) -> None:
+    """Raise InputError where there is no such principle, or PPO would be rewarded by it still."""
+    principle = principle_named(session.inputs.constitution, slug)
+    if principle.check and session.recipe.ppo["check_weight"] > 0:
+        rule = "PPO is rewarded by its check, without its rows too: what it bought would not show"
+        raise InputError(slug, rule, "set ppo.check_weight=0 for both", "ppo.check_weight")
 
 
 def try_out(session: Session, slug: str, count: int) -> list[Previewed]:
@@ -62,7 +71,7 @@ def ablate(slug: str, recipe: str = "demo", overrides: Overrides = None) -> dict
         overrides: Single values of the recipe, as constitution=mine.yaml.
     """
     with open_session(recipe, overrides, "evaluate") as session:
-        principle_named(session.inputs.constitution, slug)  # raises where there is none
+        _check_ablation(session, slug)
         session.results.refs = None
         data = DataSide(session, may_ask=False)
         rows, original = stages_of(session, data, data.known(), have=reuse)

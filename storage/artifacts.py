@@ -98,14 +98,14 @@ def check(path: Path, sha256: Callable[[Path], str] | None = None) -> dict[str, 
     return found
 
 
-def listed(path: Path) -> dict[str, str]:
-    """The SHA-256 of every file that the manifest lists, by name. Raises ArtifactBroken for none,
+def listed_files(path: Path) -> list[tuple[str, int, str]]:
+    """The manifest's files: name, size in bytes, SHA-256. Raises ArtifactBroken for no manifest,
     and for a name that leads out of the folder.
     """
     entries = _manifest(path)[1]
     for name, _, _ in entries:
         _check_name(path, name)
-    return {name: digest for name, _, digest in entries}
+    return entries
 
 
 def _digests(path: Path) -> Digests:

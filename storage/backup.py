@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from storage.artifacts import MANIFEST, artifact_path, listed
+from storage.artifacts import MANIFEST, artifact_path, listed_files
 from storage.errors import ArtifactBroken, InputError
 from storage.ids import digest
 from storage.journal import HEADERS
@@ -50,7 +50,7 @@ def back_up(workspace: Workspace, store: Store, heard: Heard) -> Backup:
     finally:
         for left_over in (copy, copy.with_suffix(".lock")):
             left_over.unlink(missing_ok=True)
-    left_out: list[str] = []
+    left_out = [f"{path.relative_to(workspace.root)}: a link" for path in links(workspace)]
     for row in known:
         try:
             entries += _artifact(workspace, store, row["id"], heard)
@@ -75,10 +75,9 @@ def _artifact(workspace: Workspace, store: Store, artifact_id: str, heard: Heard
     Raises ArtifactBroken where one is not, and the store has not got it.
     """
     folder, entries = artifact_path(workspace, artifact_id), []
-    for name, known in listed(folder).items():
+    for name, size, known in listed_files(folder):
         path = folder / name
-        if store.has(known):
-            size = store.path(known).stat().st_size
+        if store.has(known, size):
             entries.append(Entry(path.relative_to(workspace.root).as_posix(), size, (known,)))
             heard(size)
             continue
@@ -94,28 +93,39 @@ def _artifact(workspace: Workspace, store: Store, artifact_id: str, heard: Heard
 def bytes_of(workspace: Workspace) -> int:
     """About how many bytes a backup has to look at."""
     files = (*others(workspace), *_files(workspace.artifacts), workspace.ledger)
-    return sum(path.stat().st_size for path in files if path.is_file())
+    return sum(path.stat().st_size for path in files if path.is_file() and not path.is_symlink())
 
 
 def others(workspace: Workspace) -> Iterator[Path]:
     """All files that are kept but the ledger and artifacts."""
+    return (path for path in _others(workspace) if not path.is_symlink())
+
+
+def links(workspace: Workspace) -> Iterator[Path]:
+    """Links in the place of what would be kept: where they lead is not the workspace's."""
+    found = (path for path in _others(workspace) if path.is_symlink())
+    return (path for path in found if workspace.logs not in path.parents)  # trackers make some
+
+
+def _others(workspace: Workspace) -> Iterator[Path]:
     for top in sorted(workspace.root.glob("*")):
         is_ledgers = top.name.startswith(workspace.ledger.name)
         is_of_now = top.suffix in (".lock", ".host")
         is_kept = not is_ledgers and top.name not in NOT_KEPT and not is_of_now
-        if is_kept and top != workspace.artifacts and not top.is_symlink():
+        if is_kept and top != workspace.artifacts:
             for path in _files(top):
                 if str(path.relative_to(workspace.root)) not in CACHES:
                     yield path
 
 
 def _files(top: Path) -> Iterator[Path]:
-    """The regular files at or below a path; no link is followed."""
-    if top.is_file() and not top.is_symlink():
+    """The regular files and the links at or below a path; no link is followed."""
+    if top.is_file() or top.is_symlink():
         yield top
-    for folder, _, names in os.walk(top):
-        for path in sorted(Path(folder, name) for name in names):
-            if path.is_file() and not path.is_symlink():
+        return
+    for folder, folders, names in os.walk(top):
+        for path in sorted(Path(folder, name) for name in (*names, *folders)):
+            if path.is_file() or path.is_symlink():
                 yield path
 
 

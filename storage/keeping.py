@@ -7,11 +7,13 @@ run would ask again: it is served from the ledger, though it led to no row that 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from datetime import datetime
 
 from storage.ids import PREFIXES
-from storage.ledger import Connection, rows
+from storage.ledger import Connection, Row, rows
 from storage.lineage_walk import HOMES, KINDS, Walk
+from storage.refs import standing
 
 KEPT_RUNS = """
     CREATE OR REPLACE TEMP TABLE kept_runs AS
@@ -19,15 +21,16 @@ KEPT_RUNS = """
     QUALIFY row_number() OVER (PARTITION BY recipe ORDER BY started_at DESC) <= $1
         OR started_at >= coalesce($2::TIMESTAMPTZ, 'infinity'::TIMESTAMPTZ)"""
 IN_KEPT_RUN = "run_id IN (SELECT run_id FROM kept_runs)"
-# Of the refs that runs move, what they pointed to when a kept run ended; of the others what they
-# point to and what a rollback would bring back.
+# What refs point to, and those that runs move pointed to when a kept run ended.
 POINTED = """
     SELECT target_id AS id FROM refs
-    UNION SELECT previous_id FROM refs WHERE NOT regexp_matches(name, '(^|/)(latest|ablate)/')
     UNION SELECT arg_max(m.target_id, m.number) FROM kept_runs r
         JOIN ref_moves m ON starts_with(m.name, r.recipe || '/latest/')
             AND m.moved_at <= coalesce(r.ended_at, m.moved_at)
         GROUP BY r.run_id, m.name"""
+MOVED_BY_PEOPLE = """
+    SELECT * FROM ref_moves WHERE NOT regexp_matches(name, '(^|/)(latest|ablate)/')
+    ORDER BY number"""
 OF_RUNS = " UNION ".join(
     [
         "SELECT d.subject_id FROM decisions d SEMI JOIN kept_runs USING (run_id)",
@@ -64,6 +67,15 @@ MANNER = "step, model_id, temperature, top_p, coalesce(few_shot_id, '')"
 JUDGING = "model_id, method, coalesce(few_shot_id, '')"
 
 
+def _behind(con: Connection) -> list[str]:
+    """What a rollback of each ref that people move would bring back."""
+    moves: dict[str, list[Row]] = defaultdict(list)
+    for made in rows(con, MOVED_BY_PEOPLE):
+        moves[made["name"]].append(made)
+    stood = (standing(of_one) for of_one in moves.values())
+    return [ids[-2] for ids in stood if len(ids) > 1]
+
+
 class Kept:
     """The rows that are kept, as sets within one transaction."""
 
@@ -74,6 +86,7 @@ class Kept:
         con.execute(WORDS)
         con.execute(f"CREATE OR REPLACE TEMP TABLE roots AS {POINTED} UNION {OF_RUNS}")
         con.execute(f"INSERT INTO roots {OF_PEOPLE}")
+        con.execute("INSERT INTO roots SELECT unnest($1::VARCHAR[])", [_behind(con)])
         self._is_any_prompt = bool(rows(con, ANY_PARTIAL))
         self.walk = Walk(con, [], "up", name="kept")
         for kind in KINDS:

@@ -19,7 +19,8 @@ from storage.workspace import MODEL_MANIFEST, Workspace
 # Beside them the folders: work in progress (tmp, state), what others own (prefect, servers).
 BESIDE = ("wal", "journal", "journal.tmp", "new")  # what a kill may leave of a write
 LEDGER = {"ledger.duckdb", *(f"ledger.duckdb.{end}" for end in BESIDE)}
-OWN = frozenset({*LEDGER, "ledger.lock", "ledger.host", "device.lock", "keep.lock"})
+LOCKS = ("ledger.lock", "ledger.host", "device.lock", "keep.lock")
+OWN = frozenset({*LEDGER, *LOCKS, "mlflow.db"})  # MLflow's, where a recipe has it follow
 OWN_FOLDERS = frozenset({"tmp", "state", "prefect", "servers"})
 LOG_ENDS = (".log", ".log.spec.json")  # of what belongs to no run: a model is converted, merged
 NAME = re.compile(r"[a-z]+_\w+", re.ASCII)  # an id, a run's random one too: never a way elsewhere

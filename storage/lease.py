@@ -87,7 +87,7 @@ def hold(path: Path, wait_s: float) -> None:
             raise LedgerBusy(f"{path.parent}: {what}; {why}")
         else:
             time.sleep(POLL_S)
-    if time.time() - path.stat().st_mtime > RENEW_S:
+    if _now(path) - path.stat().st_mtime > RENEW_S:
         os.utime(path)
 
 

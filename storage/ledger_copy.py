@@ -23,6 +23,7 @@ def copy_to(ledger: Ledger, path: Path) -> None:
         with _attached(ledger):
             pass  # what a killed process left in a log beside the file becomes part of it
         shutil.copyfile(ledger.path, path)
+        shutil.copymode(ledger.path, path)
 
 
 def compact(ledger: Ledger, beside: Path) -> tuple[int, int]:
@@ -37,6 +38,7 @@ def compact(ledger: Ledger, beside: Path) -> tuple[int, int]:
         with _attached(ledger) as con:
             _copy(con, beside)
         if beside.stat().st_size < before:
+            shutil.copymode(ledger.path, beside)
             beside.replace(ledger.path)
             sync(ledger.path.parent)
     _unlink(beside)

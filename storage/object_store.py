@@ -76,14 +76,16 @@ class Store:
     def path(self, digest: str) -> Path:
         return self.objects / digest[:2] / digest
 
-    def has(self, digest: str) -> bool:
-        return self.path(digest).is_file()
+    def has(self, digest: str, size: int) -> bool:
+        """Whether an object is there, and as large as it was: one that was cut is written anew."""
+        path = self.path(digest)
+        return path.is_file() and path.stat().st_size == size
 
     def keep(self, source: BinaryIO, size: int, heard: Heard) -> str:
         """Keep the next `size` bytes of a file (-1: all that follow); their digest."""
         start = source.tell()
         digest = _digest_of(source, size, lambda count: None)
-        if self.has(digest):
+        if self.has(digest, source.tell() - start):
             heard(source.tell() - start)
             return digest
         source.seek(start)

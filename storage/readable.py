@@ -50,6 +50,12 @@ class Readable(Ledger):
             finally:
                 self._detach(con)
 
+    def _detach(self, con: Connection) -> None:
+        """Let go of the file. A log that a kill left beside it stays: nothing is written here."""
+        con.close()
+        if self._instance:
+            self._instance.execute("DETACH ledger")
+
     def _attached(self, instance: Connection, is_last_try: bool) -> bool:
         if journal_of(self.path).exists():
             rule = "a kill broke off a write to its ledger, and it may only be read"
@@ -70,7 +76,7 @@ def _check_current(con: Connection, path: Path) -> None:
 @contextmanager
 def _shared(lock: Path, wait_s: float) -> Iterator[None]:
     """Keep writers out, where there is a lock to hold."""
-    if not lock.exists():
+    if not os.access(lock, os.R_OK):  # there is none, or it is its owner's alone
         yield
         return
     descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)

@@ -8,6 +8,7 @@ means that of the ledger's recipe (storage/own_refs.py).
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from storage.errors import InputError
 from storage.ids import kind_of
@@ -93,20 +94,26 @@ def rollback(ledger: Ledger, name: str, author: str) -> tuple[str, str]:
         moves = rows(con, "SELECT * FROM ref_moves WHERE name = ? ORDER BY number", [name])
         if not moves:
             raise _no_ref(name, names_of(con, name, ledger.recipe))
-        standing: list[str] = []
-        for made in moves:
-            if made["is_rollback"]:
-                del standing[-1:]
-            else:
-                standing.append(made["target_id"])
-        if len(standing) < 2:
+        stood = standing(moves)
+        if len(stood) < 2:
             rule = "it has pointed nowhere before this"
             raise InputError(name, rule, f"use solon ref set {name} ID")
-        is_now, was = standing[-2:]
+        is_now, was = stood[-2:]
         if is_cleared(con, is_now):
             raise InputError(name, CLEARED, f"use solon ref set {name} ID")
         move(con, name, is_now, author, "rollback", is_rollback=True)
     return was, is_now
+
+
+def standing(moves: Sequence[Row]) -> list[str]:
+    """What a ref pointed to, by its moves in their order, less the moves that were taken back."""
+    found: list[str] = []
+    for made in moves:
+        if made["is_rollback"]:
+            del found[-1:]
+        else:
+            found.append(made["target_id"])
+    return found
 
 
 def _check_name(ledger: Ledger, name: str) -> None:

@@ -63,7 +63,8 @@ def export_snapshot(ledger: Ledger, name: str, format: str, out: Path) -> dict[s
         "left_out": len(every) - len(rows),
     }
     written = {"written": dataset_id(found["kind"], *sides), "format": format, **counts}
-    aside = out.absolute().with_name(f".{out.name[:50]}.{uuid.uuid4().hex[:8]}.tmp")
+    place, name = out.resolve(), f".{out.name[:50]}.{uuid.uuid4().hex[:8]}.tmp"
+    aside = place / name if place.is_dir() else place.with_name(name)
     try:
         aside.mkdir(parents=True)
         if is_file:
@@ -78,21 +79,33 @@ def export_snapshot(ledger: Ledger, name: str, format: str, out: Path) -> dict[s
         files = () if is_file else tuple(splits)
         text = dataset_card(ledger, found, written, rows, files)
         (aside / card).write_text(text, encoding="utf-8")
-        _check_place(out, is_file)  # again: something may have come meanwhile
+        _check_place(out, is_file, aside)  # again: something may have come meanwhile
         if is_file:
             (aside / card).replace(out.with_name(card))
             (aside / out.name).rename(out)
         else:
-            aside.rename(out)  # over an empty folder, too
+            _move(aside, place)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return {"id": found["dataset_id"], **counts, "out": str(out.absolute())}
 
 
-def _check_place(out: Path, is_file: bool) -> None:
+def _move(aside: Path, out: Path) -> None:
+    """Give a folder its name; one that is there, and is empty, gets what is in it: it may be where
+    somebody stands, a link, a disk.
+    """
+    if not out.exists():
+        aside.rename(out)
+        return
+    for path in sorted(aside.iterdir(), key=lambda path: path.name == "README.md"):
+        path.rename(out / path.name)  # the card last: what has one is whole
+
+
+def _check_place(out: Path, is_file: bool, aside: Path | None = None) -> None:
     if is_file and out.exists():
         raise InputError(str(out), "the file must be new", "name another", "--out")
-    if not is_file and out.exists() and (not out.is_dir() or any(out.iterdir())):
+    is_taken = out.exists() and (not out.is_dir() or {*out.resolve().iterdir()} - {aside})
+    if not is_file and is_taken:
         raise InputError(str(out), "the folder must be new or empty", "name another", "--out")
 
 

@@ -30,10 +30,8 @@ def check_inputs(inputs: Inputs, until: Step | None) -> None:
             "set judge.use=true, give principles a check, or set pairs.evidence=presumed",
             "pairs",
         )
-    if inputs.recipe.ppo["check_weight"] > 0 and at_most("ppo", until) and not is_checked:
-        rule = "no enabled principle has a check that PPO could be rewarded by"
-        fix = "give principles a check, or set ppo.check_weight=0"
-        raise InputError(inputs.constitution.name, rule, fix, "ppo.check_weight")
+    if inputs.recipe.ppo["check_weight"] > 0 and at_most("ppo", until):
+        _check_rewards(inputs, is_checked)
     if at_most("evaluate", until) and not inputs.evaluation_prompts:
         raise InputError(
             f"{len(inputs.prompts)} prompts",
@@ -41,6 +39,19 @@ def check_inputs(inputs: Inputs, until: Step | None) -> None:
             "take more prompts, raise prompts.held_out_percent, or stop with --until ppo",
             "prompts",
         )
+
+
+def _check_rewards(inputs: Inputs, is_checked: bool) -> None:
+    """Raise InputError where PPO cannot be rewarded by checks: it knows no prompt's category."""
+    where, fix = "ppo.check_weight", "give principles a check, or set ppo.check_weight=0"
+    if not is_checked:
+        rule = "no enabled principle has a check that PPO could be rewarded by"
+        raise InputError(inputs.constitution.name, rule, fix, where)
+    for principle in inputs.constitution.enabled:
+        if principle.check and principle.applies_to:
+            rule = "its check is of some categories, and PPO would reward it for every prompt"
+            fix = "remove applies_to, or set ppo.check_weight=0"
+            raise InputError(principle.slug, rule, fix, where)
 
 
 def _check_server(inputs: Inputs, until: Step | None) -> None:

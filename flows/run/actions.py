@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from flows.plan.subjects import Subject, subject
 from storage.errors import InputError
@@ -20,10 +21,11 @@ from storage.ledger import Ledger
 from storage.workspace import Workspace
 from tasks.engines.engine import Continuation, Engine, Message
 from tasks.prompts.files import iter_rows
-from tasks.prompts.rows import to_prompt
-from tasks.prompts.turns import RowError
+from tasks.prompts.rows import SURROGATE, to_prompt
+from tasks.prompts.turns import RowError, turn_list
 
 MAX_CHARS = 100_000  # of a history
+HISTORIES = ("messages", "prompt", "conversations", "conversation")
 
 
 @dataclass(frozen=True)
@@ -113,22 +115,39 @@ def read_decisions(path: Path) -> Iterator[Decision]:
 
     Raises InputError, with file and line, at the first row that is none.
     """
+    line = 0
     for line, row in iter_rows(path):
         try:
             if isinstance(row, RowError):
                 raise row
             prompt = to_prompt(row, str(path), line, MAX_CHARS, tools=True)
+            _check_end(row)
             yield decision(prompt.messages, row.get("actions"), f"{path}:{line}")
         except RowError as error:
             fix = "mend or remove the row"
             raise InputError(error.reason, error.detail, fix, f"{path}:{line}") from None
+    if not line:
+        raise InputError(path, "there is no row in it", "write one decision a line", "--file")
+
+
+def _check_end(row: dict[str, Any]) -> None:
+    """Raise RowError unless the user spoke last: later turns would be left out of what is asked."""
+    for column in HISTORIES:
+        turns = row.get(column)
+        if isinstance(turns, list) and turn_list(turns, column, False)[-1]["role"] != "user":
+            rule = "its last turn is not the user's: actions are valued after one that is"
+            raise RowError(f"`{column}`", rule)
+
+
+def _is_plain(text: str) -> bool:
+    return "\0" not in text and not SURROGATE.search(text)
 
 
 def decision(messages: Sequence[Message], actions: object, where: str) -> Decision:
     """Raises InputError unless actions are two texts or more, none empty and none given twice."""
     texts = list(actions) if isinstance(actions, list | tuple) else []
-    is_text = all(isinstance(text, str) and text.strip() for text in texts)
+    is_text = all(isinstance(text, str) and text.strip() and _is_plain(text) for text in texts)
     if len(texts) < 2 or not is_text or len(set(texts)) < len(texts):
-        rule = "actions are two texts or more, none empty, none twice"
+        rule = "actions are two texts or more, none empty, none twice, all of them UTF-8"
         raise InputError(actions, rule, "list what could come next", where)
     return Decision(messages, tuple(texts))

@@ -9,6 +9,7 @@ nobody. What a tool fails at is said once, and the training goes on without it.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +19,14 @@ from typing import Any, Protocol
 from flows.run import progress
 from storage.ids import short
 
+LOGIN = re.compile(r"//[^/@\s]+@")
+MOST_WORDS = 300
+# Of MLflow's client: the device is held while a server that is away is asked.
+PATIENCE = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
 Hear = Callable[[dict[str, Any]], None]
 
 
@@ -61,7 +70,8 @@ class TensorBoard:
 
 class MLflow:
     def __init__(self, training: Training) -> None:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        for name, value in PATIENCE.items():
+            os.environ.setdefault(name, value)
         from mlflow.tracking import MlflowClient
 
         uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{training.root / 'mlflow.db'}"
@@ -87,11 +97,12 @@ class WandB:
         os.environ.setdefault("WANDB_MODE", "offline")
         tags = {"run": training.run_id, "checkpoint": training.checkpoint_id}
         self._run = wandb.init(
-            project=training.recipe,
+            project=os.environ.get("WANDB_PROJECT") or training.recipe,
             group=training.run_id,
             name=training.name,
             config=tags,
-            dir=str(training.logs),
+            dir=os.environ.get("WANDB_DIR") or str(training.logs),
+            reinit="create_new",  # never the run of a stage before
             settings=wandb.Settings(silent=True, console="off"),
         )
 
@@ -118,8 +129,10 @@ def followed(kinds: Sequence[str], training: Training, hear: Hear) -> Iterator[H
         try:
             do()
         except Exception as error:  # whatever another tool raises must not end hours of training
-            curves.pop(kind, None)
-            progress.current().say(f"{kind} does not follow {training.name}: {error}")
+            ended = curves.pop(kind, None)
+            if ended:
+                _close(ended)
+            progress.current().say(f"{kind} does not follow {training.name}: {_words(error)}")
 
     def begin(kind: str) -> None:
         curves[kind] = TRACKERS[kind](training)
@@ -133,11 +146,21 @@ def followed(kinds: Sequence[str], training: Training, hear: Hear) -> Iterator[H
         for kind, known in list(curves.items()):
             safely(kind, lambda known=known: known.add(event["step"], values))  # type: ignore[misc]
 
-    for kind in kinds:
+    for kind in dict.fromkeys(kinds):
         safely(kind, lambda kind=kind: begin(kind))  # type: ignore[misc]
     try:
         yield follow
     finally:
         for known in curves.values():
-            with suppress(Exception):
-                known.close()
+            _close(known)
+
+
+def _close(curves: Curves) -> None:
+    with suppress(Exception):
+        curves.close()
+
+
+def _words(error: Exception) -> str:
+    """What a tool says of its fault, in one line, without the login of an address in it."""
+    text = "".join(c if c.isprintable() else " " for c in str(error))
+    return LOGIN.sub("//", " ".join(text.split()))[:MOST_WORDS]

@@ -65,7 +65,7 @@ def _orphans(seen: Examination) -> None:
 def _locks(seen: Examination) -> None:
     """A lock's note outlives its holder only where the holder was killed."""
     for path in sorted(path for pattern in LOCKS for path in seen.workspace.root.glob(pattern)):
-        if path.is_symlink() or not _is_inside(seen, path):
+        if path.is_symlink() or not _is_inside(seen, path) or not os.access(path, os.W_OK):
             continue
         with path.open("r+b") as file, suppress(BlockingIOError):  # held: its note is right
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,18 @@ NEXT_USE = "it is made again when it is next used"
 TAKEN_OVER = "the next run that needs it takes it over"
 STRAY = "move it away, or let solon gc delete it"
 OnBytes = Callable[[int], None]
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Every file below a folder; what goes meanwhile, as a trainer's older state, is left out."""
+    return (Path(place, name) for place, _, names in os.walk(folder) for name in names)
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:  # it went, or is a link to nothing
+        return 0
 
 
 class Reader:
@@ -61,12 +75,8 @@ class Files:
     def size(self) -> int:
         """Bytes that will be read, about."""
         paths = [artifact_path(self.workspace, row["checkpoint_id"]) for row in self.checkpoints]
-        return sum(
-            file.stat().st_size
-            for folder in (*paths, *self.models, self.workspace.reports, self.workspace.state)
-            for file in folder.rglob("*")
-            if file.is_file()
-        )
+        folders = (*paths, *self.models, self.workspace.reports, self.workspace.state)
+        return sum(map(_size, chain.from_iterable(map(_files, folders))))
 
     def look(self, on_bytes: OnBytes) -> None:
         """Look at all of them; what is wrong goes to `looked`."""
@@ -83,7 +93,8 @@ class Files:
             self._model(folder, reader)
         for folder in sorted(self.workspace.reports.glob("*/")):
             self._report(folder)
-        for marker in sorted(self.workspace.state.glob(f"*/**/{MARKER}")):
+        states = (file for file in _files(self.workspace.state) if file.name == MARKER)
+        for marker in sorted(states):
             if sealed(marker.parent, MARKER, reader.of) is None and marker.exists():
                 repair = "the next run deletes it, and trains from the state before it or anew"
                 self._fault(marker.parent, "a trainer's state is not what was written", repair)

@@ -28,16 +28,16 @@ def attend(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    mask: Tensor | None,
+    attention_mask: Tensor | None,
     **how: Any,
 ) -> tuple[Tensor, None]:
     """transformers' attention by torch's fused one: query, key and value [B, heads, T, size]."""
     if not _is_short(query, key):
-        return sdpa_attention_forward(module, query, key, value, mask, **how)
-    if mask is not None and mask.is_floating_point():
-        mask = mask.float()
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **how)
+    if attention_mask is not None and attention_mask.is_floating_point():
+        attention_mask = attention_mask.float()
     wide = (query.float(), key.float(), value.float())
-    found, _ = sdpa_attention_forward(module, *wide, mask, **how)
+    found, _ = sdpa_attention_forward(module, *wide, attention_mask, **how)
     return found.to(query.dtype), None
 
 

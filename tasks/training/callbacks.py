@@ -37,6 +37,11 @@ class Reporter(TrainerCallback):
         if is_due or self.ending.is_asked:
             control.should_save = True
 
+    def on_evaluate(self, args: Any, state: Any, control: TrainerControl, **_: Any) -> None:
+        """An evaluation may be long, and the last thing that a training does."""
+        if self.ending.is_asked:
+            control.should_save = True
+
     def on_log(
         self, args: Any, state: TrainerState, control: Any, logs: Any = None, **_: Any
     ) -> None:

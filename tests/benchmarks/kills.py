@@ -25,7 +25,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from flows.serve.doctor import examine
-from storage.artifacts import artifact_path, listed
+from storage.artifacts import artifact_path, listed_files
 from storage.workspace import Workspace
 from tests.flows.conftest import HANG_S, Solon
 from tests.flows.prefect_db import seed
@@ -131,8 +131,8 @@ class Kills:
 
 def weights_of(solon: Solon, checkpoint_id: str) -> dict[str, str]:
     """The digests of a checkpoint's files of weights, by name."""
-    files = listed(artifact_path(Workspace(solon.home), checkpoint_id))
-    return {name: digest for name, digest in files.items() if name.endswith(".safetensors")}
+    files = listed_files(artifact_path(Workspace(solon.home), checkpoint_id))
+    return {name: digest for name, _, digest in files if name.endswith(".safetensors")}
 
 
 def missing(before: Keys, after: Keys) -> list[str]:

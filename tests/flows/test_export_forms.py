@@ -119,6 +119,23 @@ def test_calls_of_tools_come_back_as_they_were(tmp_path: Path) -> None:
     assert not is_read_again(row)
 
 
+@pytest.mark.parametrize("place", ["here", "link"])
+def test_an_empty_folder_is_filled_where_it_is(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Where somebody stands in it, and where it is a link: it cannot be written over then."""
+    before = {path.name for path in tmp_path.iterdir()}
+    (tmp_path / "here").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    out = Path(".") if place == "here" else tmp_path / "link"
+    export_snapshot(world.ledger, world.rows.preferences.dataset_id, "trl", out)
+    found = {path.name for path in (tmp_path / "here").iterdir()}
+    assert "README.md" in found
+    assert not [name for name in found if name.startswith(".")]
+    assert {path.name for path in tmp_path.iterdir()} == before | {"here", "link"}
+
+
 @pytest.mark.parametrize("name", ["out", "out.jsonl"])
 def test_an_export_that_fails_leaves_nothing(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

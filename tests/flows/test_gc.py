@@ -16,6 +16,7 @@ import pytest
 from flows.explain.overview import size_of
 from flows.plan.planner import Planner
 from flows.serve.clearing import Cleaner, Clearing
+from storage import refs
 from storage.errors import InputError, SolonError
 from storage.ids import content_id
 from storage.ledger import Ledger, insert, now
@@ -113,6 +114,26 @@ def test_what_people_wrote_stays_with_what_it_is_about(workspace: Workspace) -> 
     clear(workspace, keep_runs=1)
     assert {table: ledger.query(f"FROM {table} ORDER BY ALL") for table in WRITTEN} == before
     assert whys(Ledger(workspace.ledger), [pair["pair_id"]]) == told
+
+
+def test_what_a_rollback_would_bring_back_stays_after_a_rollback_too(
+    workspace: Workspace,
+) -> None:
+    ledger = Ledger(workspace.ledger)
+    for number in (1, 2, 3):
+        refs.set_ref(ledger, "champion", checkpoint_id(number), "Ann", is_forced=True)
+    refs.rollback(ledger, "champion", "Ann")
+    clear(workspace, keep_runs=1)
+    was, is_now = refs.rollback(Ledger(workspace.ledger), "champion", "Ann")
+    assert (was, is_now) == (checkpoint_id(2), checkpoint_id(1))
+    rows = Ledger(workspace.ledger).query("SELECT checkpoint_id AS id FROM checkpoints")
+    assert is_now in {row["id"] for row in rows}
+
+
+def test_the_ledger_stays_its_owners_alone(workspace: Workspace) -> None:
+    workspace.ledger.chmod(0o600)
+    clear(workspace)
+    assert workspace.ledger.stat().st_mode & 0o777 == 0o600
 
 
 def test_later_runs_stay_and_an_open_one_stops_it(workspace: Workspace) -> None:

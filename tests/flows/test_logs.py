@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,21 @@ def test_a_log_is_begun_anew_while_it_is_written(
     before = path.with_name("worker.log.1").read_text()
     assert int((before + written.decode()).split()[-1]) > 190, "the newest are kept"
     assert {each.name for each in tmp_path.iterdir()} == {"worker.log", "worker.log.1"}
+
+
+def test_a_full_disk_costs_the_older_lines_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(source: Path, to: Path) -> None:
+        to.write_bytes(source.read_bytes()[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(logs, "MOST", 100)
+    monkeypatch.setattr(logs.shutil, "copyfile", half)
+    path = tmp_path / "server.log"
+    path.write_bytes(b"x" * 101)
+    logs.bound(path)
+    assert {each.name: each.stat().st_size for each in tmp_path.iterdir()} == {"server.log": 0}
 
 
 def test_those_of_a_server_are_bounded_at_its_start_and_while_it_is_up(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +19,12 @@ from storage.readable import Readable, ledger_at
 
 from .world import World
 
+KILLED = """
+import os, signal, sys, duckdb
+con = duckdb.connect(sys.argv[1])
+con.execute("INSERT INTO refs (name, target_id, updated_at) VALUES ('late', 'x', now())")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
 SETTINGS = {"prompts.limit": 12, "pairs.evidence": "presumed"}
 ASKED = (
     "plan --recipe smoke --set prompts.limit=12 --until pairs",
@@ -87,6 +97,35 @@ def test_nobody_writes_while_it_is_read(home: Path) -> None:
         with pytest.raises(LedgerBusy):
             ledger.query("FROM pairs")
     assert ledger.query("FROM pairs")
+
+
+def test_what_a_kill_left_in_its_log_is_read_and_stays(home: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, str(home / "ledger.duckdb")], check=False)
+    log = home / "ledger.duckdb.wal"
+    before = log.read_bytes()
+    ledger = ledger_at(home / "ledger.duckdb")
+    assert ledger.query("SELECT target_id FROM refs WHERE name = 'late'") == [{"target_id": "x"}]
+    assert ledger.query("FROM pairs")
+    assert log.read_bytes() == before
+
+
+def test_a_lock_that_is_its_owners_alone_is_no_hindrance(
+    home: Path, monkeypatch: pytest.MonkeyPatch, said: Callable[[str], tuple[int, str]]
+) -> None:
+    lock, opens = home / "ledger.lock", os.open
+
+    def refused(path: Any, *more: Any, **others: Any) -> int:
+        if Path(path) == lock:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opens(path, *more, **others)
+
+    may = os.access
+    monkeypatch.setattr(os, "open", refused)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != lock and may(path, mode))
+    assert ledger_at(home / "ledger.duckdb").query("FROM pairs")
+    code, words = said("doctor")
+    assert code in (0, 1), words
+    assert "error:" not in words
 
 
 def test_an_older_ledger_is_not_migrated(home: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from constitution.schema import Check, Constitution
 from flows.plan.input_checks import check_inputs
 from flows.plan.needs import Need, stage_needs
+from flows.trials import _check_ablation
 from storage.artifacts import artifact_path
 from storage.errors import InputError
 from storage.workspace import Workspace
@@ -72,6 +74,31 @@ def test_a_constitution_without_checks_cannot_reward(world: World) -> None:
     assert str(found.value).startswith("ppo.check_weight: checkable")
     assert "no enabled principle has a check" in str(found.value)
     check_inputs(inputs, "dpo")
+
+
+def test_a_check_of_some_categories_cannot_reward(world: World) -> None:
+    own = world.inputs.constitution
+    number = next(n for n, p in enumerate(own.principles) if p.check)
+    principles = list(own.principles)
+    principles[number] = replace(principles[number], applies_to=("law",))
+    inputs = replace(
+        world.read(**{"ppo.check_weight": 0.5}),
+        constitution=replace(own, principles=tuple(principles)),
+    )
+    with pytest.raises(InputError) as found:
+        check_inputs(inputs, None)
+    assert str(found.value).startswith(f"ppo.check_weight: {principles[number].slug}")
+    check_inputs(inputs, "dpo")
+
+
+def test_an_ablation_of_what_rewards_is_refused(world: World) -> None:
+    inputs = world.read(**{"ppo.check_weight": 0.5})
+    session: Any = SimpleNamespace(inputs=inputs, recipe=inputs.recipe)
+    slug = next(p.slug for p in inputs.constitution.enabled if p.check)
+    with pytest.raises(InputError, match="what it bought would not show"):
+        _check_ablation(session, slug)
+    plain = world.read()
+    _check_ablation(SimpleNamespace(inputs=plain, recipe=plain.recipe), slug)  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

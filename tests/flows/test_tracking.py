@@ -123,6 +123,29 @@ def test_what_a_tool_fails_at_is_said_once_and_ends_nothing(
     assert scalars(training.logs)["loss"] == LOSSES
 
 
+def test_what_failed_is_closed_and_its_words_hold_no_login(
+    training: Training, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+
+    class Away:
+        def __init__(self, training: Training) -> None: ...
+
+        def add(self, step: int, values: Any) -> None:
+            raise OSError("http://ann:secret@host/api\n\x1b[31m" + "x" * 1000)
+
+        def close(self) -> None:
+            closed.append("closed")
+
+    monkeypatch.setitem(tracking.TRACKERS, "wandb", Away)
+    assert follow(training, "wandb", "wandb") == EVENTS
+    assert closed == ["closed"]
+    (line,) = said
+    assert "http://host/api [31mx" in line
+    assert "secret" not in line
+    assert len(line) < 400
+
+
 def test_a_recipe_says_who_follows() -> None:
     assert load("smoke").track == ["tensorboard"]
     assert load("smoke", {"track": []}).track == []

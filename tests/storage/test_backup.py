@@ -21,6 +21,7 @@ from storage.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECKPOINT = content_id("checkpoint", 1)
+A_LINK = "recipes/link: a link"
 
 
 def silent(count: int) -> None: ...
@@ -108,14 +109,37 @@ def test_a_damaged_artifact_is_said_and_the_good_one_of_before_stays(
     adapter = artifact_path(workspace, CHECKPOINT) / "adapter"
     adapter.write_bytes(adapter.read_bytes().upper())
     other = Store(tmp_path / "other").create()
-    assert CHECKPOINT in make(workspace, other).left_out[0]
+    assert CHECKPOINT in make(workspace, other).left_out[1]
     adapter.write_bytes(adapter.read_bytes().lower())
     make(workspace, store)
     adapter.write_bytes(adapter.read_bytes().upper())
     made = make(workspace, store)
-    assert made.left_out == ()
+    assert made.left_out == (A_LINK,)
     back = restore(store, made, tmp_path / "back", silent)
     assert is_whole(artifact_path(back, CHECKPOINT))
+
+
+def test_what_is_behind_a_link_is_said_to_be_left_out(workspace: Workspace, store: Store) -> None:
+    elsewhere = workspace.root.with_name("large-disk")
+    elsewhere.mkdir()
+    (elsewhere / "weights").write_bytes(b"weights")
+    workspace.models.rmdir()
+    workspace.models.symlink_to(elsewhere)
+    made = make(workspace, store)
+    assert made.left_out == ("models: a link", A_LINK)
+    assert not [entry.file for entry in made.files if entry.file.startswith("models")]
+
+
+@pytest.mark.parametrize(
+    "file", [f"artifacts/checkpoints/{CHECKPOINT}/adapter", "recipes/mine.yaml"]
+)
+def test_an_object_that_was_cut_is_written_anew(
+    workspace: Workspace, store: Store, tmp_path: Path, file: str
+) -> None:
+    (entry,) = (entry for entry in make(workspace, store).files if entry.file == file)
+    os.truncate(store.path(entry.objects[0]), 1)
+    back = restore(store, make(workspace, store), tmp_path / "back", silent)
+    assert (back.root / file).read_bytes() == (workspace.root / file).read_bytes()
 
 
 def test_it_is_of_one_moment_while_others_write(workspace: Workspace, store: Store) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import threading
@@ -14,9 +15,12 @@ import pytest
 pytest.importorskip("trl")
 
 import torch
+from transformers import TrainerControl
 
 from tasks.process import SAVED, WorkerError, run_job
-from tasks.training.ending import ENDED, heard
+from tasks.report import Report
+from tasks.training.callbacks import Reporter
+from tasks.training.ending import ENDED, Ending, heard
 
 ROWS: list[dict[str, Any]] = [
     {
@@ -104,3 +108,14 @@ def test_in_a_thread_nothing_is_changed() -> None:
     thread.start()
     thread.join()
     assert found == [False]
+
+
+def test_an_evaluation_that_is_the_last_is_saved_too() -> None:
+    """Asked to end while a stage is evaluated, which stops it: no step is left that would save."""
+    ending, control = Ending(), TrainerControl()
+    reporter = Reporter(Report(io.StringIO()), 0, ending)
+    reporter.on_evaluate(None, None, control)
+    assert not control.should_save
+    ending.is_asked = True
+    reporter.on_evaluate(None, None, control)
+    assert control.should_save

@@ -100,7 +100,7 @@ def test_short_rows_attend_in_float32(tokens: int):
 
     def attended(how, dtype: torch.dtype) -> list[torch.Tensor]:
         sides = [side.to(dtype).requires_grad_() for side in given]
-        found, _ = how(torch.nn.Module(), *sides, mask)
+        found, _ = how(torch.nn.Module(), *sides, attention_mask=mask)  # so some models call it
         found.float().square().sum().backward()
         return [found.detach(), *(side.grad for side in sides if side.grad is not None)]
 

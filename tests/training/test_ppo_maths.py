@@ -188,6 +188,16 @@ def test_running_norm_equals_the_norm_of_everything_seen() -> None:
     assert RewardNorm(**json.loads(json.dumps(vars(norm)))) == norm
 
 
+@pytest.mark.parametrize("score", [1 / 3, 2 / 3, 0.1, 1e6 / 3])
+@pytest.mark.parametrize("batch", [11, 19, 57])
+def test_scores_that_do_not_vary_have_a_norm_of_one(score: float, batch: int) -> None:
+    """Their mean is rounded: the spread of one ulp is none."""
+    norm = RewardNorm("calibrate")
+    for size in (batch, 16):
+        norm.update(torch.full((size,), score, dtype=torch.float64))
+    assert norm.std == 1.0
+
+
 def test_rewards_may_be_async_weighted_and_refuse_rows() -> None:
     async def doubled(completions: list[str], **_: Any) -> list[float | None]:
         return [None if text == "?" else 2.0 * len(text) for text in completions]

@@ -190,6 +190,10 @@ def _checked(result: Any, count: int, name: str) -> Tensor:
     return torch.tensor(scores, dtype=torch.float64)
 
 
+ROUNDING = 1e-9
+"""Scores that differ by less, of their mean's size, are the same ones, rounded."""
+
+
 @dataclass
 class RewardNorm:
     """Mean and spread of raw scores: fixed (`calibrate`), up to date (`running`), or unused."""
@@ -203,9 +207,10 @@ class RewardNorm:
     @property
     def std(self) -> float:
         """Unbiased; 1 where scores do not vary or are fewer than two."""
-        if self.count < 2 or self.squares <= 0:
+        if self.count < 2:
             return 1.0
-        return math.sqrt(self.squares / (self.count - 1))
+        std = math.sqrt(max(self.squares, 0.0) / (self.count - 1))
+        return std if std > ROUNDING * max(1.0, abs(self.mean)) else 1.0
 
     def update(self, scores: Tensor) -> None:
         """Take in more scores (NaN are left out), by the parallel form of Welford's sums."""
