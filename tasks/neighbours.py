@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from tasks.machine import granted_cores
 
-PROCESSES = Path("/proc")
+PROC = Path("/proc")
 LOOK_S = 0.25
 QUIET = 0.3
 """Cores that others may use on a machine that is called quiet: a desktop's or a server's rest."""
@@ -33,6 +33,13 @@ class Use(NamedTuple):
     ticks: int
 
 
+class Look(NamedTuple):
+    """What the machine has computed so far, in ticks, and each process that can be seen."""
+
+    ticks: int
+    processes: dict[int, Use]
+
+
 def waiting(parent: int) -> dict[str, str]:
     """The environment that says how threads wait, for a worker of the process `parent`.
 
@@ -46,21 +53,22 @@ def waiting(parent: int) -> dict[str, str]:
 
 def _cores_of_others(parent: int) -> float:
     """Cores that others use, over LOOK_S; infinitely many where the system does not tell."""
-    before, started = processes(), time.monotonic()
+    before, started = look(), time.monotonic()
     time.sleep(LOOK_S)
-    after, seconds = processes(), time.monotonic() - started
-    if not after:
+    after, seconds = look(), time.monotonic() - started
+    if before is None or after is None:
         return float("inf")
     return ticks_of_others(before, after, parent) / os.sysconf("SC_CLK_TCK") / seconds
 
 
-def ticks_of_others(before: Mapping[int, Use], after: Mapping[int, Use], parent: int) -> int:
+def ticks_of_others(before: Look, after: Look, parent: int) -> int:
     """What was computed between two looks, but by `parent` and its children's children."""
-    return sum(
-        use.ticks - (before[pid].ticks if pid in before else 0)
-        for pid, use in after.items()
-        if not _descends(after, pid, parent)
+    family = sum(
+        use.ticks - (before.processes[pid].ticks if pid in before.processes else 0)
+        for pid, use in after.processes.items()
+        if _descends(after.processes, pid, parent)
     )
+    return after.ticks - before.ticks - family
 
 
 def _descends(among: Mapping[int, Use], pid: int, ancestor: int) -> bool:
@@ -73,10 +81,20 @@ def _descends(among: Mapping[int, Use], pid: int, ancestor: int) -> bool:
     return False
 
 
+def look() -> Look | None:
+    """The whole machine's use so far, other containers' too; None on a system without /proc."""
+    try:
+        counts = (PROC / "stat").read_text(encoding="ascii").split()[1:9]
+        user, nice, system, _idle, _waiting, *interrupts_and_stolen = map(int, counts)
+    except (OSError, ValueError):
+        return None
+    return Look(user + nice + system + sum(interrupts_and_stolen), processes())
+
+
 def processes() -> dict[int, Use]:
-    """Every process that can be seen, by its number; none on a system without /proc."""
+    """Every process that can be seen, by its number."""
     found = {}
-    for folder in PROCESSES.glob("[0-9]*"):
+    for folder in PROC.glob("[0-9]*"):
         try:
             said = (folder / "stat").read_text(encoding="utf-8", errors="replace")
         except OSError:  # it has ended

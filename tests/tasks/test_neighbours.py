@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tasks import neighbours
-from tasks.neighbours import Use, processes, ticks_of_others, waiting
+from tasks.neighbours import Look, Use, look, processes, ticks_of_others, waiting
 
 SPINNING = {"GOMP_SPINCOUNT": neighbours.SPINS}
 SLEEPING = {"OMP_WAIT_POLICY": "PASSIVE"}
@@ -39,21 +39,27 @@ def test_own_processes_are_not_others() -> None:
     before = {1: Use(0, 5), 10: Use(1, 100), 11: Use(10, 50), 12: Use(11, 7), 20: Use(1, 3)}
     after = {pid: Use(use.parent, use.ticks + 10) for pid, use in before.items()}
     after |= {13: Use(12, 40), 21: Use(20, 4)}  # born meanwhile
-    assert ticks_of_others(before, after, 10) == 10 + 10 + 4
-    assert ticks_of_others(before, after, 1) == 0
-    assert ticks_of_others(before, after, 99) == 5 * 10 + 40 + 4
+    looks = Look(1000, before), Look(1200, after)  # 200 in all, some by who cannot be seen
+    assert ticks_of_others(*looks, 10) == 200 - (3 * 10 + 40)
+    assert ticks_of_others(*looks, 20) == 200 - (10 + 4)
+    assert ticks_of_others(*looks, 99) == 200
 
 
 def test_a_circle_of_parents_ends() -> None:
     """Two looks at the same number may be of two processes."""
-    assert ticks_of_others({}, {5: Use(6, 1), 6: Use(5, 1)}, 1) == 2
+    looks = Look(0, {}), Look(9, {5: Use(6, 1), 6: Use(5, 1)})
+    assert ticks_of_others(*looks, 1) == 9
 
 
 def test_the_system_tells_what_was_computed(burning: int) -> None:
-    before = processes()
-    assert before[burning].parent == os.getpid()
-    while processes()[burning].ticks < before[burning].ticks + 10:
+    before = look()
+    assert before
+    assert before.processes[burning].parent == os.getpid()
+    while processes()[burning].ticks < before.processes[burning].ticks + 10:
         pass
+    after = look()
+    assert after
+    assert after.ticks >= before.ticks + 10
 
 
 def test_threads_sleep_where_another_computes(burning: int) -> None:
@@ -82,5 +88,5 @@ def test_a_quota_is_not_spent_on_looking(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_where_the_system_tells_nothing_threads_sleep(
     monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
-    monkeypatch.setattr(neighbours, "PROCESSES", tmp_path)
+    monkeypatch.setattr(neighbours, "PROC", tmp_path)
     assert waiting(os.getpid()) == SLEEPING
