@@ -11,8 +11,10 @@ import functools
 import json
 import os
 import socket
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from storage.durable import replace_text
@@ -91,11 +93,33 @@ def hold(path: Path, wait_s: float) -> None:
         os.utime(path)
 
 
+@contextmanager
+def renewed(path: Path) -> Iterator[None]:
+    """Within the block a name in `path` stays this machine's: for what may take over LEASE_S."""
+    if not network_type(path.parent):
+        yield
+        return
+    is_over = threading.Event()
+
+    def keep() -> None:
+        while not is_over.wait(RENEW_S):
+            with suppress(FileNotFoundError):
+                os.utime(path)
+
+    keeper = threading.Thread(target=keep, daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        keeper.join()
+
+
 def _held(path: Path) -> str | None:
     """The machine whose name stands there; None where it was not renewed, or there is none."""
     try:
         found = str(json.loads(path.read_text(encoding="utf-8"))["machine"])
-        if found == machine() or _now(path) - path.stat().st_mtime < LEASE_S:
+        if _now(path) - path.stat().st_mtime < LEASE_S:  # one's own, too: another may claim it now
             return found
     except (OSError, ValueError, KeyError, TypeError):
         pass

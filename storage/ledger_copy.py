@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from storage import lease
 from storage.durable import sync
 from storage.ledger import ROW_GROUP_SIZE, STORAGE_VERSION, Connection, Ledger, quoted
 from storage.lock import file_lock
@@ -48,7 +49,8 @@ def compact(ledger: Ledger, beside: Path) -> tuple[int, int]:
 @contextmanager
 def _locked(ledger: Ledger) -> Iterator[None]:
     """The ledger's lock for longer than a transaction: while its file is copied or replaced."""
-    with file_lock(ledger.path.with_suffix(".lock"), ledger.wait_s, ledger.holder):
+    lock, name = (ledger.path.with_suffix(end) for end in (".lock", ".host"))
+    with file_lock(lock, ledger.wait_s, ledger.holder), lease.renewed(name):
         yield
 
 

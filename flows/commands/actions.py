@@ -30,7 +30,7 @@ def q(
     ] = None,
     file: Annotated[
         Path | None,
-        typer.Option("--file", help="Rows of messages (or prompt) and actions: JSONL, Parquet, …"),
+        typer.Option("--file", help="Rows of messages (or prompt), the user's last, and actions."),
     ] = None,
     system: SystemOption = "",
     recipe: WhoseOption = "",

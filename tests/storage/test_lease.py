@@ -13,6 +13,7 @@ from flows.serve.doctor import examine
 from storage import lease
 from storage.errors import LedgerBusy
 from storage.ledger import Ledger
+from storage.ledger_copy import copy_to
 from storage.readable import ledger_at
 from storage.workspace import Workspace
 
@@ -122,3 +123,38 @@ def test_of_two_claims_at_one_moment_one_is_seen(
     monkeypatch.setattr(lease.time, "sleep", lambda _: elsewhere(ledger, 0))
     with pytest.raises(LedgerBusy, match="used by node7"):
         ledger.query("SELECT 1")
+
+
+@pytest.mark.usefixtures("shared")
+def test_a_long_copy_stays_this_machines(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "RENEW_S", 0.01)
+    name = ledger.path.with_suffix(".host")
+
+    def slowly(source: Path, to: Path) -> None:
+        os.utime(name, (time.time() - 1000, time.time() - 1000))
+        deadline = time.monotonic() + 60
+        while time.time() - name.stat().st_mtime > 100:
+            assert time.monotonic() < deadline, "nobody renews it"
+        to.write_bytes(source.read_bytes())
+
+    monkeypatch.setattr("storage.ledger_copy.shutil.copyfile", slowly)
+    copy_to(ledger, tmp_path / "copy.duckdb")
+    assert (tmp_path / "copy.duckdb").read_bytes() == ledger.path.read_bytes()
+
+
+@pytest.mark.usefixtures("shared")
+def test_ones_own_name_that_lapsed_is_claimed_anew(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another machine may claim it at the same moment: a claim has its time to settle."""
+    ledger.query("SELECT 1")
+    path = ledger.path.with_suffix(".host")
+    then = time.time() - lease.LEASE_S - 1
+    os.utime(path, (then, then))
+    waits: list[float] = []
+    monkeypatch.setattr("storage.lease.time.sleep", waits.append)
+    ledger.query("SELECT 1")
+    assert waits == [lease.SETTLE_S]
+    assert json.loads(path.read_text())["machine"] == lease.machine()
