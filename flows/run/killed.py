@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from storage.lease import network_type
 from storage.ledger import Ledger, Row, now
 from storage.workspace import Workspace
 
@@ -38,10 +39,20 @@ def is_alive(pid: int, since: datetime | None = None) -> bool:
 
 
 def killed_runs(ledger: Ledger) -> list[Row]:
-    """Runs of this machine that the ledger has as running and whose process is gone."""
-    sql = "SELECT run_id, flow_run_id, pid, started_at FROM runs WHERE state = 'running'"
-    found = ledger.query(f"{sql} AND host = ? ORDER BY started_at", [platform.node()])
-    return [row for row in found if not is_alive(row["pid"], row["started_at"])]
+    """Runs that the ledger has as running and whose process is gone.
+
+    Under another host's name, a container's or this machine's of before, those that began before
+    this machine did are: on a disk of its own nobody else runs.
+    """
+    sql = "SELECT run_id, flow_run_id, pid, host, started_at FROM runs WHERE state = 'running'"
+    is_shared = bool(network_type(ledger.path.parent))
+
+    def is_gone(run: Row) -> bool:
+        if run["host"] == platform.node():
+            return not is_alive(run["pid"], run["started_at"])
+        return not is_shared and run["started_at"].timestamp() + CLOCK_S < booted_at()
+
+    return [row for row in ledger.query(f"{sql} ORDER BY started_at") if is_gone(row)]
 
 
 def end_killed_runs(ledger: Ledger) -> None:
@@ -113,8 +124,13 @@ def _is_near(pid: int) -> bool:
 
 def _started(fields: list[str]) -> float:
     """Seconds since the epoch; field 22 of stat counts clock ticks since the machine's start."""
-    age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    return time.time() - age
+    return booted_at() + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+
+
+def booted_at() -> float:
+    """When this machine started, in seconds since the epoch; 0 where the system does not tell."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return 0.0 if clock is None else time.time() - time.clock_gettime(clock)
 
 
 def _answers(pid: int) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import platform
 import shutil
 import signal
 from contextlib import suppress
@@ -54,6 +55,9 @@ def examine(workspace: Workspace, fix: bool = False) -> Examination:
     return seen
 
 
+ELSEWHERE = "SELECT run_id, host FROM runs WHERE state = 'running' AND host <> ? ORDER BY run_id"
+
+
 def _orphans(seen: Examination) -> None:
     for worker in workers(seen.workspace):
         subject, detail = f"process {worker.pid}", f"its run is gone ({worker.spec})"
@@ -87,6 +91,10 @@ def _runs(seen: Examination) -> None:
         detail = f"is running in the ledger, but its process {run['pid']} is gone"
         if seen.found("run", run["run_id"], detail, "closed as failed"):
             end_run(seen.ledger, run)
+    dead = {run["run_id"] for run in killed_runs(seen.ledger)}
+    for run in seen.ledger.query(ELSEWHERE, [platform.node()]):
+        if run["run_id"] not in dead:
+            seen.skipped.append(f"{run['run_id']}: it runs on {run['host']}; solon gc waits for it")
 
 
 def _artifacts(seen: Examination) -> None:

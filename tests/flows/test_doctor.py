@@ -223,6 +223,20 @@ def test_a_killed_run_is_closed_and_others_stay_open(workspace: Workspace, dead_
     assert row["ended_at"]
 
 
+def test_a_run_under_another_name_is_over_where_this_machine_has_started_since(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container's or the machine's own of before. On a network's disk it may run elsewhere."""
+    old = open_run(workspace, "old", host="b", started_at=datetime.now(UTC) - timedelta(days=400))
+    new = open_run(workspace, "new", host="b")
+    monkeypatch.setattr("flows.run.killed.network_type", lambda _: "nfs4")
+    assert found(workspace, fix=True) == []
+    monkeypatch.undo()
+    assert found(workspace, fix=True) == [("run", old, True)]
+    assert states(workspace) == {old: "failed", new: "running"}
+    assert f"{new}: it runs on b; solon gc waits for it" in examine(workspace).skipped
+
+
 def test_the_next_run_closes_a_killed_one(workspace: Workspace, dead_pid: int) -> None:
     killed, alive = open_run(workspace, "killed", pid=dead_pid), open_run(workspace, "alive")
     end_killed_runs(Ledger(workspace.ledger))
