@@ -20,12 +20,13 @@ from storage.errors import InputError
 from storage.ledger import Ledger
 from storage.workspace import Workspace
 from tasks.engines.engine import Continuation, Engine, Message
+from tasks.prompts.columns import TURN_COLUMNS
 from tasks.prompts.files import iter_rows
 from tasks.prompts.rows import SURROGATE, to_prompt
 from tasks.prompts.turns import RowError, turn_list
 
 MAX_CHARS = 100_000  # of a history
-HISTORIES = ("messages", "prompt", "conversations", "conversation")
+HISTORIES = (*TURN_COLUMNS, "prompt")
 
 
 @dataclass(frozen=True)
@@ -132,9 +133,9 @@ def read_decisions(path: Path) -> Iterator[Decision]:
 
 def _check_end(row: dict[str, Any]) -> None:
     """Raise RowError unless the user spoke last: later turns would be left out of what is asked."""
-    for column in HISTORIES:
-        turns = row.get(column)
-        if isinstance(turns, list) and turn_list(turns, column, False)[-1]["role"] != "user":
+    for column, turns in row.items():
+        is_history = str(column).strip().casefold() in HISTORIES and isinstance(turns, list)
+        if is_history and turns and turn_list(turns, column, False)[-1]["role"] != "user":
             rule = "its last turn is not the user's: actions are valued after one that is"
             raise RowError(f"`{column}`", rule)
 

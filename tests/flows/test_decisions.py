@@ -47,6 +47,18 @@ def test_a_history_that_would_lose_its_end_is_refused(tmp_path: Path, last: Any)
     assert "its last turn is not the user's" in str(found.value)
 
 
+def test_a_history_is_one_however_its_column_is_written(tmp_path: Path) -> None:
+    path = written(tmp_path, {"Messages": [USER, LOOK], "actions": ["open it", "knock"]})
+    with pytest.raises(InputError, match="its last turn is not the user's"):
+        list(read_decisions(path))
+
+
+def test_an_empty_column_beside_the_prompt_is_none(tmp_path: Path) -> None:
+    row = {"prompt": "Get in.", "messages": [], "actions": ["open it", "knock"]}
+    (found,) = read_decisions(written(tmp_path, row))
+    assert found.messages[-1] == USER
+
+
 @pytest.mark.parametrize("text", ["\ud800", "a\0b"])
 def test_what_no_tokenizer_takes_is_no_action(tmp_path: Path, text: str) -> None:
     path = written(tmp_path, GOOD | {"actions": ["a", text]})
